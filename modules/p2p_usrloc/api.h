@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What p2p_usrloc offers to the other p2p modules: names, the cache of remote records, and
+ * questions to the gateway that are answered later, in a process of the asker's choice. */
+#ifndef P2P_USRLOC_API_H
+#define P2P_USRLOC_API_H
+
+#include "core/sr_module.h"
+#include "core/str.h"
+#include "lib/model/candidate.h"
+#include "lib/proto/name.h"
+
+/* A canonical name with its length; NUL-terminated. */
+struct p2p_name {
+	size_t len;
+	char s[P2P_NAME_MAX + 1];
+};
+
+enum p2p_cache_state {
+	P2P_CACHE_MISS = 0, /* nothing known: ask */
+	P2P_CACHE_FRESH,    /* use it */
+	P2P_CACHE_STALE,    /* use it; a refresh was started in the background */
+};
+
+enum p2p_answer_code {
+	P2P_ANSWER_FOUND = 0,	/* set holds at least one candidate */
+	P2P_ANSWER_ABSENT,	/* a completed search found nothing */
+	P2P_ANSWER_UNKNOWN,	/* no completed search before the deadline */
+	P2P_ANSWER_UNAVAILABLE, /* no gateway */
+	P2P_ANSWER_BUSY,	/* a limit was reached here or in the gateway */
+	P2P_ANSWER_BADARG,	/* the gateway did not accept the question */
+};
+
+enum p2p_question_kind {
+	P2P_QUESTION_ROUTE = 1, /* who serves `name`: set */
+	P2P_QUESTION_SERVES,	/* is `name` published by this peer: serves */
+	P2P_QUESTION_PEER,	/* the signed peer record of `hit`: set.c[0], n 0 or 1 */
+};
+
+#define P2P_QUESTION_FRESH 1u /* flags: past every cache */
+
+/* One question to the gateway. Lives in shared memory: the asker makes it with question_new and
+ * hands it over with question_ask; the client process fills it and hands it back, exactly once, by
+ * writing its address (sizeof(void *), one datagram) to `reply_fd`; whoever reads it there owns it
+ * and ends it with question_free. If reply_fd cannot take it, the client process tries again until
+ * it can (the fd is one end of a socket pair made before forking). */
+struct p2p_question {
+	/* set by the asker */
+	enum p2p_question_kind kind;
+	unsigned int flags;
+	struct p2p_name name;
+	struct p2p_hit hit;
+	unsigned int deadline_ms; /* from question_ask on; answered by then in any case */
+	int reply_fd;
+	void *user[2];		  /* the asker's own */
+	unsigned int uval[6];	  /* the asker's own (a transaction's hash index and label, say) */
+	/* set by the client process */
+	enum p2p_answer_code code;
+	int serves; /* 0 no, 1 claimed, 2 orphan */
+	struct p2p_candidate_set set;
+	unsigned int took_us;
+};
+
+typedef struct p2p_usrloc_api {
+	/* Canonical name of a SIP URI by this server's name_format. 0, or -1 (no user part, bad
+	 * escape, too long, not a local domain where the format needs one). */
+	int (*name_from_uri)(const str *uri, struct p2p_name *name);
+	/* What the cache holds for a name; set is written unless P2P_CACHE_MISS (n may be 0 for a
+	 * name served here that no other peer is known to serve). Never blocks on I/O. */
+	enum p2p_cache_state (*cache_get)(const struct p2p_name *name, struct p2p_candidate_set *set);
+	/* Forget one peer's candidate of a name (hit), or the whole entry (hit NULL). */
+	void (*cache_drop)(const struct p2p_name *name, const struct p2p_hit *hit);
+	/* A verified peer record from the shared cache. 0, or -1 when not there or lapsed. */
+	int (*peer_get)(const struct p2p_hit *hit, struct p2p_candidate *peer);
+	/* Does this server have contacts for the name? 1 and the table and AoR (copied into the
+	 * caller's buffers: s and len in, len out) of the n-th such AoR, or 0. */
+	int (*local_aor)(const struct p2p_name *name, int n, str *table, str *aor);
+	/* Is the client process connected and past its handshake? */
+	int (*gateway_up)(void);
+	/* This peer's own HIT, as the gateway said; 0, or -1 when not known yet. */
+	int (*own_hit)(struct p2p_hit *hit);
+	/* Seconds since this Kamailio started. */
+	unsigned int (*uptime)(void);
+	/* 0 or -1 when no shared memory is left or too many questions are open. */
+	struct p2p_question *(*question_new)(void);
+	void (*question_free)(struct p2p_question *q);
+	/* 0: will be answered. -1: was not taken (queue full); the caller still owns it. */
+	int (*question_ask)(struct p2p_question *q);
+	/* Tell the gateway these SIP addresses at the handshake (called from mod_init or child_init
+	 * of PROC_INIT, before the client process is forked). At most P2P_CANDIDATE_URIS_MAX. */
+	int (*advertise)(const str *uri);
+	/* SIP_INT: 1 when names keep the domain */
+	int (*name_has_domain)(void);
+} p2p_usrloc_api_t;
+
+typedef int (*p2p_usrloc_bind_f)(p2p_usrloc_api_t *api);
+
+static inline int p2p_usrloc_load_api(p2p_usrloc_api_t *api)
+{
+	p2p_usrloc_bind_f bind = (p2p_usrloc_bind_f)find_export("p2p_usrloc_bind", 1, 0);
+
+	if(bind == NULL || bind(api) < 0) {
+		LM_ERR("module p2p_usrloc must be loaded before this one\n");
+		return -1;
+	}
+	return 0;
+}
+
+#endif
