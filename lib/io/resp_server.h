@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 struct event_base;
+struct p2p_log;
 struct resp_server;
 struct resp_client;  /* one connection */
 struct resp_request; /* one command whose reply is owed; replies go out in order of the commands */
@@ -36,7 +37,7 @@ struct resp_server_config {
 	const char *path;	/* at most 107 bytes; a stale socket there is replaced */
 	mode_t mode;		/* of the socket, e.g. 0660 */
 	const char *group;	/* its group, or NULL */
-	size_t max_bulk;	/* bytes of one argument */
+	size_t max_bulk;	/* bytes of one argument; a whole command may have twice that */
 	int max_args;
 	int max_clients;
 	size_t max_output;	/* bytes waiting for one client before it is cut off */
@@ -49,8 +50,10 @@ struct resp_server_config {
 	/* INFO's text and HANDSHAKE's extra fields; may be NULL */
 	void (*info)(struct resp_request *req, void *arg);
 	int version;		/* HANDSHAKE: the protocol version this server speaks */
-	/* handshake seen: may store data on the client and must reply (array of key, value) */
+	/* handshake seen: may store data on the client and must reply (array of key, value); an
+	 * error reply leaves the client without handshake. NULL: answered here */
 	resp_command_h *handshake;
+	const struct p2p_log *log; /* may be NULL */
 };
 
 /* 0 or errno. PING, QUIT, COMMAND, SUBSCRIBE, UNSUBSCRIBE and ECHO are built in. */

@@ -9,13 +9,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#define SETTINGS_LIST_MAX 64
+
 enum setting_type {
 	SETTING_INT,	/* int64_t, min..max; the unit is part of the key's name (_ms, _s, _bytes) */
 	SETTING_BOOL,	/* bool: yes or no */
-	SETTING_STRING,	/* char *, allocated; at most max bytes */
+	SETTING_STRING,	/* char *, allocated, never NULL; min..max bytes (min 1: must be set) */
 	SETTING_ENUM,	/* int: index into choices */
 	SETTING_LIST,	/* struct setting_list: the key may be repeated, or hold values separated by
-			 * commas */
+			 * commas; min..max values (max 0: SETTINGS_LIST_MAX) */
 };
 
 struct setting_list {
@@ -34,12 +36,21 @@ struct setting {
 	const char *help;
 };
 
-/* Fill settings (zeroed by the caller) with the defaults, then from the file (path NULL: defaults
- * only). Unknown section or key, bad value, out of range, or wrong unit: EINVAL and a message
- * "file:line: reason" in err. Nothing is clamped. */
+/* Tables end with a row whose section is NULL.
+ *
+ * Fill settings (zeroed by the caller) with the defaults, then from the file (path NULL: defaults
+ * only; what must be set is then not asked for). Unknown section or key, a key given twice, bad
+ * value, out of range, or wrong unit: EINVAL and a message "file:line: reason" in err. Nothing is
+ * clamped. A file that cannot be read: its errno. On failure nothing is left allocated. */
 int settings_load(const struct setting *table, void *settings, const char *path, char *err,
 		  size_t errlen);
 void settings_free(const struct setting *table, void *settings);
+/* Reload: take over from `fresh` what may change while running, and tell of every difference
+ * (applied: whether it was taken over; else it needs a restart). fresh is to be freed after. The
+ * strings that `settings` held are freed: what points at them must be looked up again. */
+void settings_reload(const struct setting *table, void *settings, void *fresh,
+		     void (*changed)(const struct setting *row, bool applied, void *arg),
+		     void *arg);
 /* The settings as a file that loads to the same settings. */
 void settings_print(const struct setting *table, const void *settings, FILE *f);
 /* The table as Markdown, for the manual. */
