@@ -1,1 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# Benchmarks: never part of check. `make bench`, or `make bench BENCH=register`; options for the
+# runner go into BENCH_FLAGS.
+EXTRA_PROGRAMS += tests/bench/sipload
+tests_bench_sipload_SOURCES = \
+	tests/bench/sipload.c \
+	tests/bench/sipload.h \
+	tests/bench/sipload_call.c \
+	tests/bench/sipload_net.c \
+	tests/bench/sipload_register.c \
+	tests/bench/sipload_sip.c \
+	tests/bench/sipload_stats.c
+CLEANFILES += tests/bench/sipload$(EXEEXT)
+
+EXTRA_DIST += \
+	tests/bench/bench \
+	tests/bench/cfg/proxy.cfg \
+	tests/bench/cfg/register.cfg \
+	tests/bench/p2pbench/__init__.py \
+	tests/bench/p2pbench/invite.py \
+	tests/bench/p2pbench/net.py \
+	tests/bench/p2pbench/overlay.py \
+	tests/bench/p2pbench/proc.py \
+	tests/bench/p2pbench/register.py \
+	tests/bench/p2pbench/results.py \
+	tests/bench/p2pbench/sides.py
+
+bench: all tests/bench/sipload$(EXEEXT)
+	$(srcdir)/tests/bench/bench --build . $(BENCH_FLAGS) $(BENCH)
+.PHONY: bench

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""BENCH=invite: how long an INVITE takes from the caller through A and B to the callee.
+
+Both pairs of proxies run all the time and share the machine, the namespaces and the rtpengines;
+the prober calls through one pair and then the other, one call at a time. The time is from just
+before the caller sends to the kernel's receive stamp at the callee, by one clock."""
+import itertools
+
+from . import sides
+
+BAR = 1.15
+COLD_BAR_MS = 10
+STOCK_PORT, OURS_PORT = 5080, 5060
+CALLER_PORT, CALLEE_PORT = itertools.count(6000), 5060
+
+
+def run(bench, figures):
+    calls = bench.args.users or max(30, int(bench.args.duration / 2 / 0.045))
+    bench.say(f"{calls} calls a run, one after the other")
+    with bench.side_dir("rtpengine") as directory:
+        engines = []
+        try:
+            for host in ("a", "b"):
+                engines.append(sides.rtpengine("rtpengine-" + host, bench.net.ns(host), directory,
+                                               bench.net.addr(host)))
+            for anchored in (False, True):
+                compare(bench, figures, calls, anchored)
+        finally:
+            for p in reversed(engines):
+                p.stop()
+
+
+def compare(bench, figures, calls, anchored):
+    """Start both pairs and alternate between them."""
+    name = "invite_anchored" if anchored else "invite_cached"
+    bench.say(name + (": media through rtpengine" if anchored else ": anchor=never"))
+    with bench.side_dir(name) as directory:
+        programs = []
+        try:
+            stock_pair(bench, directory, "stock", STOCK_PORT, anchored, programs)
+            if bench.args.null:
+                stock_pair(bench, directory, "null", OURS_PORT, anchored, programs)
+            else:
+                bench.overlay.invite_side(directory, OURS_PORT, anchored, programs)
+            for n, side in enumerate(bench.alternate()):
+                once(bench, figures, name, side, n, calls, anchored)
+        finally:
+            for p in reversed(programs):
+                p.stop()
+
+
+def stock_pair(bench, directory, name, port, anchored, programs):
+    media = {"ANCHOR": None, "MEDIA": "udp:127.0.0.1:2223"} if anchored else {}
+    net = bench.net
+    hop = {"NEXT_HOP": f"sip:{net.addr('b')}:{port}"}
+    for host, more in (("a", hop), ("b", {})):
+        programs.append(sides.kamailio(f"{name}-{host}", net.ns(host), directory, "proxy.cfg",
+                                       f"{net.addr(host)}:{port}", {**media, **more}))
+
+
+def once(bench, figures, name, side, n, calls, anchored):
+    """Users of their own register at B; each is called once (ours: not cached at A) and once
+    more (ours: cached)."""
+    net = bench.net
+    port = STOCK_PORT if side == "baseline" else OURS_PORT
+    ours = side == "ours" and not bench.args.null
+    first = n * calls
+    callee = f"{net.addr('v')}:{CALLEE_PORT}"
+    bench.load.run("register", local=callee, local_netns=net.ns("v"),
+                   target=f"{net.addr('b')}:{port}", users=calls, first=first, rate=200,
+                   seed=f"{name.replace('_', '')}{n}")
+    if ours:
+        bench.overlay.wait_published(first + calls - 1)
+
+    def probe(tag):
+        return bench.load.run(
+            "call", local=f"{net.addr('u')}:{next(CALLER_PORT)}", local_netns=net.ns("u"),
+            callee=callee, callee_netns=net.ns("v"), target=f"{net.addr('a')}:{port}",
+            users=calls, first=first, sdp=True, seed=f"{tag}{n}")
+
+    once_called, again = probe("first"), probe("again")
+    figures.add(name + "_p50", "ms", side, again["arrival_ms"]["p50"], BAR)
+    figures.add(name + "_p90", "ms", side, again["arrival_ms"]["p90"])
+    note = ""
+    if ours and not anchored:
+        cold, cached = once_called["arrival_ms"]["p50"], again["arrival_ms"]["p50"]
+        figures.add("invite_cold_extra_ms", "ms", "ours", cold - cached, COLD_BAR_MS)
+        figures.add("invite_cold_extra_ms", "ms", "baseline", cached)
+        note = f", not cached {cold:.3f}"
+    bench.say("  {}: p50 {:.3f}, p90 {:.3f} ms{}".format(
+        side, again["arrival_ms"]["p50"], again["arrival_ms"]["p90"], note))
