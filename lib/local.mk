@@ -1,1 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# libp2pcore: base, proto, model; libc only, so that the Kamailio modules link it too.
+# libp2pio: for the daemons; link with $(P2PIO_LIBS).
+noinst_LTLIBRARIES += lib/libp2pcore.la lib/libp2pio.la
+
+lib_libp2pcore_la_SOURCES = \
+	lib/base/bytes.c lib/base/bytes.h \
+	lib/base/clock.c lib/base/clock.h \
+	lib/base/hash.c lib/base/hash.h \
+	lib/base/log.c lib/base/log.h
+lib_libp2pcore_la_LIBADD =
+
+lib_libp2pio_la_SOURCES = \
+	lib/io/resp_server.c lib/io/resp_server.h \
+	lib/io/settings.c lib/io/settings.h
+lib_libp2pio_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(HIREDIS_CFLAGS) $(INIH_CFLAGS)
+P2PIO_LIBS = lib/libp2pio.la lib/libp2pcore.la $(LIBEVENT_LIBS) $(HIREDIS_LIBS) $(INIH_LIBS)
+lib_libp2pio_la_LIBADD =
