@@ -23,8 +23,10 @@ static const char usage[] =
 	"  --cseq N            1 (default) first, more: refresh; --expires S (3600), 0 ends\n"
 	"  --instance          add a +sip.instance\n"
 	"call:\n"
+	"  --also ADDR:PORT    a second target: each user is called through both, in turn\n"
 	"  --callee ADDR:PORT  the called side's socket; --callee-netns NS\n"
-	"  --count N           calls (default --users), user after user, round and round\n"
+	"  --count N           calls to each target (default --users), user after user, round and "
+	"round\n"
 	"  --sdp               offer and answer one audio stream\n"
 	"  --ring MS           180 to 200 (15), --hold MS ACK to BYE (5), --gap MS to the next "
 	"(10)\n"
@@ -35,6 +37,7 @@ enum {
 	OPT_LOCAL = 1,
 	OPT_LOCAL_NS,
 	OPT_TARGET,
+	OPT_ALSO,
 	OPT_DOMAIN,
 	OPT_USERS,
 	OPT_FIRST,
@@ -73,6 +76,7 @@ static const struct option options[] = {
 	{"cseq", 1, NULL, OPT_CSEQ},
 	{"expires", 1, NULL, OPT_EXPIRES},
 	{"instance", 0, NULL, OPT_INSTANCE},
+	{"also", 1, NULL, OPT_ALSO},
 	{"callee", 1, NULL, OPT_CALLEE},
 	{"callee-netns", 1, NULL, OPT_CALLEE_NS},
 	{"count", 1, NULL, OPT_COUNT},
@@ -143,6 +147,8 @@ static int option_take(int opt, const char *arg, struct sl_opts *o)
 		return addr_read(arg, &o->local);
 	case OPT_TARGET:
 		return addr_read(arg, &o->target);
+	case OPT_ALSO:
+		return addr_read(arg, &o->also);
 	case OPT_CONTACT:
 		return addr_read(arg, &o->contact);
 	case OPT_CALLEE:
@@ -228,6 +234,8 @@ int main(int argc, char **argv)
 	if (is_call) {
 		if (o.count == 0)
 			o.count = o.users;
+		if (o.also.len != 0)
+			o.count *= 2;
 		if (o.active == 0)
 			o.active = o.rate > 0 ? 1000 : 1;
 		return call_run(&o);

@@ -117,6 +117,7 @@ void codes_print(FILE *f, const char *name, const struct sl_codes *c);
 struct sl_opts {
 	const char *mode;
 	struct sl_addr local, callee, target, contact;
+	struct sl_addr also; /* call: a second target; calls go to the two in turn */
 	const char *local_ns, *callee_ns;
 	const char *domain;
 	const char *seed;     /* goes into Call-IDs: the same seed refreshes a registration */

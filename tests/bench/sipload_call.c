@@ -23,7 +23,8 @@ enum caller_state { CALLER_IDLE, CALLER_INVITED, CALLER_TALKING, CALLER_LEAVING 
 enum callee_state { CALLEE_OFF, CALLEE_RINGING, CALLEE_ANSWERED, CALLEE_ACKED };
 
 struct call {
-	unsigned int no, user;
+	unsigned int no, user, way;
+	const struct sl_addr *proxy;
 	/* caller */
 	enum caller_state state;
 	int provisional; /* a 1xx stops the INVITE's retransmissions */
@@ -50,7 +51,9 @@ struct call_load {
 	int64_t next_at; /* sequential: when the next call may begin */
 	unsigned long ok, failed, retransmitted, unexpected;
 	struct sl_codes codes;
-	struct sl_stats arrival, ringing, answered;
+	struct {
+		struct sl_stats arrival, ringing, answered;
+	} way[2]; /* by target */
 };
 
 /* ---- the caller's messages ---- */
@@ -91,7 +94,7 @@ static void caller_invite(struct call_load *l, struct call *c)
 		sip_put_sdp(&m, &o->local, 20000 + 2 * (c->no % 5000));
 	else
 		sip_put(&m, "Content-Length: 0\r\n\r\n");
-	net_send(l->fd, &o->target, m.s, m.len, &tx);
+	net_send(l->fd, c->proxy, m.s, m.len, &tx);
 	if (c->tx_wall == 0)
 		c->tx_wall = tx;
 }
@@ -105,7 +108,7 @@ static void caller_in_dialog(struct call_load *l, struct call *c, const char *me
 	m.full = 0;
 	call_put_dialog(l, c, &m, method, c->target, c->to, cseq);
 	sip_put(&m, "Content-Length: 0\r\n\r\n");
-	net_send(l->fd, &l->o->target, m.s, m.len, NULL);
+	net_send(l->fd, c->proxy, m.s, m.len, NULL);
 }
 
 /* RFC 3261, section 17.1.1.3: the ACK to an error is the INVITE's transaction's own */
@@ -125,7 +128,7 @@ static void caller_ack_error(struct call_load *l, const struct call *c, const st
 	sip_put_headers(&m, v, "To");
 	sip_put_headers(&m, v, "Call-ID");
 	sip_put(&m, "CSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n");
-	net_send(l->fd, &o->target, m.s, m.len, NULL);
+	net_send(l->fd, c->proxy, m.s, m.len, NULL);
 }
 
 /* ---- a call's life ---- */
@@ -136,7 +139,11 @@ static void call_begin(struct call_load *l, struct call *c, int64_t now)
 
 	memset(c, 0, sizeof(*c));
 	c->no = l->started++;
-	c->user = o->first + c->no % o->users;
+	/* With two targets each goes first as often as second. */
+	if (o->also.len != 0)
+		c->way = (c->no ^ (c->no >> 1)) & 1;
+	c->user = o->first + (o->also.len != 0 ? c->no / 2 : c->no) % o->users;
+	c->proxy = c->way ? &o->also : &o->target;
 	c->state = CALLER_INVITED;
 	c->rto = SL_T1;
 	c->at = now + SL_T1;
@@ -222,7 +229,8 @@ static void caller_reply(struct call_load *l, struct call *c, const struct sip_v
 			c->provisional = 1;
 			if (v->status == 180 && !c->rung) {
 				c->rung = 1;
-				stats_add(&l->ringing, (double)(rx_wall - c->tx_wall) / SL_MS);
+				stats_add(&l->way[c->way].ringing,
+					  (double)(rx_wall - c->tx_wall) / SL_MS);
 			}
 		}
 		return;
@@ -237,7 +245,7 @@ static void caller_reply(struct call_load *l, struct call *c, const struct sip_v
 	}
 	if (c->state == CALLER_INVITED) {
 		codes_add(&l->codes, v->status);
-		stats_add(&l->answered, (double)(rx_wall - c->tx_wall) / SL_MS);
+		stats_add(&l->way[c->way].answered, (double)(rx_wall - c->tx_wall) / SL_MS);
 		c->state = CALLER_TALKING;
 		if (caller_dialog_learn(c, v) != 0) {
 			l->unexpected++;
@@ -310,7 +318,7 @@ static void callee_invite(struct call_load *l, struct call *c, const struct sip_
 	memcpy(c->common, m.s, m.len + 1);
 	c->from = *from;
 	c->seen = 1;
-	stats_add(&l->arrival, (double)(rx_wall - c->tx_wall) / SL_MS);
+	stats_add(&l->way[c->way].arrival, (double)(rx_wall - c->tx_wall) / SL_MS);
 	c->cstate = CALLEE_RINGING;
 	c->cat = now + l->o->ring_ms * SL_MS;
 	callee_answer(l, c, 180);
@@ -450,6 +458,44 @@ static void call_loop(struct call_load *l)
 	}
 }
 
+static int ways_init(struct call_load *l)
+{
+	int i, err = 0;
+
+	for (i = 0; i < 2 && err == 0; i++) {
+		err = stats_init(&l->way[i].arrival, l->o->count);
+		if (err == 0)
+			err = stats_init(&l->way[i].ringing, l->o->count);
+		if (err == 0)
+			err = stats_init(&l->way[i].answered, l->o->count);
+	}
+	return err;
+}
+
+static void ways_destroy(struct call_load *l)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		stats_destroy(&l->way[i].arrival);
+		stats_destroy(&l->way[i].ringing);
+		stats_destroy(&l->way[i].answered);
+	}
+}
+
+static void way_print(struct call_load *l, int i, const char *name)
+{
+	int samples = l->o->samples;
+
+	printf(", \"%s\": {", name);
+	stats_print(stdout, "arrival_ms", &l->way[i].arrival, samples);
+	fputs(", ", stdout);
+	stats_print(stdout, "ringing_ms", &l->way[i].ringing, samples);
+	fputs(", ", stdout);
+	stats_print(stdout, "answered_ms", &l->way[i].answered, samples);
+	fputs("}", stdout);
+}
+
 int call_run(const struct sl_opts *o)
 {
 	struct call_load l = {.o = o, .fd = -1, .callee_fd = -1};
@@ -457,9 +503,9 @@ int call_run(const struct sl_opts *o)
 	int err, rc = 2;
 
 	l.calls = calloc(o->active, sizeof(l.calls[0]));
-	if (l.calls == NULL || stats_init(&l.arrival, o->count) != 0 ||
-	    stats_init(&l.ringing, o->count) != 0 || stats_init(&l.answered, o->count) != 0) {
-		fprintf(stderr, "sipload: out of memory\n");
+	err = l.calls == NULL ? ENOMEM : ways_init(&l);
+	if (err) {
+		fprintf(stderr, "sipload: %s\n", strerror(err));
 		goto out;
 	}
 	err = net_sock_open(o->local_ns, &o->local, &l.fd);
@@ -478,12 +524,9 @@ int call_run(const struct sl_opts *o)
 	       o->count, l.started, l.ok, l.failed, l.open, l.retransmitted, l.unexpected,
 	       (double)took / 1e9);
 	codes_print(stdout, "responses", &l.codes);
-	fputs(", ", stdout);
-	stats_print(stdout, "arrival_ms", &l.arrival, o->samples);
-	fputs(", ", stdout);
-	stats_print(stdout, "ringing_ms", &l.ringing, o->samples);
-	fputs(", ", stdout);
-	stats_print(stdout, "answered_ms", &l.answered, o->samples);
+	way_print(&l, 0, "target");
+	if (o->also.len != 0)
+		way_print(&l, 1, "also");
 	fputs("}\n", stdout);
 	rc = l.ok == o->count ? 0 : 1;
 out:
@@ -491,9 +534,7 @@ out:
 		close(l.fd);
 	if (l.callee_fd >= 0)
 		close(l.callee_fd);
-	stats_destroy(&l.arrival);
-	stats_destroy(&l.ringing);
-	stats_destroy(&l.answered);
+	ways_destroy(&l);
 	free(l.calls);
 	return rc;
 }
