@@ -1,65 +1,82 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """BENCH=register: what a REGISTER costs Kamailio, p2p modules against stock usrloc and registrar.
 
-Each run starts its side afresh, registers N users at a fixed rate, refreshes them once, and weighs
-all of Kamailio's processes from the first request until they have nothing left to do."""
+Each run starts both sides afresh, registers N users at a fixed rate, and refreshes them once. The
+load goes to the two sides in slices of half a second in turn, so that what happens on the machine
+meanwhile meets both alike; each slice is weighed, over all of Kamailio's processes, from its first
+request until they (and, of ours, the gateway) have nothing left to do, so that work put off till
+later counts, and the other side never works at the same time."""
+import itertools
+
 from . import sides
 from .proc import settle
 
 BAR = 1.15
-
-
-def measure(program, others, work):
-    """CPU in ns that work() costs the program, and each of the others."""
-    everything = [program] + others
-    settle(everything)
-    before = [p.cpu_ns() for p in everything]
-    work()
-    settle(everything)
-    return [p.cpu_ns() - b for p, b in zip(everything, before)]
+SLICE_S = 0.5
+PORTS = {"ours": 5060, "baseline": 5080}
 
 
 def run(bench, figures):
-    users = bench.args.users or max(200, int(bench.args.duration / 2 * bench.args.rate))
-    bench.say(f"{users} users, first and refresh, {bench.args.rate:g} REGISTERs a second")
-    for side in bench.alternate():
-        with bench.side_dir(side) as directory:
-            programs = start(bench, side, directory)
+    slice_users = max(50, int(SLICE_S * bench.args.rate))
+    users = bench.args.users or int(bench.args.duration / 4 * bench.args.rate)
+    slices = max(1, round(users / slice_users))
+    bench.say(f"{slices * slice_users} users on each side, first and refresh, in slices of "
+              f"{slice_users} at {bench.args.rate:g} REGISTERs a second")
+    for n in range(bench.args.runs):
+        with bench.side_dir("register") as directory:
+            programs = {"baseline": [], "ours": []}  # Kamailio first; of ours the gateway follows
             try:
-                once(bench, side, users, programs, figures)
+                start(bench, directory, programs)
+                once(bench, n, slices, slice_users, programs, figures)
             finally:
-                for p in reversed(programs):
+                for p in programs["ours"][::-1] + programs["baseline"]:
                     p.stop()
 
 
-def start(bench, side, directory):
-    """Kamailio first; of ours the gateway follows."""
+def start(bench, directory, programs):
     ns, addr = bench.net.ns("a"), bench.net.addr("a")
-    if side == "baseline" or bench.args.null:
-        return [sides.kamailio("kamailio", ns, directory, "register.cfg", f"{addr}:5060", {})]
-    return bench.overlay.register_side(directory)
+    programs["baseline"].append(sides.kamailio(
+        "stock", ns, directory, "register.cfg", f"{addr}:{PORTS['baseline']}", {}))
+    if bench.overlay:
+        bench.overlay.register_side(directory, PORTS["ours"], programs["ours"])
+    else:
+        programs["ours"].append(sides.kamailio(
+            "null", ns, directory, "register.cfg", f"{addr}:{PORTS['ours']}", {}))
 
 
-def once(bench, side, users, programs, figures):
-    common = {
-        "local": bench.net.addr("u") + ":5060", "local_netns": bench.net.ns("u"),
-        "target": bench.net.addr("a") + ":5060", "users": users, "rate": bench.args.rate,
-        "max_time": 120000,
-    }
-    costs = []
-    for cseq in (1, 2):
-        loads = []
-        costs.append(measure(programs[0], programs[1:], lambda n=cseq, r=loads: r.append(
-            bench.load.run("register", cseq=n, **common))))
-        if loads[0]["retransmitted"]:
-            bench.say(f"  {side}: {loads[0]['retransmitted']} requests had to be sent again")
-    first, refresh = (c[0] / users / 1000 for c in costs)
-    figures.add("register_cpu", "us/REGISTER", side, (first + refresh) / 2, BAR)
-    figures.add("register_cpu_first", "us/REGISTER", side, first)
-    figures.add("register_cpu_refresh", "us/REGISTER", side, refresh)
+def once(bench, n, slices, users, programs, figures):
+    """One run: {phase: {side: [ns of each program]}} into figures."""
+    every = programs["ours"] + programs["baseline"]
+    cost = {cseq: {side: [0] * len(ps) for side, ps in programs.items()} for cseq in (1, 2)}
+    again = {"ours": 0, "baseline": 0}
+    orders = itertools.cycle((("ours", "baseline"), ("baseline", "ours")))
+    if n % 2:
+        next(orders)
+    settle(every)
+    for cseq, i in itertools.product((1, 2), range(slices)):
+        for side in next(orders):
+            before = [p.cpu_ns() for p in programs[side]]
+            got = bench.load.run(
+                "register", local=bench.net.addr("u") + ":5060", local_netns=bench.net.ns("u"),
+                target=f"{bench.net.addr('a')}:{PORTS[side]}", users=users, first=i * users,
+                rate=bench.args.rate, cseq=cseq, seed=f"{side}{i}", max_time=60000)
+            settle(every)
+            again[side] += got["retransmitted"]
+            for k, p in enumerate(programs[side]):
+                cost[cseq][side][k] += p.cpu_ns() - before[k]
+    total = slices * users
+    us = {}
+    for side in ("ours", "baseline"):
+        first, refresh = (cost[c][side][0] / total / 1000 for c in (1, 2))
+        us[side] = (first + refresh) / 2
+        figures.add("register_cpu", "us/REGISTER", side, us[side], BAR)
+        figures.add("register_cpu_first", "us/REGISTER", side, first)
+        figures.add("register_cpu_refresh", "us/REGISTER", side, refresh)
+        if again[side]:
+            bench.say(f"  {side}: {again[side]} requests had to be sent again")
     note = ""
-    if len(programs) > 1:
-        gateway = sum(c[1] for c in costs) / users / 2 / 1000
-        figures.add("register_gateway_cpu", "us/REGISTER", side, gateway)
-        note = f", gateway {gateway:.1f}"
-    bench.say(f"  {side}: first {first:.1f}, refresh {refresh:.1f} us{note}")
+    if len(programs["ours"]) > 1:
+        gateway = sum(cost[c]["ours"][1] for c in (1, 2)) / total / 2 / 1000
+        figures.add("register_gateway_cpu", "us/REGISTER", "ours", gateway)
+        note = f"; gateway {gateway:.1f}"
+    bench.say(f"  {us['ours']:.1f}, stock {us['baseline']:.1f} us{note}")
