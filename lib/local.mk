@@ -7,10 +7,21 @@ lib_libp2pcore_la_SOURCES = \
 	lib/base/bytes.c lib/base/bytes.h \
 	lib/base/clock.c lib/base/clock.h \
 	lib/base/hash.c lib/base/hash.h \
-	lib/base/log.c lib/base/log.h
+	lib/base/log.c lib/base/log.h \
+	lib/proto/crypto.c lib/proto/crypto.h \
+	lib/proto/hit.c lib/proto/hit.h \
+	lib/proto/key.c lib/proto/key.h \
+	lib/proto/name.c lib/proto/name.h \
+	lib/proto/record.c lib/proto/record.h \
+	lib/proto/resp.c lib/proto/resp.h \
+	lib/model/candidate.c lib/model/candidate.h \
+	lib/model/hlc.c lib/model/hlc.h \
+	lib/model/userset.c lib/model/userset.h
 lib_libp2pcore_la_LIBADD =
 
 lib_libp2pio_la_SOURCES = \
+	lib/io/daemon.c lib/io/daemon.h \
+	lib/io/metrics.c lib/io/metrics.h \
 	lib/io/resp_server.c lib/io/resp_server.h \
 	lib/io/settings.c lib/io/settings.h
 lib_libp2pio_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(HIREDIS_CFLAGS) $(INIH_CFLAGS)

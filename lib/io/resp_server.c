@@ -83,7 +83,7 @@ struct resp_client {
 	size_t store_len, store_cap;
 	struct stored_arg {
 		size_t at, len;
-	} *args;
+	} * args;
 	int argc, argc_announced;
 	const char *refusal; /* why the reader was stopped */
 };
@@ -266,7 +266,8 @@ static void client_close(struct resp_client *c)
 	client_unref(c);
 }
 
-/* To be closed from its own event, at the next turn of the loop: callers further up still use it. */
+/* To be closed from its own event, at the next turn of the loop: callers further up still use it.
+ */
 static void client_doom(struct resp_client *c, const char *why)
 {
 	struct resp_server *s = c->server;
@@ -542,7 +543,8 @@ static struct channel *client_channel(struct resp_client *c, const void *name, s
 {
 	struct channel *ch;
 
-	LIST_FOREACH(ch, &c->channels, le) {
+	LIST_FOREACH(ch, &c->channels, le)
+	{
 		if (ch->len == len && memcmp(ch->name, name, len) == 0)
 			return ch;
 	}
@@ -792,8 +794,8 @@ static bool client_process(struct resp_client *c)
 			break;
 		}
 		if (redisReaderGetReply(c->reader, &reply) != REDIS_OK) {
-			client_protocol_error(c, c->refusal != NULL ? c->refusal
-								    : c->reader->errstr);
+			client_protocol_error(c,
+					      c->refusal != NULL ? c->refusal : c->reader->errstr);
 			break;
 		}
 		if (reply == NULL) {
@@ -1087,8 +1089,7 @@ static int server_listen(struct resp_server *s)
 	}
 	bound = true;
 	if ((gid != (gid_t)-1 && chown(s->path, (uid_t)-1, gid) != 0) ||
-	    chmod(s->path, cfg->mode) != 0 || listen(s->fd, 128) != 0 ||
-	    lstat(s->path, &st) != 0) {
+	    chmod(s->path, cfg->mode) != 0 || listen(s->fd, 128) != 0 || lstat(s->path, &st) != 0) {
 		err = errno;
 		goto fail;
 	}

@@ -26,30 +26,30 @@ typedef void resp_command_h(struct resp_request *req, int argc, const struct res
 			    void *arg);
 
 struct resp_command {
-	const char *name; /* upper case; matched without regard to case */
+	const char *name;	/* upper case; matched without regard to case */
 	int argc_min, argc_max; /* the name included; argc_max 0: no bound but max_args */
-	bool handshake; /* needs a completed handshake on this connection */
+	bool handshake;		/* needs a completed handshake on this connection */
 	resp_command_h *handler;
 	const char *summary; /* one line, for COMMAND DOCS and the manual */
 };
 
 struct resp_server_config {
-	const char *path;	/* at most 107 bytes; a stale socket there is replaced */
-	mode_t mode;		/* of the socket, e.g. 0660 */
-	const char *group;	/* its group, or NULL */
-	size_t max_bulk;	/* bytes of one argument; a whole command may have twice that */
+	const char *path;  /* at most 107 bytes; a stale socket there is replaced */
+	mode_t mode;	   /* of the socket, e.g. 0660 */
+	const char *group; /* its group, or NULL */
+	size_t max_bulk;   /* bytes of one argument; a whole command may have twice that */
 	int max_args;
 	int max_clients;
-	size_t max_output;	/* bytes waiting for one client before it is cut off */
-	int max_pending;	/* requests without a reply, per client; more are not read */
+	size_t max_output; /* bytes waiting for one client before it is cut off */
+	int max_pending;   /* requests without a reply, per client; more are not read */
 	const struct resp_command *commands; /* ended by name NULL */
-	void *arg;		/* for the handlers */
+	void *arg;			     /* for the handlers */
 	/* who may connect (SO_PEERCRED), NULL: whoever the mode lets in */
 	bool (*allow)(uid_t uid, gid_t gid, pid_t pid, void *arg);
 	void (*closed)(struct resp_client *client, void *arg); /* may be NULL */
 	/* INFO's text and HANDSHAKE's extra fields; may be NULL */
 	void (*info)(struct resp_request *req, void *arg);
-	int version;		/* HANDSHAKE: the protocol version this server speaks */
+	int version; /* HANDSHAKE: the protocol version this server speaks */
 	/* handshake seen: may store data on the client and must reply (array of key, value); an
 	 * error reply leaves the client without handshake. NULL: answered here */
 	resp_command_h *handshake;
@@ -69,8 +69,8 @@ void resp_server_free(struct resp_server *server);
 void resp_reply_ok(struct resp_request *req);
 void resp_reply_int(struct resp_request *req, int64_t v);
 void resp_reply_bulk(struct resp_request *req, const void *s, size_t len);
-void resp_reply_str(struct resp_request *req, const char *s);	/* bulk of a C string */
-void resp_reply_u64(struct resp_request *req, uint64_t v);	/* bulk, decimal */
+void resp_reply_str(struct resp_request *req, const char *s); /* bulk of a C string */
+void resp_reply_u64(struct resp_request *req, uint64_t v);    /* bulk, decimal */
 void resp_reply_array(struct resp_request *req, size_t n);
 void resp_reply_nil(struct resp_request *req);
 /* code: NOTFOUND, TIMEOUT, BUSY, STALE, DENIED, BADARG, UNAVAIL, INTERNAL ...; CR and LF in the

@@ -71,9 +71,15 @@ static void fail(struct load *l, unsigned int line, int err, const char *fmt, ..
 static const struct {
 	const char *suffix, *text;
 } units[] = {
-	{"_ms", "milliseconds"}, {"_us", "microseconds"}, {"_s", "seconds"},
-	{"_min", "minutes"},	 {"_h", "hours"},	  {"_bytes", "bytes"},
-	{"_kb", "kilobytes"},	 {"_mb", "megabytes"},	  {"_bps", "bits per second"},
+	{"_ms", "milliseconds"},
+	{"_us", "microseconds"},
+	{"_s", "seconds"},
+	{"_min", "minutes"},
+	{"_h", "hours"},
+	{"_bytes", "bytes"},
+	{"_kb", "kilobytes"},
+	{"_mb", "megabytes"},
+	{"_bps", "bits per second"},
 	{"_pps", "packets per second"},
 };
 #define N_UNITS (sizeof(units) / sizeof(units[0]))
@@ -415,8 +421,7 @@ static void required_check(struct load *l)
 	for (row = l->table; row->section != NULL && l->err == 0; row++) {
 		const void *m = cmember(row, l->settings);
 
-		if (row->type == SETTING_STRING && row->min > 0 &&
-		    (*(char *const *)m)[0] == '\0')
+		if (row->type == SETTING_STRING && row->min > 0 && (*(char *const *)m)[0] == '\0')
 			fail(l, 0, EINVAL, "[%s] %s must be set", row->section, row->key);
 		if (row->type == SETTING_LIST &&
 		    ((const struct setting_list *)m)->n < (size_t)row->min)
@@ -572,7 +577,8 @@ static void row_print(const struct setting *row, const void *settings, FILE *f)
 		fprintf(f, "%s = %s\n", row->key, *(const bool *)m ? "yes" : "no");
 		break;
 	case SETTING_STRING:
-		fprintf(f, "%s = %s\n", row->key, *(char *const *)m != NULL ? *(char *const *)m : "");
+		fprintf(f, "%s = %s\n", row->key,
+			*(char *const *)m != NULL ? *(char *const *)m : "");
 		break;
 	case SETTING_ENUM:
 		fprintf(f, "%s = %s\n", row->key, row->choices[*(const int *)m]);
@@ -622,8 +628,8 @@ void settings_print(const struct setting *table, const void *settings, FILE *f)
 
 static void manual_begin(const char *section, bool first, FILE *f)
 {
-	fprintf(f, "%s### [%s]\n\n| key | value | default | reload | meaning |\n", first ? "" : "\n",
-		section);
+	fprintf(f, "%s### [%s]\n\n| key | value | default | reload | meaning |\n",
+		first ? "" : "\n", section);
 	fprintf(f, "| --- | --- | --- | --- | --- |\n");
 }
 
@@ -657,7 +663,8 @@ static void manual_row(const struct setting *row, const void *settings, FILE *f)
 	if (row->dflt != NULL && row->dflt[0] != '\0')
 		fprintf(f, " | `%s` | ", row->dflt);
 	else
-		fprintf(f, " | %s | ", row->type == SETTING_STRING && row->min > 0 ? "must be set" : "");
+		fprintf(f, " | %s | ",
+			row->type == SETTING_STRING && row->min > 0 ? "must be set" : "");
 	fprintf(f, "%s | %s |\n", row->reload ? "yes" : "", row->help != NULL ? row->help : "");
 }
 

@@ -12,9 +12,9 @@
 #define SETTINGS_LIST_MAX 64
 
 enum setting_type {
-	SETTING_INT,	/* int64_t, min..max; the unit is part of the key's name (_ms, _s, _bytes) */
-	SETTING_BOOL,	/* bool: yes or no */
-	SETTING_STRING,	/* char *, allocated, never NULL; min..max bytes (min 1: must be set) */
+	SETTING_INT,  /* int64_t, min..max; the unit is part of the key's name (_ms, _s, _bytes) */
+	SETTING_BOOL, /* bool: yes or no */
+	SETTING_STRING, /* char *, allocated, never NULL; min..max bytes (min 1: must be set) */
 	SETTING_ENUM,	/* int: index into choices */
 	SETTING_LIST,	/* struct setting_list: the key may be repeated, or hold values separated by
 			 * commas; min..max values (max 0: SETTINGS_LIST_MAX) */
@@ -28,11 +28,11 @@ struct setting_list {
 struct setting {
 	const char *section, *key;
 	enum setting_type type;
-	size_t offset;		/* of the member in the settings struct */
+	size_t offset; /* of the member in the settings struct */
 	int64_t min, max;
-	const char *dflt;	/* as it would stand in the file; NULL: empty */
+	const char *dflt;	    /* as it would stand in the file; NULL: empty */
 	const char *const *choices; /* SETTING_ENUM, ended by NULL */
-	bool reload;		/* may change on reload */
+	bool reload;		    /* may change on reload */
 	const char *help;
 };
 

@@ -18,14 +18,15 @@
 #define P2P_CANDIDATE_INSTANCES_MAX 8
 
 enum p2p_candidate_flag {
-	P2P_CANDIDATE_LAPSED = 1, /* the peer's lease ran out: try it last, its absence is unknown */
+	P2P_CANDIDATE_LAPSED =
+		1, /* the peer's lease ran out: try it last, its absence is unknown */
 };
 
 struct p2p_candidate {
 	struct p2p_hit hit;
-	uint64_t order;	   /* the record's hybrid logical clock */
-	uint32_t ttl_ms;   /* how long the record may be believed from when it was answered */
-	uint32_t flags;	   /* enum p2p_candidate_flag */
+	uint64_t order;	 /* the record's hybrid logical clock */
+	uint32_t ttl_ms; /* how long the record may be believed from when it was answered */
+	uint32_t flags;	 /* enum p2p_candidate_flag */
 	uint8_t n_uris;
 	uint8_t n_instances;
 	uint32_t instance[P2P_CANDIDATE_INSTANCES_MAX]; /* p2p_instance_hash() of each contact */

@@ -7,9 +7,9 @@
  *                      still published until orphan_ms have passed
  *            GONE      withdrawn
  * Published: NOTHING -> PUTTING -> PUT (again at reput_ms) ; a failed put is tried again
- *            PUT -> KILLING (GONE: a tombstone) -> KILLED (told again until the last record that was
- *            put has expired, for holders that missed it) -> forgotten
- * Whatever is asked while a put is in flight is done after it. docs/states.md has the table. */
+ *            PUT -> KILLING (GONE: a tombstone) -> KILLED (told again until the last record that
+ * was put has expired, for holders that missed it) -> forgotten Whatever is asked while a put is in
+ * flight is done after it. docs/states.md has the table. */
 #ifndef P2PSIP_MODEL_PUBLISHED_H
 #define P2PSIP_MODEL_PUBLISHED_H
 
@@ -28,8 +28,8 @@ struct p2p_published_config {
 				* name) */
 	uint64_t retry_min_ms; /* after a failed put: doubled each time up to retry_max_ms */
 	uint64_t retry_max_ms;
-	uint64_t orphan_ms;    /* orphans are withdrawn after this */
-	uint64_t tombstone_ms; /* a tombstone is told again after this */
+	uint64_t orphan_ms;	      /* orphans are withdrawn after this */
+	uint64_t tombstone_ms;	      /* a tombstone is told again after this */
 	struct p2p_hash_key hash_key; /* random */
 };
 
@@ -52,7 +52,8 @@ int p2p_published_publish(struct p2p_published *p, const char *name, size_t len,
 			  uint64_t now_ms, uint64_t *seen);
 
 /* WITHDRAW. 0: a tombstone is to be put, or nothing was ever put. ENOENT: unknown (no error).
- * ESTALE as above. EBUSY: another running Kamailio instance claims the user since; left as it is. */
+ * ESTALE as above. EBUSY: another running Kamailio instance claims the user since; left as it is.
+ */
 int p2p_published_withdraw(struct p2p_published *p, const char *name, size_t len, uint64_t kamailio,
 			   uint64_t seq, uint64_t now_ms, uint64_t *seen);
 
@@ -80,7 +81,7 @@ void p2p_published_withdraw_all(struct p2p_published *p, uint64_t now_ms);
 struct p2p_published_job {
 	uint64_t id; /* names the entry and the attempt, for p2p_published_done */
 	bool tombstone;
-	bool first;	      /* nothing of this user is out there yet, as far as is known */
+	bool first;		 /* nothing of this user is out there yet, as far as is known */
 	uint64_t last_expiry_ms; /* of the last record put (as given to done; 0: none): a tombstone
 				  * must live at least as long */
 	size_t name_len;
@@ -122,7 +123,7 @@ struct p2p_published_info {
 	size_t name_len;
 	enum p2p_desired desired;
 	enum p2p_put_state put;
-	bool dirty; /* what was put is not what is desired */
+	bool dirty;	       /* what was put is not what is desired */
 	unsigned int failures; /* in a row */
 	uint64_t kamailio, seq, order;
 	uint64_t due_ms; /* UINT64_MAX: in flight */

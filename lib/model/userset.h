@@ -32,7 +32,7 @@ struct p2p_userset {
 
 /* What is known of the peer that signed a record. */
 struct p2p_peer_state {
-	bool known;	   /* a verified peer record was read */
+	bool known; /* a verified peer record was read */
 	uint64_t epoch;
 	uint64_t lease_ms; /* wall clock */
 };

@@ -15,7 +15,8 @@ struct p2p_crypto {
 	void *arg;
 	/* ECDSA P-256 over SHA-256(msg) with the program's own key (NULL where it has none). */
 	int (*sign)(void *arg, const void *msg, size_t len, uint8_t sig[P2P_SIG_LEN]);
-	/* 0: good. EBADMSG: bad signature, or the key is no point of P-256. Else: could not tell. */
+	/* 0: good. EBADMSG: bad signature, or the key is no point of P-256. Else: could not tell.
+	 */
 	int (*verify)(void *arg, const uint8_t pubkey[P2P_PUBKEY_LEN], const void *msg, size_t len,
 		      const uint8_t sig[P2P_SIG_LEN]);
 	/* X and Y of a compressed P-256 point. EINVAL when it is none. */

@@ -11,7 +11,7 @@
 #include "lib/proto/hit.h"
 
 #define P2P_RECORD_MAX 500   /* bytes, all in all */
-#define P2P_RECORD_HEADER 92 /* bytes before the body */
+#define P2P_RECORD_HEADER 93 /* bytes before the body */
 #define P2P_RECORD_BODY_MAX (P2P_RECORD_MAX - P2P_RECORD_HEADER - P2P_SIG_LEN)
 #define P2P_RECORD_VERSION 1
 

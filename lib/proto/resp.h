@@ -16,7 +16,7 @@
 void p2p_resp_array(struct p2p_writer *w, size_t n);
 void p2p_resp_bulk(struct p2p_writer *w, const void *s, size_t len);
 void p2p_resp_str(struct p2p_writer *w, const char *s);
-void p2p_resp_u64(struct p2p_writer *w, uint64_t v); /* bulk, decimal */
+void p2p_resp_u64(struct p2p_writer *w, uint64_t v);   /* bulk, decimal */
 void p2p_resp_hex32(struct p2p_writer *w, uint32_t v); /* bulk, 8 digits */
 
 enum p2p_resp_code {

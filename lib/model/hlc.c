@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "lib/model/hlc.h"
+
+#include <errno.h>
+
+#include "lib/proto/record.h"
+
+static int too_far(uint64_t order, uint64_t now_ms)
+{
+	return order > now_ms && order - now_ms > P2P_RECORD_FUTURE_MS;
+}
+
+int p2p_hlc_next(struct p2p_hlc *hlc, uint64_t now_ms, uint64_t *order)
+{
+	uint64_t next = hlc->last < now_ms ? now_ms : hlc->last + 1;
+
+	if (too_far(next, now_ms))
+		return ERANGE;
+	hlc->last = next;
+	*order = next;
+	return 0;
+}
+
+int p2p_hlc_see(struct p2p_hlc *hlc, uint64_t order, uint64_t now_ms)
+{
+	if (too_far(order, now_ms))
+		return ERANGE;
+	if (order > hlc->last)
+		hlc->last = order;
+	return 0;
+}
