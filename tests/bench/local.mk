@@ -2,6 +2,7 @@
 # Benchmarks: never part of check. `make bench`, or `make bench BENCH=register`; options for the
 # runner go into BENCH_FLAGS.
 EXTRA_PROGRAMS += tests/bench/sipload
+tests_bench_sipload_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE
 tests_bench_sipload_SOURCES = \
 	tests/bench/sipload.c \
 	tests/bench/sipload.h \
