@@ -1,1 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# All of the relay but main.c is a convenience library, so that tests link the real code.
+noinst_LTLIBRARIES += relay/librelay.la
+sbin_PROGRAMS += relay/p2psip-relay
+
+relay_librelay_la_SOURCES = \
+	relay/ng/ng_client.c relay/ng/ng_client.h \
+	relay/ng/ng_msg.c relay/ng/ng_msg.h \
+	relay/ng/ng_pool.c relay/ng/ng_pool.h \
+	relay/relay.c relay/relay.h relay/relay_priv.h \
+	relay/relay_admin.c \
+	relay/relay_args.c relay/relay_args.h \
+	relay/relay_call.c relay/relay_call.h \
+	relay/relay_commands.c \
+	relay/relay_media.c \
+	relay/relay_owner.c \
+	relay/relay_settings.c relay/relay_settings.h \
+	relay/relay_sweep.c
+relay_librelay_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(JSONC_CFLAGS)
+RELAY_LIBS = relay/librelay.la $(P2PIO_LIBS) $(JSONC_LIBS)
+
+relay_p2psip_relay_SOURCES = relay/main.c
+relay_p2psip_relay_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS)
+relay_p2psip_relay_LDADD = $(RELAY_LIBS)
