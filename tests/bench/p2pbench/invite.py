@@ -71,7 +71,7 @@ def once(bench, figures, name, n, calls, anchored):
                        target=f"{net.addr('b')}:{port}", users=calls, first=first, rate=200,
                        seed=tag)
     if bench.overlay:
-        bench.overlay.wait_published(first + calls - 1)
+        bench.overlay.wait_published(range(first, first + calls))
 
     def probe(which):
         got = bench.load.run(

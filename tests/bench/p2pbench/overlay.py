@@ -1,9 +1,118 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Our side: overlay peers out of a build tree."""
+"""Our side: overlay peers out of a build tree. Peers A and B carry calls; a third gateway, C, is
+the DHT node that the others join by, and what asks whether a record can be found, so that nobody
+asks A, whose caches are what is measured."""
+import os
+import secrets
+import time
+
 from . import sides
+from .proc import Program
+
+GATEWAY = """\
+[overlay]
+secret_file = {dir}/secret
+[identity]
+file = {dir}/{host}/identity.pem
+state_dir = {dir}/{host}
+[dht]
+backend = opendht
+bind4 = {addr}
+{bootstrap}
+[control]
+socket = {dir}/{host}/gw.sock
+admin_socket = {dir}/{host}/gw-admin.sock
+[log]
+level = warn
+"""
+
+RELAY = """\
+[relay]
+socket = {dir}/{host}/relay.sock
+admin_socket = {dir}/{host}/relay-admin.sock
+log_level = warn
+[rtpengine]
+instance = one udp:127.0.0.1:2223
+"""
 
 
 class Overlay:
     def __init__(self, bench):
         self.bench = bench
-        self.module_dirs = sides.built_module_dirs(bench.args.build)
+        build = bench.args.build
+        self.module_dirs = sides.built_module_dirs(build)
+        self.gateway = sides.built_program(build, "dht-gateway", "p2psip-gateway")
+        self.relay = sides.built_program(build, "relay", "p2psip-relay")
+        self.dir = None
+
+    def _daemon(self, binary, template, host, role):
+        """Write a settings file, start the daemon, wait until it answers PING."""
+        os.makedirs(os.path.join(self.dir, host), exist_ok=True)
+        boot = "" if host == "c" else f"bootstrap = {self.bench.net.addr('c')}:4222"
+        path = os.path.join(self.dir, host, role + ".conf")
+        with open(path, "w") as f:
+            f.write(template.format(dir=self.dir, host=host, bootstrap=boot,
+                                    addr=self.bench.net.addr(host)))
+        program = Program(f"{role}-{host}", [binary, "--config", path], self.bench.net.ns(host),
+                          self.dir)
+        sock = self.socket(host, "gw.sock" if role == "gateway" else "relay.sock")
+
+        def ready():
+            try:
+                return sides.resp(sock, "PING") == "PONG"
+            except OSError:
+                return False
+
+        try:
+            program.wait_ready(ready)
+        except BaseException:
+            program.stop()
+            raise
+        return program
+
+    def socket(self, host, name):
+        return os.path.join(self.dir, host, name)
+
+    def _gateways(self, directory, hosts, programs):
+        self.dir = directory
+        secret = os.path.join(directory, "secret")
+        with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
+            f.write(secrets.token_hex(32) + "\n")
+        for host in hosts:
+            programs.append(self._daemon(self.gateway, GATEWAY, host, "gateway"))
+
+    def _kamailio(self, host, cfg, port, defines):
+        net = self.bench.net
+        return sides.kamailio(
+            "kamailio-" + host, net.ns(host), self.dir, cfg, f"{net.addr(host)}:{port}",
+            {"P2P": None, "GATEWAY": self.socket(host, "gw.sock"), **defines}, self.module_dirs)
+
+    def register_side(self, directory, port, programs):
+        """programs becomes Kamailio, its gateway, and C's."""
+        self._gateways(directory, ("c", "a"), programs)
+        programs.reverse()
+        programs.insert(0, self._kamailio("a", "register.cfg", port, {}))
+
+    def invite_side(self, directory, port, anchored, programs):
+        self._gateways(directory, ("c", "a", "b"), programs)
+        for host in ("a", "b"):
+            media = {}
+            if anchored:
+                programs.append(self._daemon(self.relay, RELAY, host, "relay"))
+                media = {"ANCHOR": None, "MEDIA": self.socket(host, "relay.sock")}
+            programs.append(self._kamailio(host, "proxy.cfg", port, media))
+
+    def wait_published(self, users, timeout=60):
+        """Until gateway C finds every one of these users (numbers) in the DHT."""
+        end = time.monotonic() + timeout
+        for user in users:
+            while True:
+                try:
+                    if sides.resp(self.socket("c", "gw.sock"), "ROUTE", f"u{user:06d}", 2000,
+                                  "FRESH"):
+                        break
+                except RuntimeError as e:
+                    if time.monotonic() > end:
+                        raise RuntimeError(f"u{user:06d} not published after {timeout} s: {e}") \
+                            from None
+                time.sleep(0.1)

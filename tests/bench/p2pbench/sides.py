@@ -31,6 +31,15 @@ def built_module_dirs(build):
     return dirs
 
 
+def built_program(build, directory, name):
+    """A daemon of a build tree: libtool's own script starts it uninstalled, but as a child; the
+    program itself is what is wanted."""
+    for path in (os.path.join(build, directory, ".libs", name), os.path.join(build, directory, name)):
+        if os.access(path, os.X_OK):
+            return os.path.abspath(path)
+    raise RuntimeError(f"{build}/{directory}/{name}: not built: run make first")
+
+
 def kamailio(name, ns, directory, cfg, listen, defines, module_dirs=(), memory=128):
     """Start Kamailio with a file of tests/bench/cfg and wait until it answers.
     defines: {name: value or None}; a string value is put in quotes."""
