@@ -96,7 +96,7 @@ typedef int (*p2p_usrloc_bind_f)(p2p_usrloc_api_t *api);
 
 static inline int p2p_usrloc_load_api(p2p_usrloc_api_t *api)
 {
-	p2p_usrloc_bind_f bind = (p2p_usrloc_bind_f)find_export("p2p_usrloc_bind", 1, 0);
+	p2p_usrloc_bind_f bind = (p2p_usrloc_bind_f)(void (*)(void))find_export("p2p_usrloc_bind", 1, 0);
 
 	if(bind == NULL || bind(api) < 0) {
 		LM_ERR("module p2p_usrloc must be loaded before this one\n");

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Private to p2p_registrar: settings, and what its files offer to each other. */
+#ifndef P2P_REGISTRAR_H
+#define P2P_REGISTRAR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/counters.h"
+#include "core/kemi.h"
+#include "core/parser/msg_parser.h"
+#include "core/route_struct.h"
+#include "core/str.h"
+#include "modules/registrar/api.h"
+#include "modules/tm/tm_load.h"
+#include "modules/p2p_route/api.h"
+#include "modules/p2p_usrloc/api.h"
+
+struct reg_settings {
+	int lookup_timeout_ms;
+	int lookup_workers;
+	int lookups_max;     /* suspended at a time */
+	int orphan_window_s; /* after a start: absence is asked about */
+	int retry_after_s;
+	int attempts;	     /* rounds of branches for one request */
+};
+
+extern struct reg_settings reg_settings;
+extern tm_api_t reg_tm;
+extern registrar_api_t reg_stock;
+extern p2p_usrloc_api_t reg_ul;
+extern p2p_route_api_t reg_route;
+
+/* --- _save.c: the stock registrar, by its C API and by what it exports to KEMI ------------------ */
+
+/* Bit of p2p_registered()'s flags that is ours: registered at another peer (by the cache) counts. */
+#define REG_ANYWHERE 8
+
+int reg_stock_init(void);
+int reg_save(struct sip_msg *msg, str *table, int flags, str *uri);
+int reg_unregister(struct sip_msg *msg, str *table, str *uri, str *ruid);
+int reg_registered(struct sip_msg *msg, str *table, str *uri, int flags, int action);
+int reg_fetch_contacts(struct sip_msg *msg, str *table, str *uri, str *profile);
+int reg_free_contacts(struct sip_msg *msg, str *profile);
+int reg_stock_lookup_branches(struct sip_msg *msg, str *table);
+/* Make usrloc know a table (at start only). 0 or -1. */
+int reg_table_register(char *table);
+
+/* --- outcome of a lookup ------------------------------------------------------------------------ */
+
+enum reg_result { REG_FOUND, REG_ABSENT, REG_UNKNOWN, REG_UNAVAILABLE, REG_DENIED };
+
+/* What p2p_reply() answers, and what the script sees in $var(p2p_result), $var(p2p_reason). */
+struct reg_outcome {
+	enum reg_result result;
+	int code;	   /* SIP status for p2p_reply; 0 when found */
+	const char *phrase; /* its reason phrase */
+	const char *reason; /* why */
+};
+
+int reg_outcome_init(void);
+void reg_outcome_set(struct sip_msg *msg, enum reg_result result, const char *reason);
+void reg_outcome_set_code(struct sip_msg *msg, enum reg_result result, int code,
+			  const char *phrase, const char *reason);
+const struct reg_outcome *reg_outcome(void);
+/* Answer the request as the outcome says (or with code and phrase). 1, or -1. */
+int reg_reply(struct sip_msg *msg);
+int reg_reply_code(struct sip_msg *msg, int code, const char *phrase, const char *reason);
+
+/* --- where a lookup goes on: a route of the script, or a KEMI function --------------------------- */
+
+#define REG_ROUTE_MAX 64
+#define REG_TABLE_MAX 64
+#define REG_URI_MAX 512
+
+struct reg_route_ref {
+	int index; /* in main_rt; -1: KEMI */
+	char name[REG_ROUTE_MAX];
+};
+
+/* Find a route by name. 0 or -1 (there is none, or it is empty). */
+int reg_route_find(const char *name, struct reg_route_ref *ref);
+/* Run it in this process, on this message. */
+void reg_route_run(struct sip_msg *msg, const struct reg_route_ref *ref);
+
+/* --- _lookup.c: the decision ---------------------------------------------------------------------- */
+
+struct reg_lookup {
+	str table; /* NUL-terminated */
+	str aor;   /* as dialled */
+	struct p2p_name name;
+	bool has_name;	/* the overlay can be asked about it */
+	bool gruu;	/* a public GRUU: one instance is meant */
+	uint32_t instance; /* its hash */
+	enum p2p_peer_status peer;
+	struct p2p_hit hit; /* of the sending peer */
+	char aor_buf[REG_URI_MAX];
+	char table_buf[REG_TABLE_MAX];
+};
+
+/* 0, or -1 (too long, no URI). uri NULL: the Request-URI. */
+int reg_lookup_prepare(struct sip_msg *msg, const str *table, const str *uri,
+		       struct reg_lookup *lk);
+/* p2p_lookup(table): stock return codes from local contacts and the cache. */
+int reg_lookup_now(struct sip_msg *msg, struct reg_lookup *lk);
+/* p2p_lookup_to_dset, p2p_lookup_branches: the same for the destination set. */
+int reg_lookup_to_dset(struct sip_msg *msg, struct reg_lookup *lk);
+int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk);
+/* p2p_lookup(table, ROUTE): the route has run or will run. 0: the script ends here. */
+int reg_lookup_route(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_route_ref *ref);
+
+/* What was learnt by asking, for the continuation. */
+struct reg_answers {
+	bool asked_route, asked_serves, asked_peer;
+	enum p2p_answer_code route, serves_code, peer;
+	int serves;
+	struct p2p_candidate peer_record;
+	struct p2p_candidate_set set;
+};
+
+/* In the continuing process, before the route runs: branches and outcome. */
+void reg_lookup_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_answers *an);
+/* Add the candidates of a set that a request may be sent to. Returns how many; *down: how many
+ * were left out because they do not answer. first: none has been added yet. skip: those are left
+ * out (already tried), may be NULL. */
+int reg_candidates_add(struct sip_msg *msg, const struct reg_lookup *lk,
+		       const struct p2p_candidate_set *set, bool first,
+		       const struct p2p_candidate_set *skip, int *down);
+bool reg_in_orphan_window(void);
+
+/* --- _suspend.c ------------------------------------------------------------------------------------ */
+
+enum reg_stage { REG_STAGE_LOOKUP, REG_STAGE_NEXT };
+
+/* Suspend the transaction, ask, and go on in the route when the answer is there. skip, dead: of
+ * p2p_next. 1: suspended. 0: nothing more to do (a retransmission, or cancelled). -1: could not,
+ * the caller runs the route now. */
+int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct reg_route_ref *ref,
+		enum p2p_question_kind kind, unsigned int flags, enum reg_stage stage,
+		const struct p2p_candidate_set *skip);
+/* A question without a request waiting for it: refreshes the cache. */
+void reg_refresh(const struct p2p_name *name);
+/* An answer arrived in a worker: the one place that ends a question. */
+void reg_finish(struct p2p_question *q);
+/* Runs before the script of each failure route, and of each continuation. */
+int reg_continuation_init(void);
+
+/* --- _next.c: failure routes ------------------------------------------------------------------------ */
+
+/* p2p_next(table, ROUTE): 0 the route ran, or will run; -1 nothing to do, the reply passes. */
+int reg_next(struct sip_msg *msg, const str *table, const struct reg_route_ref *ref);
+void reg_next_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_answers *an,
+		    const struct p2p_candidate_set *skip);
+
+/* --- _worker.c --------------------------------------------------------------------------------------- */
+int reg_workers_init(void);   /* mod_init: the socket pair, process slots */
+int reg_workers_fork(void);   /* child_init of PROC_MAIN */
+int reg_workers_reply_fd(void);
+void reg_workers_destroy(void);
+
+/* --- _rpc.c, _stats.c ---------------------------------------------------------------------------------- */
+int reg_rpc_init(void);
+
+enum reg_counter {
+	REG_CNT_SAVES,
+	REG_CNT_LOOKUPS,
+	REG_CNT_LOCAL,
+	REG_CNT_CACHED,
+	REG_CNT_SUSPENDED,
+	REG_CNT_CONTINUED,
+	REG_CNT_CANCELLED,
+	REG_CNT_LATE,
+	REG_CNT_REFRESHES,
+	REG_CNT_FOUND,
+	REG_CNT_ABSENT,
+	REG_CNT_UNKNOWN,
+	REG_CNT_UNAVAILABLE,
+	REG_CNT_DENIED,
+	REG_CNT_NEXT_STALE,
+	REG_CNT_NEXT_DEAD,
+	REG_CNT_NEXT_TRIED,
+	REG_CNT_NEXT_FRESH,
+	REG_CNT_REFUSED,
+	REG_CNT_MAX
+};
+int reg_stats_init(void);
+void reg_count(enum reg_counter c);
+const char *reg_stats_name(int i);
+long reg_stats_value(int i);
+
+/* Suspended now (shm), for RPC and the bound lookups_max. */
+int reg_pending_init(void);
+void reg_pending_destroy(void);
+int reg_pending(void);
+
+#endif

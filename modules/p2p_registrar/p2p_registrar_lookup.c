@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The decision: local contacts, cached remote candidates, or a question to the gateway.
+ *
+ *   request from        local contact          no local contact
+ *   a peer, verified    to the phone           absent; shortly after a start SERVES is asked first
+ *   a peer, unverified  PEER is asked, then as above, or denied
+ *   anyone else         to the phone, and to   cached: to them
+ *                       what the cache knows   else ROUTE is asked
+ *
+ * A request from a peer is never sent on to another peer: no loops. */
+#include "core/action.h"
+#include "core/dset.h"
+#include "core/parser/parse_to.h"
+#include "core/parser/parse_uri.h"
+#include "core/route.h"
+#include "modules/tm/h_table.h"
+#include "modules/tm/t_lookup.h"
+#include "p2p_registrar.h"
+
+/* --- routes --------------------------------------------------------------------------------------- */
+
+int reg_route_find(const char *name, struct reg_route_ref *ref)
+{
+	size_t len = strlen(name);
+
+	memset(ref, 0, sizeof(*ref));
+	if (len == 0 || len >= sizeof(ref->name)) {
+		LM_ERR("\"%s\" is no name of a route\n", name);
+		return -1;
+	}
+	memcpy(ref->name, name, len);
+	ref->index = -1;
+	if (sr_kemi_eng_get() != NULL)
+		return 0;
+	ref->index = route_lookup(&main_rt, ref->name);
+	if (ref->index < 0 || main_rt.rlist[ref->index] == NULL) {
+		LM_ERR("there is no route[%s], or it is empty\n", name);
+		return -1;
+	}
+	return 0;
+}
+
+void reg_route_run(struct sip_msg *msg, const struct reg_route_ref *ref)
+{
+	sr_kemi_eng_t *engine = sr_kemi_eng_get();
+	str name, event = str_init("p2p_registrar:lookup");
+	struct run_act_ctx ctx;
+
+	if (engine != NULL) {
+		name.s = (char *)ref->name;
+		name.len = (int)strlen(ref->name);
+		if (sr_kemi_route(engine, msg, get_route_type(), &name, &event) < 0)
+			LM_ERR("the function %s of the KEMI script failed\n", ref->name);
+		return;
+	}
+	init_run_actions_ctx(&ctx);
+	run_top_route(main_rt.rlist[ref->index], msg, &ctx);
+}
+
+/* --- what is looked up ------------------------------------------------------------------------------ */
+
+int reg_lookup_prepare(struct sip_msg *msg, const str *table, const str *uri, struct reg_lookup *lk)
+{
+	struct sip_uri parsed;
+
+	lk->has_name = lk->gruu = false;
+	lk->instance = 0;
+	lk->peer = P2P_PEER_NO;
+	if (uri == NULL || uri->len == 0)
+		uri = GET_RURI(msg);
+	if (uri->len >= (int)sizeof(lk->aor_buf) || table->len >= (int)sizeof(lk->table_buf)) {
+		LM_DBG("too long to be looked up: %.*s\n", uri->len, uri->s);
+		return -1;
+	}
+	memcpy(lk->aor_buf, uri->s, (size_t)uri->len);
+	lk->aor_buf[uri->len] = '\0';
+	lk->aor.s = lk->aor_buf;
+	lk->aor.len = uri->len;
+	memcpy(lk->table_buf, table->s, (size_t)table->len);
+	lk->table_buf[table->len] = '\0';
+	lk->table.s = lk->table_buf;
+	lk->table.len = table->len;
+	if (parse_uri(lk->aor.s, lk->aor.len, &parsed) < 0)
+		return -1;
+	if (parsed.gr.s != NULL) {
+		/* RFC 5627. A temporary GRUU's user part is no name: only its server knows it. */
+		if (parsed.gr_val.len == 0)
+			return 0;
+		lk->gruu = true;
+		lk->instance = p2p_instance_hash(parsed.gr_val.s, (size_t)parsed.gr_val.len);
+	}
+	lk->has_name = reg_ul.name_from_uri(&lk->aor, &lk->name) == 0;
+	return 0;
+}
+
+bool reg_in_orphan_window(void)
+{
+	return reg_ul.uptime() < (unsigned int)reg_settings.orphan_window_s;
+}
+
+static bool hit_in(const struct p2p_hit *hit, const struct p2p_candidate_set *set)
+{
+	int i;
+
+	for (i = 0; set != NULL && i < set->n; i++)
+		if (p2p_hit_cmp(hit, &set->c[i].hit) == 0)
+			return true;
+	return false;
+}
+
+/* A GRUU means one instance: a peer whose record lists its instances and not this one is out. */
+static bool instance_fits(const struct reg_lookup *lk, const struct p2p_candidate *c)
+{
+	int i;
+
+	if (!lk->gruu || c->n_instances == 0)
+		return true;
+	for (i = 0; i < c->n_instances && i < P2P_CANDIDATE_INSTANCES_MAX; i++)
+		if (c->instance[i] == lk->instance)
+			return true;
+	return false;
+}
+
+int reg_candidates_add(struct sip_msg *msg, const struct reg_lookup *lk,
+		       const struct p2p_candidate_set *set, bool first,
+		       const struct p2p_candidate_set *skip, int *down)
+{
+	int i, pass, n = 0;
+
+	*down = 0;
+	/* those whose lease ran out only when there is nobody else */
+	for (pass = 0; pass < 2 && n == 0 && (pass == 0 || first); pass++) {
+		for (i = 0; i < set->n && i < P2P_CANDIDATES_MAX; i++) {
+			const struct p2p_candidate *c = &set->c[i];
+
+			if (((c->flags & P2P_CANDIDATE_LAPSED) != 0) != (pass == 1)
+			    || hit_in(&c->hit, skip) || !instance_fits(lk, c))
+				continue;
+			if (!reg_route.peer_usable(&c->hit)
+			    || reg_route.branch_add(msg, &lk->aor, c, first && n == 0) < 0) {
+				(*down)++;
+				continue;
+			}
+			n++;
+		}
+	}
+	return n;
+}
+
+/* Local contacts as the stock registrar finds them: 1, -1, -2, -3. The Request-URI becomes the
+ * first contact, the others branches. */
+static int local_lookup(struct sip_msg *msg, struct reg_lookup *lk)
+{
+	int ret = reg_stock.lookup_uri(msg, &lk->table, &lk->aor);
+
+	if (ret > 0)
+		reg_count(REG_CNT_LOCAL);
+	return ret;
+}
+
+static enum p2p_cache_state cached(const struct reg_lookup *lk, struct p2p_candidate_set *set)
+{
+	set->n = 0;
+	return lk->has_name ? reg_ul.cache_get(&lk->name, set) : P2P_CACHE_MISS;
+}
+
+/* Outcome when a contact was found here, or when candidates were added or left out. */
+static void outcome_found(struct sip_msg *msg, int local, int remote, int down)
+{
+	if (local > 0 || remote > 0)
+		reg_outcome_set(msg, REG_FOUND, local > 0 ? "local" : "remote");
+	else if (down > 0)
+		reg_outcome_set(msg, REG_UNAVAILABLE, "overlay peer cannot be reached");
+	else if (local == -2)
+		reg_outcome_set_code(msg, REG_DENIED, 405, "Method Not Allowed",
+				     "no contact supports the method");
+	else
+		reg_outcome_set(msg, REG_ABSENT, "user not registered");
+}
+
+static void outcome_refused(struct sip_msg *msg, enum p2p_peer_status status)
+{
+	switch (status) {
+	case P2P_PEER_LOOP:
+		reg_outcome_set_code(msg, REG_DENIED, 482, "Loop Detected",
+				     "the request came back to this peer");
+		break;
+	case P2P_PEER_TOOMANY:
+		reg_outcome_set_code(msg, REG_DENIED, 483, "Too Many Hops",
+				     "the request went through too many peers");
+		break;
+	default:
+		reg_outcome_set(msg, REG_DENIED, "the request names a peer it is not from");
+		break;
+	}
+}
+
+/* --- without a route: never suspends ---------------------------------------------------------------- */
+
+int reg_lookup_now(struct sip_msg *msg, struct reg_lookup *lk)
+{
+	struct p2p_candidate_set set;
+	int local, remote = 0, down = 0;
+
+	reg_count(REG_CNT_LOOKUPS);
+	lk->peer = reg_route.peer_status(msg, &lk->hit);
+	reg_route.headers_strip(msg);
+	local = local_lookup(msg, lk);
+	if (lk->peer == P2P_PEER_NO && cached(lk, &set) != P2P_CACHE_MISS) {
+		remote = reg_candidates_add(msg, lk, &set, local <= 0, NULL, &down);
+		if (remote > 0)
+			reg_count(REG_CNT_CACHED);
+	}
+	outcome_found(msg, local, remote, down);
+	return remote > 0 ? 1 : local;
+}
+
+int reg_lookup_to_dset(struct sip_msg *msg, struct reg_lookup *lk)
+{
+	struct p2p_candidate_set set;
+	int local, remote = 0, down;
+
+	reg_count(REG_CNT_LOOKUPS);
+	local = reg_stock.lookup_to_dset(msg, &lk->table, &lk->aor);
+	if (reg_route.peer_status(msg, &lk->hit) == P2P_PEER_NO
+	    && cached(lk, &set) != P2P_CACHE_MISS)
+		remote = reg_candidates_add(msg, lk, &set, false, NULL, &down);
+	return remote > 0 ? 1 : local;
+}
+
+int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
+{
+	struct {
+		char uri[REG_URI_MAX];
+		int len;
+	} *more = NULL;
+	struct p2p_candidate_set set;
+	unsigned int i, n = nr_branches;
+	int local, remote = 0, down;
+	str table, uri;
+
+	reg_count(REG_CNT_LOOKUPS);
+	if (reg_route.peer_status(msg, &lk->hit) != P2P_PEER_NO)
+		return reg_stock_lookup_branches(msg, &lk->table);
+	/* the AoRs of the branches, before the registrar puts contacts in their place */
+	if (n > 0) {
+		more = pkg_malloc(n * sizeof(*more));
+		if (more == NULL) {
+			PKG_MEM_ERROR;
+			return -3;
+		}
+		for (i = 0; i < n; i++) {
+			branch_t *b = get_sip_branch((int)i);
+
+			more[i].len = 0;
+			if (b == NULL || b->dst_uri_len > 0 || b->path_len > 0
+			    || b->len >= sizeof(more[i].uri))
+				continue;
+			memcpy(more[i].uri, b->uri, b->len);
+			more[i].len = (int)b->len;
+		}
+	}
+	local = reg_stock_lookup_branches(msg, &lk->table);
+	if (cached(lk, &set) != P2P_CACHE_MISS)
+		remote += reg_candidates_add(msg, lk, &set, local <= 0, NULL, &down);
+	table = lk->table;
+	for (i = 0; i < n; i++) {
+		struct reg_lookup branch;
+
+		uri.s = more[i].uri;
+		uri.len = more[i].len;
+		if (uri.len == 0 || reg_lookup_prepare(msg, &table, &uri, &branch) < 0)
+			continue;
+		if (cached(&branch, &set) != P2P_CACHE_MISS)
+			remote += reg_candidates_add(msg, &branch, &set, false, NULL, &down);
+	}
+	if (more != NULL)
+		pkg_free(more);
+	return remote > 0 ? 1 : local;
+}
+
+/* --- with a route ------------------------------------------------------------------------------------ */
+
+/* An ACK has no transaction to suspend, and a request within a dialog has its route set. */
+static bool may_suspend(struct sip_msg *msg)
+{
+	if (msg->REQ_METHOD == METHOD_ACK || msg->REQ_METHOD == METHOD_CANCEL)
+		return false;
+	return parse_to_header(msg) == 0 && get_to(msg)->tag_value.len == 0;
+}
+
+/* Suspend, or say why not. Returns true when the script is done with this request. */
+static bool ask(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_route_ref *ref,
+		enum p2p_question_kind kind)
+{
+	if (!may_suspend(msg)) {
+		reg_outcome_set(msg, REG_UNKNOWN, "not asked for a request of this kind");
+		return false;
+	}
+	if (!reg_ul.gateway_up()) {
+		reg_outcome_set(msg, REG_UNAVAILABLE, "overlay gateway unavailable");
+		return false;
+	}
+	if (reg_suspend(msg, lk, ref, kind, 0, REG_STAGE_LOOKUP, NULL) >= 0)
+		return true;
+	reg_outcome_set(msg, REG_UNAVAILABLE, "too many lookups");
+	return false;
+}
+
+/* From a peer that is one: local contacts only. True: suspended. */
+static bool lookup_for_peer(struct sip_msg *msg, struct reg_lookup *lk,
+			    const struct reg_route_ref *ref)
+{
+	int local = local_lookup(msg, lk);
+
+	if (local == -1 && lk->has_name && reg_in_orphan_window()) {
+		/* shortly after a start: does the gateway still hold a registration that the phone
+		 * has not refreshed here yet? */
+		if (may_suspend(msg) && reg_ul.gateway_up())
+			return ask(msg, lk, ref, P2P_QUESTION_SERVES);
+		reg_outcome_set(msg, REG_UNKNOWN, "registrations not complete after a start");
+		return false;
+	}
+	outcome_found(msg, local, 0, 0);
+	return false;
+}
+
+static bool lookup_for_user(struct sip_msg *msg, struct reg_lookup *lk,
+			    const struct reg_route_ref *ref)
+{
+	struct p2p_candidate_set set;
+	enum p2p_cache_state state = cached(lk, &set);
+	int local = local_lookup(msg, lk), remote = 0, down = 0;
+
+	if (state != P2P_CACHE_MISS && set.n > 0) {
+		remote = reg_candidates_add(msg, lk, &set, local <= 0, NULL, &down);
+		if (remote > 0)
+			reg_count(REG_CNT_CACHED);
+	} else if (local > 0 && state == P2P_CACHE_MISS && lk->has_name) {
+		reg_refresh(&lk->name); /* who else serves this user: known the next time */
+	}
+	if (local > 0 || remote > 0 || down > 0 || !lk->has_name) {
+		outcome_found(msg, local, remote, down);
+		return false;
+	}
+	return ask(msg, lk, ref, P2P_QUESTION_ROUTE);
+}
+
+int reg_lookup_route(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_route_ref *ref)
+{
+	bool suspended = false;
+
+	reg_count(REG_CNT_LOOKUPS);
+	lk->peer = reg_route.peer_status(msg, &lk->hit);
+	reg_route.headers_strip(msg);
+	switch (lk->peer) {
+	case P2P_PEER_NO:
+		suspended = lookup_for_user(msg, lk, ref);
+		break;
+	case P2P_PEER_VERIFIED:
+		suspended = lookup_for_peer(msg, lk, ref);
+		break;
+	case P2P_PEER_UNVERIFIED:
+		if (may_suspend(msg))
+			suspended = ask(msg, lk, ref, P2P_QUESTION_PEER);
+		else
+			outcome_refused(msg, lk->peer);
+		break;
+	default:
+		outcome_refused(msg, lk->peer);
+		break;
+	}
+	if (!suspended)
+		reg_route_run(msg, ref);
+	return 0;
+}
+
+/* --- in the continuation ------------------------------------------------------------------------------ */
+
+static bool orphan(const struct reg_answers *an)
+{
+	return an->asked_serves && (an->serves_code != P2P_ANSWER_FOUND || an->serves == 2);
+}
+
+static void outcome_not_found(struct sip_msg *msg, const struct reg_answers *an)
+{
+	if (orphan(an)) {
+		reg_outcome_set(msg, REG_UNKNOWN, "registrations not complete after a start");
+		return;
+	}
+	switch (an->asked_route ? an->route : P2P_ANSWER_ABSENT) {
+	case P2P_ANSWER_UNKNOWN:
+		reg_outcome_set(msg, REG_UNKNOWN, "search not completed in time");
+		break;
+	case P2P_ANSWER_UNAVAILABLE:
+		reg_outcome_set(msg, REG_UNAVAILABLE, "overlay gateway unavailable");
+		break;
+	case P2P_ANSWER_BUSY:
+		reg_outcome_set(msg, REG_UNAVAILABLE, "overlay gateway busy");
+		break;
+	default:
+		reg_outcome_set(msg, REG_ABSENT, "user not registered");
+		break;
+	}
+}
+
+void reg_lookup_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_answers *an)
+{
+	int local, remote = 0, down = 0;
+
+	if (an->asked_peer) {
+		if (an->peer == P2P_ANSWER_FOUND)
+			lk->peer = reg_route.peer_verified(msg, &an->peer_record);
+		else if (an->peer == P2P_ANSWER_ABSENT || an->peer == P2P_ANSWER_BADARG)
+			lk->peer = P2P_PEER_DENIED;
+		else {
+			reg_outcome_set(msg, REG_UNKNOWN, "the sending peer could not be verified");
+			return;
+		}
+		if (lk->peer != P2P_PEER_VERIFIED) {
+			outcome_refused(msg, lk->peer);
+			return;
+		}
+	}
+	local = local_lookup(msg, lk); /* the phone may have come meanwhile */
+	if (lk->peer == P2P_PEER_NO && an->asked_route && an->route == P2P_ANSWER_FOUND)
+		remote = reg_candidates_add(msg, lk, &an->set, local <= 0, NULL, &down);
+	if (local > 0 || remote > 0 || down > 0 || local == -2)
+		outcome_found(msg, local, remote, down);
+	else
+		outcome_not_found(msg, an);
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* p2p_next(): in a failure route, when all branches are final.
+ *
+ *   a peer said 404         its record was stale: forget it. Next candidate not tried yet; else ask
+ *                           once past every cache; else 404
+ *   a peer did not answer   not used for a while. Next candidate; else 503 with a Reason
+ *   anything else           somebody answered: that reply passes
+ *
+ * Bounded: a peer is tried once per request, the fresh question is asked once, and there are never
+ * more than `attempts` rounds. All of it is read off the transaction's branches (their ruid names
+ * the peer, their URI is the AoR), so nothing needs to be kept besides. */
+#include "core/dset.h"
+#include "modules/tm/h_table.h"
+#include "modules/tm/t_lookup.h"
+#include "modules/tm/t_reply.h"
+#include "p2p_registrar.h"
+
+struct summary {
+	struct p2p_candidate_set tried; /* HITs only */
+	int stale, dead, others, rounds;
+	int best;	 /* branch of the best reply of the others, or -1 */
+	bool fresh_done; /* a suspension after a branch went out: the fresh question */
+	const str *aor;	 /* Request-URI of a peer's branch */
+	struct p2p_hit stale_hit[P2P_CANDIDATES_MAX], dead_hit[P2P_CANDIDATES_MAX];
+};
+
+/* Lower is better; tm's own order in short: 6xx, then 3xx, 4xx (challenges first), 5xx. */
+static int reply_rank(int code)
+{
+	if (code >= 600)
+		return 1000 + code % 100;
+	if (code >= 300 && code < 400)
+		return 2000 + code % 100;
+	if (code == 401 || code == 407 || code == 415 || code == 420 || code == 484)
+		return 3000;
+	if (code < 500)
+		return 4000 + code % 100;
+	return 5000 + code % 100;
+}
+
+static void summarize(const struct cell *t, struct summary *s)
+{
+	struct p2p_hit hit;
+	bool sent = false;
+	int b;
+
+	memset(s, 0, sizeof(*s));
+	s->best = -1;
+	for (b = 0; b < t->nr_of_outgoings; b++) {
+		const struct ua_client *uac = &t->uac[b];
+		enum p2p_branch_state state;
+
+		if (uac->flags & TM_UAC_FLAG_BLIND) {
+			s->fresh_done |= sent;
+			continue;
+		}
+		if (uac->flags & TM_UAC_FLAG_FB)
+			s->rounds++;
+		sent = true;
+		state = reg_route.branch_state(t, b, &hit);
+		if (state != P2P_BRANCH_NONE) {
+			s->aor = &uac->uri;
+			if (s->tried.n < P2P_CANDIDATES_MAX)
+				s->tried.c[s->tried.n++].hit = hit;
+		}
+		if (state == P2P_BRANCH_STALE) {
+			if (s->stale < P2P_CANDIDATES_MAX)
+				s->stale_hit[s->stale++] = hit;
+		} else if (state == P2P_BRANCH_DEAD) {
+			if (s->dead < P2P_CANDIDATES_MAX)
+				s->dead_hit[s->dead++] = hit;
+		} else {
+			s->others++;
+			if (s->best < 0
+			    || reply_rank(uac->last_received)
+				       < reply_rank(t->uac[s->best].last_received))
+				s->best = b;
+		}
+	}
+}
+
+/* Somebody else answered: that is the answer. tm passes its own choice on, unless that is a peer's
+ * stale 404 or silence. */
+static int pass(struct sip_msg *msg, const struct cell *t, const struct summary *s)
+{
+	int picked = reg_tm.t_get_picked_branch();
+	int code = t->uac[s->best].last_received;
+	struct sip_msg *rpl = t->uac[s->best].reply;
+	char phrase[64] = "Request Failed";
+	struct p2p_hit hit;
+
+	if (picked >= 0 && picked < t->nr_of_outgoings) {
+		enum p2p_branch_state st = reg_route.branch_state(t, picked, &hit);
+
+		if (st != P2P_BRANCH_STALE && st != P2P_BRANCH_DEAD)
+			return -1;
+	}
+	if (rpl != NULL && rpl != FAKED_REPLY) {
+		const str *r = &rpl->first_line.u.reply.reason;
+		size_t n = r->len < (int)sizeof(phrase) ? (size_t)r->len : sizeof(phrase) - 1;
+
+		memcpy(phrase, r->s, n);
+		phrase[n] = '\0';
+	} else if (code == 408) {
+		strcpy(phrase, "Request Timeout");
+	}
+	reg_reply_code(msg, code, phrase, "");
+	return 0;
+}
+
+static void outcome_end(struct sip_msg *msg, bool dead)
+{
+	if (dead)
+		reg_outcome_set(msg, REG_UNAVAILABLE, "overlay peer cannot be reached");
+	else
+		reg_outcome_set(msg, REG_ABSENT, "user not registered");
+}
+
+int reg_next(struct sip_msg *msg, const str *table, const struct reg_route_ref *ref)
+{
+	struct p2p_candidate_set set;
+	struct cell *t = reg_tm.t_gett();
+	struct reg_lookup lk;
+	struct summary s;
+	int i, down = 0;
+
+	if (t == NULL || t == T_UNDEFINED || (t->flags & T_CANCELED))
+		return -1;
+	summarize(t, &s);
+	if (s.stale == 0 && s.dead == 0)
+		return -1;
+	if (s.aor == NULL || reg_lookup_prepare(msg, table, s.aor, &lk) < 0 || !lk.has_name)
+		return -1;
+	for (i = 0; i < s.stale; i++) {
+		reg_count(REG_CNT_NEXT_STALE);
+		reg_ul.cache_drop(&lk.name, &s.stale_hit[i]);
+	}
+	for (i = 0; i < s.dead; i++) {
+		reg_count(REG_CNT_NEXT_DEAD);
+		reg_route.peer_failed(&s.dead_hit[i], "no reply");
+	}
+	if (s.others > 0)
+		return pass(msg, t, &s);
+
+	if (s.rounds < reg_settings.attempts) {
+		set.n = 0;
+		if (reg_ul.cache_get(&lk.name, &set) != P2P_CACHE_MISS
+		    && reg_candidates_add(msg, &lk, &set, true, &s.tried, &down) > 0) {
+			reg_count(REG_CNT_NEXT_TRIED);
+			reg_outcome_set(msg, REG_FOUND, "next peer");
+			reg_route_run(msg, ref);
+			return 0;
+		}
+		/* A peer that does not answer has taken its time already: no second search then. */
+		if (s.dead == 0 && !s.fresh_done && reg_ul.gateway_up()) {
+			if (reg_suspend(msg, &lk, ref, P2P_QUESTION_ROUTE, P2P_QUESTION_FRESH,
+					REG_STAGE_NEXT, &s.tried)
+			    >= 0) {
+				reg_count(REG_CNT_NEXT_FRESH);
+				return 0;
+			}
+		}
+	}
+	outcome_end(msg, s.dead > 0 || down > 0);
+	reg_route_run(msg, ref);
+	return 0;
+}
+
+/* The fresh answer is there. Peers that were tried and said 404 are not tried again, whatever the
+ * search says. */
+void reg_next_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_answers *an,
+		    const struct p2p_candidate_set *skip)
+{
+	int down = 0;
+
+	if (an->route == P2P_ANSWER_FOUND
+	    && reg_candidates_add(msg, lk, &an->set, true, skip, &down) > 0) {
+		reg_count(REG_CNT_NEXT_TRIED);
+		reg_outcome_set(msg, REG_FOUND, "next peer");
+	} else {
+		outcome_end(msg, down > 0);
+	}
+}

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Suspended requests.
+ *
+ *   SIP worker                    client process (p2p_usrloc)         lookup worker
+ *   t_newtran, t_suspend
+ *   question_ask  ------------->  asks the gateway, or gives up  -->  reg_finish: asks on, or
+ *   leaves the script             at the deadline                     t_continue: continuation_h
+ *                                                                     puts the answer in place, then
+ *                                                                     the route runs
+ *
+ * The question carries the request's state (struct pending) from one process to the other. Whoever
+ * holds the question owns both; reg_finish ends both, once, whatever t_continue returns:
+ *    0  the route ran (or tm ended the transaction because the route did neither reply nor relay)
+ *    1  cancelled, or fr_timer was first: 487 or the failure route's reply has gone out
+ *   -1  the transaction is gone;  -2 it is not suspended any more */
+#include "core/dset.h"
+#include "core/locking.h"
+#include "core/atomic_ops.h"
+#include "core/mem/shm_mem.h"
+#include "core/script_cb.h"
+#include "modules/tm/h_table.h"
+#include "modules/tm/t_lookup.h"
+#include "p2p_registrar.h"
+
+struct pending { /* shm; owned with its question */
+	struct reg_lookup lk;
+	struct reg_route_ref ref;
+	struct reg_answers an;
+	enum reg_stage stage;
+	unsigned int hash_index, label;
+	flag_t branch_flags;
+	struct p2p_candidate_set skip; /* REG_STAGE_NEXT: already tried (HITs only) */
+};
+
+static atomic_t *pending_count; /* shm */
+static struct pending *continuing; /* what this process is about to continue with */
+
+int reg_pending_init(void)
+{
+	pending_count = shm_malloc(sizeof(*pending_count));
+	if (pending_count == NULL) {
+		SHM_MEM_ERROR;
+		return -1;
+	}
+	atomic_set(pending_count, 0);
+	return 0;
+}
+
+void reg_pending_destroy(void)
+{
+	if (pending_count != NULL)
+		shm_free(pending_count);
+	pending_count = NULL;
+}
+
+int reg_pending(void)
+{
+	return pending_count != NULL ? atomic_get(pending_count) : 0;
+}
+
+static struct pending *pending_new(void)
+{
+	struct pending *p;
+
+	if (atomic_add(pending_count, 1) > reg_settings.lookups_max) {
+		atomic_dec(pending_count);
+		reg_count(REG_CNT_REFUSED);
+		return NULL;
+	}
+	p = shm_malloc(sizeof(*p));
+	if (p == NULL) {
+		SHM_MEM_ERROR;
+		atomic_dec(pending_count);
+		return NULL;
+	}
+	memset(p, 0, sizeof(*p));
+	return p;
+}
+
+static void pending_free(struct pending *p)
+{
+	shm_free(p);
+	atomic_dec(pending_count);
+}
+
+/* The lookup's strs point into its own buffers: set them anew after copying. */
+static void lookup_copy(struct reg_lookup *to, const struct reg_lookup *from)
+{
+	*to = *from;
+	to->aor.s = to->aor_buf;
+	to->table.s = to->table_buf;
+}
+
+static void question_fill(struct p2p_question *q, struct pending *p, enum p2p_question_kind kind,
+			  unsigned int flags, unsigned int deadline_ms)
+{
+	q->kind = kind;
+	q->flags = flags;
+	q->name = p->lk.name;
+	q->hit = p->lk.hit;
+	q->deadline_ms = deadline_ms;
+	q->reply_fd = reg_workers_reply_fd();
+	q->user[0] = p;
+	q->user[1] = NULL;
+}
+
+void reg_refresh(const struct p2p_name *name)
+{
+	struct p2p_question *q;
+
+	if (!reg_ul.gateway_up() || (q = reg_ul.question_new()) == NULL)
+		return;
+	q->kind = P2P_QUESTION_ROUTE;
+	q->flags = 0;
+	q->name = *name;
+	q->deadline_ms = (unsigned int)reg_settings.lookup_timeout_ms;
+	q->reply_fd = reg_workers_reply_fd();
+	q->user[0] = q->user[1] = NULL;
+	reg_count(REG_CNT_REFRESHES);
+	if (reg_ul.question_ask(q) < 0)
+		reg_ul.question_free(q);
+}
+
+/* tm leaves the transaction marked as suspended, and would drop every reply. */
+static void suspend_undo(struct pending *p)
+{
+	struct cell *t = reg_tm.t_gett();
+
+	reg_tm.t_cancel_suspend(p->hash_index, p->label);
+	if (t != NULL && t != T_UNDEFINED)
+		t->flags &= ~T_ASYNC_SUSPENDED;
+}
+
+int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct reg_route_ref *ref,
+		enum p2p_question_kind kind, unsigned int flags, enum reg_stage stage,
+		const struct p2p_candidate_set *skip)
+{
+	struct p2p_question *q;
+	struct pending *p;
+	struct cell *t;
+	int ret;
+
+	p = pending_new();
+	if (p == NULL)
+		return -1;
+	q = reg_ul.question_new();
+	if (q == NULL) {
+		pending_free(p);
+		return -1;
+	}
+	lookup_copy(&p->lk, lk);
+	p->ref = *ref;
+	p->stage = stage;
+	if (skip != NULL)
+		p->skip = *skip;
+	getbflagsval(0, &p->branch_flags);
+
+	t = reg_tm.t_gett();
+	if (t == NULL || t == T_UNDEFINED) {
+		ret = reg_tm.t_newtran(msg);
+		if (ret <= 0) {
+			if (ret < 0)
+				LM_ERR("no transaction for a request to %.*s\n", lk->aor.len,
+				       lk->aor.s);
+			goto gone; /* 0: a retransmission, which tm has answered */
+		}
+	}
+	ret = reg_tm.t_suspend(msg, &p->hash_index, &p->label);
+	if (ret != 0) {
+		/* 1: cancelled before; -3: a final reply went out. Not suspended. */
+		if (ret < 0 && ret != -3) {
+			reg_ul.question_free(q);
+			pending_free(p);
+			return -1;
+		}
+		reg_count(REG_CNT_CANCELLED);
+		goto gone;
+	}
+	question_fill(q, p, kind, flags, (unsigned int)reg_settings.lookup_timeout_ms);
+	if (reg_ul.question_ask(q) < 0) {
+		suspend_undo(p);
+		reg_ul.question_free(q);
+		pending_free(p);
+		return -1;
+	}
+	/* from here on a worker may already be at it: not ours any more */
+	reg_count(REG_CNT_SUSPENDED);
+	return 1;
+gone:
+	reg_ul.question_free(q);
+	pending_free(p);
+	return 0;
+}
+
+/* --- in the lookup worker --------------------------------------------------------------------------- */
+
+/* tm runs this with the request before the route. */
+static int continuation_h(struct sip_msg *msg, unsigned int flags, void *arg)
+{
+	struct pending *p = continuing;
+	str *now;
+
+	(void)flags;
+	(void)arg;
+	if (p == NULL)
+		return 1; /* an ordinary failure route */
+	continuing = NULL;
+	reg_count(REG_CNT_CONTINUED);
+	if (p->stage == REG_STAGE_NEXT) {
+		reg_next_apply(msg, &p->lk, &p->an, &p->skip);
+		return 1;
+	}
+	/* the Request-URI as it was when the lookup began: tm kept the one of t_newtran */
+	now = GET_RURI(msg);
+	if (now->len != p->lk.aor.len || memcmp(now->s, p->lk.aor.s, (size_t)now->len) != 0)
+		rewrite_uri(msg, &p->lk.aor);
+	ruri_mark_new();
+	setbflagsval(0, p->branch_flags);
+	reg_lookup_apply(msg, &p->lk, &p->an);
+	return 1;
+}
+
+int reg_continuation_init(void)
+{
+	if (register_script_cb(continuation_h, PRE_SCRIPT_CB | FAILURE_CB, NULL) < 0) {
+		LM_ERR("cannot register the callback that runs before a continued route\n");
+		return -1;
+	}
+	return 0;
+}
+
+/* One answer may call for another question. True: asked. */
+static bool ask_on(struct pending *p)
+{
+	struct p2p_question *q;
+	bool need;
+
+	if (p->stage != REG_STAGE_LOOKUP || p->an.asked_serves || !p->lk.has_name
+	    || !reg_in_orphan_window())
+		return false;
+	need = (p->an.asked_peer && p->an.peer == P2P_ANSWER_FOUND)
+	       || (p->an.asked_route && p->an.route == P2P_ANSWER_ABSENT);
+	if (!need || (q = reg_ul.question_new()) == NULL)
+		return false;
+	question_fill(q, p, P2P_QUESTION_SERVES, 0, (unsigned int)reg_settings.lookup_timeout_ms);
+	if (reg_ul.question_ask(q) == 0)
+		return true;
+	reg_ul.question_free(q);
+	return false;
+}
+
+static void answer_keep(struct pending *p, const struct p2p_question *q)
+{
+	switch (q->kind) {
+	case P2P_QUESTION_ROUTE:
+		p->an.asked_route = true;
+		p->an.route = q->code;
+		if (q->code == P2P_ANSWER_FOUND)
+			p->an.set = q->set;
+		break;
+	case P2P_QUESTION_SERVES:
+		p->an.asked_serves = true;
+		p->an.serves_code = q->code;
+		p->an.serves = q->serves;
+		break;
+	case P2P_QUESTION_PEER:
+		p->an.asked_peer = true;
+		p->an.peer = q->code == P2P_ANSWER_FOUND && q->set.n == 0 ? P2P_ANSWER_ABSENT
+									   : q->code;
+		if (p->an.peer == P2P_ANSWER_FOUND)
+			p->an.peer_record = q->set.c[0];
+		break;
+	}
+}
+
+static void finish(struct pending *p)
+{
+	str name, event = str_init("p2p_registrar:lookup");
+	int ret;
+
+	clear_branches(); /* of the last request this process continued */
+	continuing = p;
+	if (p->ref.index >= 0) {
+		ret = reg_tm.t_continue(p->hash_index, p->label, main_rt.rlist[p->ref.index]);
+	} else {
+		name.s = p->ref.name;
+		name.len = (int)strlen(p->ref.name);
+		ret = reg_tm.t_continue_cb(p->hash_index, p->label, &name, &event);
+	}
+	continuing = NULL;
+	clear_branches();
+	if (ret == 1)
+		reg_count(REG_CNT_CANCELLED);
+	else if (ret < 0)
+		reg_count(REG_CNT_LATE);
+	pending_free(p);
+}
+
+void reg_finish(struct p2p_question *q)
+{
+	struct pending *p = q->user[0];
+
+	if (p == NULL) { /* a refresh: the cache has what it needs */
+		reg_ul.question_free(q);
+		return;
+	}
+	answer_keep(p, q);
+	reg_ul.question_free(q);
+	if (!ask_on(p))
+		finish(p);
+}

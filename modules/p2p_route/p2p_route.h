@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Private to p2p_route: its settings, and what its files offer to each other. */
+#ifndef P2P_ROUTE_H
+#define P2P_ROUTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/counters.h"
+#include "core/ip_addr.h"
+#include "core/parser/msg_parser.h"
+#include "core/str.h"
+#include "modules/tm/tm_load.h"
+#include "modules/p2p_usrloc/api.h"
+#include "api.h"
+
+#define ROUTE_PEERS_MAX 128  /* entries of the `peer` parameter */
+#define ROUTE_SOCKETS_MAX 16 /* entries of the `socket` parameter */
+#define ROUTE_HEADER "P2P-Peer"
+#define ROUTE_HEADER_LEN (sizeof(ROUTE_HEADER) - 1)
+
+/* The module's settings; written at start only. */
+struct route_settings {
+	int tcp_threshold;   /* bytes; 0: never prefer TCP for its size */
+	int peer_timeout_ms; /* silence of a peer before a branch towards it fails */
+	int probe_after_ms;  /* silence before a request other than INVITE has its peer probed */
+	int peer_down_ms;    /* how long a failed peer is left alone */
+	int max_hops;
+	int max_peers;
+	struct net peer[ROUTE_PEERS_MAX];
+	int n_peer;
+	str advertise[P2P_CANDIDATE_URIS_MAX];
+	int n_advertise;
+	str socket[ROUTE_SOCKETS_MAX];
+	int n_socket;
+};
+
+extern struct route_settings route_settings;
+extern p2p_usrloc_api_t route_ul;
+extern tm_api_t route_tm;
+
+/* _peer.c: who is a peer */
+int route_peer_param(char *val); /* one entry of `peer`: 0 or -1 */
+enum p2p_peer_status route_peer_status(struct sip_msg *msg, struct p2p_hit *hit);
+enum p2p_peer_status route_peer_verified(struct sip_msg *msg, const struct p2p_candidate *peer);
+
+/* _hdr.c: the header between peers */
+struct route_header {
+	bool present;
+	bool has_hit; /* a well-formed HIT */
+	struct p2p_hit hit;
+	unsigned int hops;
+};
+void route_header_read(struct sip_msg *msg, struct route_header *h);
+void route_header_strip(struct sip_msg *msg);
+/* Add the header to the branch that tm is about to build; msg is tm's copy for that branch. */
+void route_header_add(struct sip_msg *msg);
+
+/* _next.c: branches towards peers */
+int route_sockets_init(void);
+int route_advertise_init(void);
+int route_branch_add(struct sip_msg *msg, const str *aor, const struct p2p_candidate *peer,
+		     int first);
+enum p2p_branch_state route_branch_state(const struct cell *t, int b, struct p2p_hit *hit);
+/* For a probe: an address of our own to put into From; 0 or -1. */
+int route_own_uri(str *uri);
+
+/* _health.c: which peers answer */
+int route_health_init(void);
+void route_health_destroy(void);
+int route_health_child(void); /* in PROC_MAIN: forks the watching process */
+int route_peer_usable(const struct p2p_hit *hit);
+void route_peer_failed(const struct p2p_hit *hit, const char *what);
+void route_peer_heard(const struct p2p_hit *hit);
+/* A request went out to the peer on branch b: watch whether it answers. uri: where it went. */
+void route_health_watch(const struct p2p_hit *hit, struct cell *t, unsigned int b, bool invite);
+/* Remember where a peer is reached, for probing. */
+void route_health_seen(const struct p2p_hit *hit, const char *uri);
+
+struct route_peer_info {
+	struct p2p_hit hit;
+	bool down;
+	char uri[P2P_CANDIDATE_URI_MAX];
+	uint64_t heard_ms_ago; /* UINT64_MAX: never */
+	uint64_t retry_in_ms;
+	unsigned int sent, failures, recoveries;
+};
+/* The i-th known peer (0: there is one; -1: past the end; 1: empty slot). */
+int route_health_info(int i, struct route_peer_info *info);
+int route_health_find(const struct p2p_hit *hit, struct route_peer_info *info);
+
+/* Mark in uac[].flags (tm uses the low bits only): the peer was heard of while a request other
+ * than INVITE was waiting, so that its time-out is the phone's, not the peer's. */
+#define ROUTE_UAC_ALIVE (1u << 30)
+
+/* _rpc.c */
+int route_rpc_init(void);
+
+/* _stats.c */
+enum route_counter {
+	ROUTE_CNT_BRANCHES,
+	ROUTE_CNT_TCP_SIZE,
+	ROUTE_CNT_NO_ADDRESS,
+	ROUTE_CNT_FROM_PEER,
+	ROUTE_CNT_DENIED,
+	ROUTE_CNT_LOOPS,
+	ROUTE_CNT_PEER_DOWN,
+	ROUTE_CNT_PEER_UP,
+	ROUTE_CNT_PROBES,
+	ROUTE_CNT_REFUSED,
+	ROUTE_CNT_STRIPPED,
+	ROUTE_CNT_MAX
+};
+int route_stats_init(void);
+void route_count(enum route_counter c);
+const char *route_stats_name(int i);
+long route_stats_value(int i);
+
+#endif

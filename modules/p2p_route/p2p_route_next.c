@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Branches towards peers. The Request-URI stays the AoR as dialled, the peer's SIP address becomes
+ * the destination, and the branch's ruid names the peer's HIT: tm keeps it (uac[].ruid), so that
+ * branch routes, replies and failure routes know the branch again. */
+#include <stdio.h>
+
+#include "core/dset.h"
+#include "core/parser/parse_uri.h"
+#include "core/resolve.h"
+#include "core/socket_info.h"
+#include "core/timer_ticks.h"
+#include "modules/tm/h_table.h"
+#include "modules/tm/t_hooks.h"
+#include "modules/tm/t_reply.h"
+#include "p2p_route.h"
+
+/* What Via, Record-Route and the peer's header add to a request on its way out. */
+#define GROWTH 350
+
+static struct socket_info *forced[ROUTE_SOCKETS_MAX];
+static int n_forced;
+static char own_uri[P2P_CANDIDATE_URI_MAX];
+
+int route_sockets_init(void)
+{
+	int i;
+
+	for (i = 0; i < route_settings.n_socket; i++) {
+		forced[n_forced] = lookup_local_socket(&route_settings.socket[i]);
+		if (forced[n_forced] == NULL) {
+			LM_ERR("parameter socket: \"%.*s\" is none of Kamailio's listening sockets "
+			       "(proto:address:port)\n",
+			       route_settings.socket[i].len, route_settings.socket[i].s);
+			return -1;
+		}
+		n_forced++;
+	}
+	return 0;
+}
+
+static bool loopback(const struct ip_addr *ip)
+{
+	static const uint8_t lo6[16] = { [15] = 1 };
+
+	return ip->af == AF_INET ? ip->u.addr[0] == 127 : memcmp(ip->u.addr, lo6, 16) == 0;
+}
+
+/* The socket of ours that reaches an address of this family over this transport: a configured one,
+ * the one the request came in on, the first that is no loopback. */
+static struct socket_info *socket_for(struct sip_msg *msg, int proto, const struct ip_addr *to)
+{
+	struct socket_info **list = get_sock_info_list((unsigned short)proto);
+	struct socket_info *si, *lo = NULL;
+	int i;
+
+	for (i = 0; i < n_forced; i++)
+		if (forced[i]->proto == proto && forced[i]->address.af == to->af)
+			return forced[i];
+	si = msg != NULL ? msg->rcv.bind_address : NULL;
+	if (si != NULL && si->proto == proto && si->address.af == to->af
+	    && !(si->flags & SI_IS_MCAST) && loopback(&si->address) == loopback(to))
+		return si;
+	for (si = list != NULL ? *list : NULL; si != NULL; si = si->next) {
+		if (si->address.af != to->af || (si->flags & SI_IS_MCAST))
+			continue;
+		if (loopback(&si->address) == loopback(to))
+			return si;
+		if (lo == NULL)
+			lo = si;
+	}
+	return lo;
+}
+
+struct choice {
+	char uri[P2P_CANDIDATE_URI_MAX];
+	struct socket_info *si;
+	bool stream;
+};
+
+/* One address of a peer: usable when it is numeric and we have a socket for it. */
+static bool choice_make(struct sip_msg *msg, const char *text, struct choice *c)
+{
+	struct sip_uri uri;
+	struct ip_addr *a, ip;
+	size_t len = strnlen(text, P2P_CANDIDATE_URI_MAX - 1);
+	int proto;
+	str host;
+
+	memcpy(c->uri, text, len);
+	c->uri[len] = '\0';
+	if (parse_uri(c->uri, (int)len, &uri) < 0)
+		return false;
+	host = uri.host;
+	a = str2ip(&host);
+	if (a == NULL)
+		a = str2ip6(&host);
+	if (a == NULL)
+		return false; /* a name: no SIP worker waits for DNS here */
+	ip = *a;
+	proto = uri.proto == PROTO_NONE ? PROTO_UDP : uri.proto;
+	if (proto != PROTO_UDP && proto != PROTO_TCP && proto != PROTO_TLS)
+		return false;
+	c->si = socket_for(msg, proto, &ip);
+	c->stream = proto != PROTO_UDP;
+	return c->si != NULL;
+}
+
+/* The peer's order of preference decides, but for a request too big for one datagram, which goes
+ * over a stream where the peer has one (RFC 3261 section 18.1.1). */
+static int choose(struct sip_msg *msg, const struct p2p_candidate *peer, struct choice *best)
+{
+	bool big = route_settings.tcp_threshold > 0
+		   && msg->len + GROWTH > (unsigned int)route_settings.tcp_threshold;
+	struct choice c;
+	bool found = false;
+	int i;
+
+	for (i = 0; i < peer->n_uris && i < P2P_CANDIDATE_URIS_MAX; i++) {
+		if (!choice_make(msg, peer->uri[i], &c))
+			continue;
+		if (!found) {
+			*best = c;
+			found = true;
+		}
+		if (!big)
+			break;
+		if (c.stream) {
+			if (!best->stream)
+				route_count(ROUTE_CNT_TCP_SIZE);
+			*best = c;
+			break;
+		}
+	}
+	return found ? 0 : -1;
+}
+
+/* --- transaction callbacks ----------------------------------------------------------------------
+ * One set per transaction that has a branch towards a peer. */
+
+static bool branch_hit(const struct cell *t, int b, struct p2p_hit *hit)
+{
+	return b >= 0 && b < t->nr_of_outgoings && p2p_ruid_hit(&t->uac[b].ruid, hit) == 0;
+}
+
+/* tm starts a branch's timers right after this callback and takes their length from the
+ * transaction. A branch towards a peer gets a short one: the peer says 100 to an INVITE at once,
+ * and is probed where it may be silent (p2p_route_health.c). The branches towards phones in the
+ * same fork keep theirs. The callback's parameter keeps the transaction's own value meanwhile. */
+static void request_sent(struct cell *t, struct tmcb_params *ps)
+{
+	struct p2p_hit hit;
+
+	if (ps->flags & TMCB_RETR_F || ps->t_rbuf == NULL || ps->t_rbuf->rbtype != TYPE_REQUEST)
+		return;
+	if (branch_hit(t, ps->t_rbuf->branch, &hit)) {
+		ticks_t limit = MS_TO_TICKS((ticks_t)route_settings.peer_timeout_ms);
+
+		if (*ps->param == NULL && t->fr_timeout > limit) {
+			*ps->param = (void *)(unsigned long)t->fr_timeout;
+			t->fr_timeout = limit;
+		}
+	} else if (*ps->param != NULL) {
+		t->fr_timeout = (ticks_t)(unsigned long)*ps->param;
+		*ps->param = NULL;
+	}
+}
+
+static void request_out(struct cell *t, struct tmcb_params *ps)
+{
+	struct p2p_hit hit;
+
+	if (*ps->param != NULL) {
+		t->fr_timeout = (ticks_t)(unsigned long)*ps->param;
+		*ps->param = NULL;
+	}
+	if (ps->t_rbuf != NULL && branch_hit(t, ps->t_rbuf->branch, &hit)) {
+		route_count(ROUTE_CNT_BRANCHES);
+		route_health_watch(&hit, t, ps->t_rbuf->branch, is_invite(t));
+	}
+}
+
+static void transaction_h(struct cell *t, int type, struct tmcb_params *ps)
+{
+	struct p2p_hit hit;
+
+	switch (type) {
+	case TMCB_REQUEST_FWDED:
+		if (ps->req != NULL && p2p_ruid_is_peer(&ps->req->ruid))
+			route_header_add(ps->req);
+		break;
+	case TMCB_REQUEST_SENT:
+		request_sent(t, ps);
+		break;
+	case TMCB_REQUEST_OUT:
+		request_out(t, ps);
+		break;
+	case TMCB_RESPONSE_IN:
+		if (branch_hit(t, route_tm.t_gett_branch(), &hit))
+			route_peer_heard(&hit);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Once per transaction, or per request that has none yet (tm takes those over). */
+static int callbacks_set(struct sip_msg *msg)
+{
+	static unsigned int last_id;
+	static int last_pid;
+	struct cell *t = route_tm.t_gett();
+	volatile struct tm_callback *cb;
+
+	if (t != NULL && t != T_UNDEFINED) {
+		for (cb = t->tmcb_hl.first; cb != NULL; cb = cb->next)
+			if (cb->callback == transaction_h)
+				return 0;
+	} else {
+		if (last_pid == msg->pid && last_id == msg->id)
+			return 0;
+		last_pid = msg->pid;
+		last_id = msg->id;
+	}
+	if (route_tm.register_tmcb(msg, NULL,
+				   TMCB_REQUEST_FWDED | TMCB_REQUEST_SENT | TMCB_REQUEST_OUT
+					   | TMCB_RESPONSE_IN,
+				   transaction_h, NULL, NULL) <= 0) {
+		LM_ERR("tm does not take the callbacks for a branch towards a peer\n");
+		return -1;
+	}
+	return 0;
+}
+
+int route_branch_add(struct sip_msg *msg, const str *aor, const struct p2p_candidate *peer,
+		     int first)
+{
+	char ruid_text[P2P_RUID_PREFIX_LEN + P2P_HIT_TEXT_MAX];
+	struct choice c;
+	str dst, ruid, uri = *aor;
+
+	memcpy(ruid_text, P2P_RUID_PREFIX, P2P_RUID_PREFIX_LEN);
+	p2p_hit_print(&peer->hit, ruid_text + P2P_RUID_PREFIX_LEN);
+	ruid.s = ruid_text;
+	ruid.len = (int)strlen(ruid_text);
+	if (choose(msg, peer, &c) < 0) {
+		route_count(ROUTE_CNT_NO_ADDRESS);
+		LM_DBG("peer %s has no address that this server can send to\n",
+		       ruid_text + P2P_RUID_PREFIX_LEN);
+		return -1;
+	}
+	if (callbacks_set(msg) < 0)
+		return -1;
+	dst.s = c.uri;
+	dst.len = (int)strlen(c.uri);
+	if (first) {
+		str *now = GET_RURI(msg);
+
+		if ((now->len != uri.len || memcmp(now->s, uri.s, (size_t)uri.len) != 0)
+		    && rewrite_uri(msg, &uri) < 0)
+			return -1;
+		reset_path_vector(msg);
+		reset_instance(msg);
+		reset_ua(msg);
+		msg->reg_id = 0;
+		msg->otcpid = 0;
+		if (set_dst_uri(msg, &dst) < 0 || set_ruid(msg, &ruid) < 0)
+			return -1;
+		set_force_socket(msg, c.si);
+		ruri_mark_new();
+	} else if (append_branch(msg, &uri, &dst, NULL, get_ruri_q(), 0, c.si, NULL, 0, &ruid, NULL)
+		   < 0) {
+		return -1;
+	}
+	route_health_seen(&peer->hit, c.uri);
+	return 0;
+}
+
+enum p2p_branch_state route_branch_state(const struct cell *t, int b, struct p2p_hit *hit)
+{
+	const struct ua_client *uac;
+	bool answered;
+
+	if (!branch_hit(t, b, hit))
+		return P2P_BRANCH_NONE;
+	uac = &t->uac[b];
+	if (uac->last_received < 200)
+		return P2P_BRANCH_OPEN;
+	answered = (uac->reply != NULL && uac->reply != FAKED_REPLY)
+		   || (uac->request.flags & F_RB_REPLIED) || (uac->flags & ROUTE_UAC_ALIVE);
+	if (!answered && (uac->last_received == 408 || uac->last_received == 503))
+		return P2P_BRANCH_DEAD;
+	if (answered && uac->last_received == 404)
+		return P2P_BRANCH_STALE;
+	return P2P_BRANCH_REPLIED;
+}
+
+/* --- our own addresses ------------------------------------------------------------------------ */
+
+static int uri_print(char *out, size_t size, const struct socket_info *si)
+{
+	const char *proto = si->proto == PROTO_TCP   ? ";transport=tcp"
+			    : si->proto == PROTO_TLS ? ";transport=tls"
+						     : ";transport=udp";
+	const str *addr = si->useinfo.name.len > 0 ? &si->useinfo.name : &si->address_str;
+	unsigned short port = si->useinfo.name.len > 0 ? si->useinfo.port_no : si->port_no;
+	bool v6 = memchr(addr->s, ':', (size_t)addr->len) != NULL && addr->s[0] != '[';
+	int n = snprintf(out, size, "sip:%s%.*s%s:%u%s", v6 ? "[" : "", addr->len, addr->s,
+			 v6 ? "]" : "", port, proto);
+
+	return n > 0 && (size_t)n < size ? 0 : -1;
+}
+
+static int advertise_one(const str *uri)
+{
+	if (own_uri[0] == '\0' && uri->len < (int)sizeof(own_uri))
+		memcpy(own_uri, uri->s, (size_t)uri->len);
+	return route_ul.advertise(uri);
+}
+
+/* Tell the gateway where peers reach us: what the parameter says, or else the first socket of
+ * each transport and family that is neither loopback nor multicast. */
+int route_advertise_init(void)
+{
+	static const int protos[] = { PROTO_UDP, PROTO_TCP };
+	static const unsigned int families[] = { AF_INET, AF_INET6 };
+	char text[P2P_CANDIDATE_URI_MAX];
+	struct socket_info **list, *si;
+	size_t f, p;
+	str uri;
+	int i, n = 0;
+
+	for (i = 0; i < route_settings.n_advertise; i++)
+		if (advertise_one(&route_settings.advertise[i]) < 0)
+			return -1;
+	if (route_settings.n_advertise > 0)
+		return 0;
+	for (f = 0; f < 2; f++) {
+		for (p = 0; p < 2; p++) {
+			list = get_sock_info_list((unsigned short)protos[p]);
+			for (si = list != NULL ? *list : NULL; si != NULL; si = si->next)
+				if (si->address.af == families[f]
+				    && !(si->flags & (SI_IS_LO | SI_IS_MCAST | SI_IS_ANY))
+				    && !loopback(&si->address)
+				    && !(families[f] == AF_INET6 && si->address.u.addr[0] == 0xfe
+					 && (si->address.u.addr[1] & 0xc0) == 0x80))
+					break;
+			if (si == NULL || uri_print(text, sizeof(text), si) < 0)
+				continue;
+			uri.s = text;
+			uri.len = (int)strlen(text);
+			if (advertise_one(&uri) < 0)
+				return -1;
+			n++;
+		}
+	}
+	if (n == 0)
+		LM_WARN("no listening socket that other peers could reach: set the parameter "
+			"advertise, or the gateway's sip_uri\n");
+	return 0;
+}
+
+int route_own_uri(str *uri)
+{
+	uri->s = own_uri;
+	uri->len = (int)strlen(own_uri);
+	return uri->len > 0 ? 0 : -1;
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Who is a peer. A request is a peer's when its source address is in the configured list, or when
+ * it names (header P2P-Peer) a Host Identity whose signed peer record lists the source address.
+ * This is weak, and documented as such: a source address proves little over UDP. */
+#include "core/parser/parse_uri.h"
+#include "core/resolve.h"
+#include "p2p_route.h"
+
+int route_peer_param(char *val)
+{
+	str s = { val, (int)strlen(val) };
+	struct net *n;
+
+	if (route_settings.n_peer == ROUTE_PEERS_MAX) {
+		LM_ERR("more than %d entries for the parameter peer\n", ROUTE_PEERS_MAX);
+		return -1;
+	}
+	n = &route_settings.peer[route_settings.n_peer];
+	if (mk_net_str(n, &s) < 0) {
+		LM_ERR("parameter peer: \"%s\" is no address and no network (address/prefix)\n",
+		       val);
+		return -1;
+	}
+	route_settings.n_peer++;
+	return 0;
+}
+
+static bool configured(struct ip_addr *ip)
+{
+	int i;
+
+	for (i = 0; i < route_settings.n_peer; i++)
+		if (matchnet(ip, &route_settings.peer[i]) == 1)
+			return true;
+	return false;
+}
+
+/* Does one of the peer's SIP addresses have this IP address? Names are not resolved: a SIP worker
+ * does not wait for DNS here. */
+static bool lists(const struct p2p_candidate *peer, struct ip_addr *ip)
+{
+	struct sip_uri uri;
+	struct ip_addr *a;
+	char text[P2P_CANDIDATE_URI_MAX];
+	size_t len;
+	str host;
+	int i;
+
+	for (i = 0; i < peer->n_uris && i < P2P_CANDIDATE_URIS_MAX; i++) {
+		len = strnlen(peer->uri[i], sizeof(text) - 1);
+		memcpy(text, peer->uri[i], len);
+		text[len] = '\0';
+		if (parse_uri(text, (int)len, &uri) < 0)
+			continue;
+		host = uri.host;
+		a = str2ip(&host);
+		if (a == NULL)
+			a = str2ip6(&host);
+		if (a != NULL && ip_addr_cmp(a, ip))
+			return true;
+	}
+	return false;
+}
+
+enum p2p_peer_status route_peer_status(struct sip_msg *msg, struct p2p_hit *hit)
+{
+	struct route_header h;
+	struct p2p_candidate peer;
+	struct p2p_hit own;
+
+	route_header_read(msg, &h);
+	if (h.has_hit && hit != NULL)
+		*hit = h.hit;
+	if (h.has_hit && route_ul.own_hit(&own) == 0 && p2p_hit_cmp(&own, &h.hit) == 0) {
+		route_count(ROUTE_CNT_LOOPS);
+		return P2P_PEER_LOOP;
+	}
+	if (h.present && h.hops > (unsigned int)route_settings.max_hops) {
+		route_count(ROUTE_CNT_LOOPS);
+		return P2P_PEER_TOOMANY;
+	}
+	if (configured(&msg->rcv.src_ip))
+		return P2P_PEER_VERIFIED;
+	if (!h.present)
+		return P2P_PEER_NO;
+	if (!h.has_hit)
+		return P2P_PEER_DENIED;
+	if (route_ul.peer_get(&h.hit, &peer) < 0)
+		return P2P_PEER_UNVERIFIED;
+	return lists(&peer, &msg->rcv.src_ip) ? P2P_PEER_VERIFIED : P2P_PEER_DENIED;
+}
+
+enum p2p_peer_status route_peer_verified(struct sip_msg *msg, const struct p2p_candidate *peer)
+{
+	struct route_header h;
+
+	route_header_read(msg, &h);
+	if (!h.has_hit || p2p_hit_cmp(&h.hit, &peer->hit) != 0)
+		return P2P_PEER_DENIED;
+	return lists(peer, &msg->rcv.src_ip) ? P2P_PEER_VERIFIED : P2P_PEER_DENIED;
+}
