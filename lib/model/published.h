@@ -57,14 +57,17 @@ int p2p_published_publish(struct p2p_published *p, const char *name, size_t len,
 int p2p_published_withdraw(struct p2p_published *p, const char *name, size_t len, uint64_t kamailio,
 			   uint64_t seq, uint64_t now_ms, uint64_t *seen);
 
-/* HANDSHAKE: this instance is connected. Nothing is withdrawn. */
+/* HANDSHAKE, once per connection: this instance is connected. Nothing is withdrawn. With the first
+ * of its connections a synchronisation begins: what it does not name again before SYNCED becomes an
+ * orphan then. */
 void p2p_published_connected(struct p2p_published *p, uint64_t kamailio);
-/* Its last connection closed: its users stay claimed (it may come back, and phones still are
- * registered there). */
+/* One of its connections closed. After the last one its users stay claimed (it may come back, and
+ * phones still are registered there). */
 void p2p_published_disconnected(struct p2p_published *p, uint64_t kamailio);
 
-/* SYNCED: the instance named all it has. Users of instances that are not connected any more become
- * orphans. Returns how many orphans there are now. */
+/* SYNCED: the instance named all it has. What it had before and did not name again, and the users
+ * of instances that are not connected any more, become orphans. Returns how many orphans there are
+ * now. */
 size_t p2p_published_synced(struct p2p_published *p, uint64_t kamailio, uint64_t now_ms);
 
 /* SERVES: 0 not ours, 1 claimed, 2 orphan. */
