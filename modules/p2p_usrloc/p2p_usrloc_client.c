@@ -1,0 +1,724 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* p2p_usrloc: the client process, which alone talks to the gateway. One poll loop with deadlines
+ * of its own; nothing in it blocks.
+ *
+ * Three kinds of connection: `main` publishes and is what "connected" means; `sub` is told of
+ * changes; a pool asks (_lookup.c).
+ *
+ *	away --main's handshake--> connected: publish all users --all told--> SYNCED --> in step
+ *	connected --main lost or silent--> away: questions are answered UNAVAILABLE at once */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "core/cfg/cfg_struct.h"
+#include "core/dprint.h"
+#include "core/mem/mem.h"
+#include "core/pt.h"
+#include "lib/base/bytes.h"
+#include "lib/proto/resp.h"
+#include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_conn.h"
+#include "modules/p2p_usrloc/p2p_usrloc_lookup.h"
+
+#define SCAN_PARTS 64
+/* Pause before a scan that could not be finished, or another one, is tried. */
+#define SCAN_AGAIN_MS 1000
+/* How often to look whether Kamailio has started (and loaded its database) */
+#define START_POLL_MS 50
+#define BACKOFF_MIN_MS 50
+/* A connection that lived for this long was a good one: the next back-off starts small. */
+#define GOOD_MS 5000
+/* Publishing pauses when the gateway says BUSY, or that it cannot now. */
+#define HOLD_BUSY_MS 100
+#define HOLD_ERROR_MS 1000
+#define SWEEP_MS 60000
+
+struct sent {
+	struct p2p_name name;
+	enum pul_job_kind kind;
+};
+
+enum scan_state { SCAN_NONE, SCAN_RUNS };
+
+/* pkg; before forking */
+static char uris[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX];
+static unsigned int n_uris;
+
+/* the client process' own */
+static struct pul_conn main_conn, sub_conn;
+static char instance[33]; /* of this Kamailio run, hex */
+static uint64_t seq;	  /* of PUBLISH and WITHDRAW */
+static struct pul_cursor cursor;
+static bool synced;	       /* SYNCED was sent since the handshake */
+static unsigned int in_window; /* PUBLISH and WITHDRAW not answered yet */
+static bool window_full;
+static uint64_t hold_until_ms;
+static uint64_t soon_ms; /* when to look for work; UINT64_MAX: nobody said there is some */
+static bool lost_told;	 /* the loss of the gateway has been logged */
+
+/* of the main and of the sub connection */
+struct backoff {
+	uint64_t next_ms; /* not before */
+	uint64_t up_ms;	  /* when the connection came */
+	unsigned int wait_ms;
+};
+static struct backoff main_backoff, sub_backoff;
+
+static struct {
+	enum scan_state state;
+	unsigned int part, gen;
+	bool done_once;
+	uint64_t next_ms;
+} scan;
+static uint64_t next_sweep_ms;
+
+int pul_client_advertise(const str *uri)
+{
+	int i;
+
+	if (uri == NULL || uri->s == NULL || uri->len <= 0 || uri->len >= P2P_CANDIDATE_URI_MAX
+	    || n_uris == P2P_CANDIDATE_URIS_MAX)
+		return -1;
+	for (i = 0; i < uri->len; i++) {
+		if ((unsigned char)uri->s[i] <= ' ' || (unsigned char)uri->s[i] >= 0x7f)
+			return -1;
+	}
+	memcpy(uris[n_uris], uri->s, uri->len);
+	uris[n_uris][uri->len] = '\0';
+	n_uris++;
+	return 0;
+}
+
+int pul_client_init(void)
+{
+	uint8_t random_bytes[16];
+
+	if (getrandom(random_bytes, sizeof(random_bytes), 0) != sizeof(random_bytes)) {
+		LM_ERR("no random bytes: %s\n", strerror(errno));
+		return EIO;
+	}
+	p2p_hex_print(instance, random_bytes, sizeof(random_bytes));
+	return 0;
+}
+
+/* --- coming and going of the gateway --- */
+
+static void backoff_next(struct backoff *b, uint64_t now_ms)
+{
+	unsigned int max = (unsigned int)pul_settings.reconnect_max_ms;
+
+	if (b->up_ms != 0 && now_ms - b->up_ms >= GOOD_MS)
+		b->wait_ms = 0;
+	b->up_ms = 0;
+	b->wait_ms = b->wait_ms == 0 ? BACKOFF_MIN_MS : b->wait_ms * 2;
+	if (b->wait_ms > max)
+		b->wait_ms = max;
+	/* from three quarters to the whole of it, so that many peers' do not beat together */
+	b->next_ms = now_ms + b->wait_ms - (unsigned int)random() % (b->wait_ms / 4 + 1);
+}
+
+static void info_error(const char *why)
+{
+	lock_get(&pul_shared->info_lock);
+	strncpy(pul_shared->info.error, why, sizeof(pul_shared->info.error) - 1);
+	pul_shared->info.synced_ms = 0;
+	lock_release(&pul_shared->info_lock);
+}
+
+static void gateway_lost(const char *why)
+{
+	uint64_t now = pul_now_ms();
+
+	backoff_next(&main_backoff, now);
+	if (atomic_exchange(&pul_shared->gateway_up, 0)) {
+		atomic_store(&pul_shared->gateway_changed_ms, now);
+		pul_count(PUL_CNT_DISCONNECTS);
+		lost_told = false;
+	}
+	if (!lost_told)
+		LM_ERR("no gateway at %s: %s; trying again until there is one\n",
+		       pul_settings.gateway_socket, why);
+	lost_told = true;
+	info_error(why);
+	in_window = 0;
+	window_full = false;
+	atomic_store(&pul_shared->publishing, 0);
+	pul_conn_doom(&sub_conn, "gateway lost");
+	if (pul_conn_reap(&sub_conn))
+		backoff_next(&sub_backoff, now);
+	pul_lookup_gateway_lost();
+}
+
+static void info_take(char *to, size_t room, const redisReply *value)
+{
+	size_t len = value->len < room - 1 ? value->len : room - 1, i;
+
+	for (i = 0; i < len; i++)
+		to[i] = value->str[i] > ' ' && value->str[i] < 0x7f ? value->str[i] : '?';
+	to[len] = '\0';
+}
+
+/* HANDSHAKE's answer: pairs of key and value. */
+static bool handshake_read(struct pul_gateway_info *info, const redisReply *r)
+{
+	const redisReply *key, *value;
+	bool has_hit = false;
+	size_t i;
+
+	memset(info, 0, sizeof(*info));
+	if (r->type != REDIS_REPLY_ARRAY || r->elements % 2 != 0)
+		return false;
+	for (i = 0; i < r->elements; i += 2) {
+		key = r->element[i];
+		value = r->element[i + 1];
+		if (key->type != REDIS_REPLY_STRING)
+			return false;
+		if (value->type != REDIS_REPLY_STRING)
+			continue;
+		if (strcmp(key->str, "hit") == 0)
+			has_hit = p2p_hit_parse(&info->hit, value->str, value->len) == 0;
+		else if (strcmp(key->str, "server") == 0)
+			info_take(info->server, sizeof(info->server), value);
+		else if (strcmp(key->str, "version") == 0)
+			info_take(info->version, sizeof(info->version), value);
+		else if (strcmp(key->str, "overlay") == 0)
+			info_take(info->overlay, sizeof(info->overlay), value);
+		else if (strcmp(key->str, "epoch") == 0)
+			info_take(info->epoch, sizeof(info->epoch), value);
+	}
+	info->known = has_hit;
+	return has_hit;
+}
+
+static void resync_begin(void)
+{
+	pul_users_mark_all();
+	cursor.left = pul_users_buckets();
+	synced = false;
+	hold_until_ms = 0;
+	soon_ms = 0;
+	lock_get(&pul_shared->info_lock);
+	pul_shared->info.synced_ms = 0;
+	lock_release(&pul_shared->info_lock);
+}
+
+static void main_handshake_h(struct pul_conn *conn, const redisReply *r, void *arg)
+{
+	struct pul_gateway_info info;
+	uint64_t now;
+
+	(void)arg;
+	if (r == NULL)
+		return;
+	if (r->type == REDIS_REPLY_ERROR) {
+		pul_conn_doom(conn, "handshake refused: %.*s", (int)r->len, r->str);
+		return;
+	}
+	if (!handshake_read(&info, r)) {
+		pul_count(PUL_CNT_PROTOCOL_ERRORS);
+		pul_conn_doom(conn, "the answer to the handshake makes no sense");
+		return;
+	}
+	conn->state = PUL_CONN_READY;
+	now = pul_now_ms();
+	main_backoff.up_ms = now;
+	sub_backoff.next_ms = now;
+	lock_get(&pul_shared->info_lock);
+	pul_shared->info = info;
+	lock_release(&pul_shared->info_lock);
+	atomic_store(&pul_shared->gateway_changed_ms, now);
+	atomic_store(&pul_shared->gateway_up, 1);
+	pul_count(PUL_CNT_CONNECTS);
+	lost_told = false;
+	LM_INFO("connected to the gateway at %s: %s %s, overlay %s, epoch %s\n",
+		pul_settings.gateway_socket, info.server, info.version, info.overlay, info.epoch);
+	resync_begin();
+}
+
+static int handshake_send(struct pul_conn *conn, uint64_t deadline_ms, pul_reply_h *h)
+{
+	uint8_t command[PUL_COMMAND_MAX];
+	struct p2p_writer w;
+	unsigned int i;
+
+	p2p_writer_init(&w, command, sizeof(command));
+	p2p_resp_array(&w, 4 + 2 * n_uris);
+	p2p_resp_str(&w, "HANDSHAKE");
+	p2p_resp_u64(&w, P2P_RESP_VERSION);
+	p2p_resp_str(&w, "p2p_usrloc");
+	p2p_resp_str(&w, instance);
+	for (i = 0; i < n_uris; i++) {
+		p2p_resp_str(&w, "uri");
+		p2p_resp_str(&w, uris[i]);
+	}
+	return pul_conn_send(conn, command, w.len, deadline_ms, h, NULL);
+}
+
+static void ping_h(struct pul_conn *conn, const redisReply *r, void *arg)
+{
+	(void)arg;
+	if (r != NULL && r->type == REDIS_REPLY_ERROR)
+		pul_conn_doom(conn, "PING: %.*s", (int)r->len, r->str);
+}
+
+static void main_run(uint64_t now)
+{
+	const uint64_t timeout = (uint64_t)pul_settings.gateway_timeout_ms;
+	static const char ping[] = "*1\r\n$4\r\nPING\r\n";
+	int err;
+
+	if (main_conn.state == PUL_CONN_CLOSED) {
+		if (now < main_backoff.next_ms)
+			return;
+		err = pul_conn_open(&main_conn, pul_settings.gateway_socket);
+		if (err == 0)
+			err = handshake_send(&main_conn, now + timeout, main_handshake_h);
+		if (err != 0 && main_conn.state == PUL_CONN_CLOSED)
+			gateway_lost(strerror(err));
+		else if (err != 0)
+			pul_conn_doom(&main_conn, "%s", strerror(err));
+		return;
+	}
+	if (now > pul_conn_due(&main_conn))
+		pul_conn_doom(&main_conn, "no answer within %d ms",
+			      pul_settings.gateway_timeout_ms);
+	else if (main_conn.owed == 0 && now >= main_conn.used_ms + timeout)
+		pul_conn_send(&main_conn, ping, sizeof(ping) - 1, now + timeout, ping_h, NULL);
+}
+
+/* --- publishing --- */
+
+static void published_h(struct pul_conn *conn, const redisReply *r, void *arg)
+{
+	struct sent *sent = arg;
+	uint64_t now, newer;
+	const char *p;
+	bool retry = true;
+
+	if (in_window > 0)
+		in_window--;
+	atomic_store(&pul_shared->publishing, (int)in_window);
+	if (r == NULL || r->type != REDIS_REPLY_ERROR) {
+		/* after a loss all users are marked at the next handshake */
+		pul_users_done(&sent->name, sent->kind, r != NULL, false);
+		pkg_free(sent);
+		return;
+	}
+	pul_count(PUL_CNT_PUBLISH_ERRORS);
+	now = pul_now_ms();
+	switch (p2p_resp_code(r->str, r->len)) {
+	case P2P_RESP_STALE:
+		/* "STALE n": go on above n */
+		p = memchr(r->str, ' ', r->len);
+		if (p != NULL && p2p_u64_parse(&newer, p + 1, strcspn(p + 1, " ")) == 0
+		    && newer > seq)
+			seq = newer;
+		break;
+	case P2P_RESP_BUSY:
+		hold_until_ms = now + HOLD_BUSY_MS;
+		break;
+	case P2P_RESP_BADARG:
+	case P2P_RESP_DENIED:
+		retry = false;
+		break;
+	case P2P_RESP_NOHANDSHAKE:
+	case P2P_RESP_PROTO:
+		pul_conn_doom(conn, "%.*s", (int)r->len, r->str);
+		break;
+	default:
+		hold_until_ms = now + HOLD_ERROR_MS;
+		break;
+	}
+	if (pul_log_ok("publish", 7))
+		LM_WARN("the gateway did not take [%s]: %.*s; %s\n", sent->name.s, (int)r->len,
+			r->str, retry ? "trying again" : "given up");
+	pul_users_done(&sent->name, sent->kind, false, retry);
+	pkg_free(sent);
+}
+
+/* False: it could not be sent, and is to be done again. */
+static bool job_send(const struct pul_job *job)
+{
+	uint8_t command[PUL_COMMAND_MAX];
+	struct p2p_writer w;
+	struct sent *sent;
+	unsigned int i;
+
+	sent = pkg_malloc(sizeof(*sent));
+	if (sent == NULL)
+		return false;
+	sent->name = job->name;
+	sent->kind = job->kind;
+	p2p_writer_init(&w, command, sizeof(command));
+	if (job->kind == PUL_JOB_PUBLISH) {
+		p2p_resp_array(&w, 3 + job->n_instances);
+		p2p_resp_str(&w, "PUBLISH");
+	} else {
+		p2p_resp_array(&w, 3);
+		p2p_resp_str(&w, "WITHDRAW");
+	}
+	p2p_resp_bulk(&w, job->name.s, job->name.len);
+	p2p_resp_u64(&w, ++seq);
+	for (i = 0; job->kind == PUL_JOB_PUBLISH && i < job->n_instances; i++)
+		p2p_resp_hex32(&w, job->instance[i]);
+	/* the first of a full window waits for all before it; they are all local and quick */
+	if (pul_conn_send(&main_conn, command, w.len,
+			  pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms, published_h,
+			  sent)
+	    != 0) {
+		pkg_free(sent);
+		return false;
+	}
+	pul_count(job->kind == PUL_JOB_PUBLISH ? PUL_CNT_PUBLISH : PUL_CNT_WITHDRAW);
+	in_window++;
+	return true;
+}
+
+static void synced_h(struct pul_conn *conn, const redisReply *r, void *arg)
+{
+	(void)conn;
+	(void)arg;
+	if (r == NULL)
+		return;
+	lock_get(&pul_shared->info_lock);
+	pul_shared->info.synced_ms = pul_now_ms();
+	pul_shared->info.orphans = r->type == REDIS_REPLY_INTEGER ? r->integer : -1;
+	lock_release(&pul_shared->info_lock);
+	if (r->type == REDIS_REPLY_INTEGER && r->integer > 0)
+		LM_INFO("the gateway has %lld users of an earlier run of this server, whose phones "
+			"have not registered again\n",
+			r->integer);
+}
+
+static void synced_send(void)
+{
+	uint8_t command[64];
+	struct p2p_writer w;
+
+	p2p_writer_init(&w, command, sizeof(command));
+	p2p_resp_array(&w, 2);
+	p2p_resp_str(&w, "SYNCED");
+	p2p_resp_u64(&w, (uint64_t)atomic_load(&pul_shared->users));
+	synced = pul_conn_send(&main_conn, command, w.len,
+			       pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms, synced_h,
+			       NULL)
+		 == 0;
+}
+
+static void publish_run(uint64_t now)
+{
+	struct pul_job job;
+	bool more = true;
+
+	if (main_conn.state != PUL_CONN_READY || main_conn.doomed || now < hold_until_ms)
+		return;
+	while (in_window < (unsigned int)pul_settings.publish_window) {
+		more = pul_users_take(&cursor, &job);
+		if (!more)
+			break;
+		/* when there is no room for it, the next call to that user asks */
+		if (job.ask)
+			pul_lookup_name(&job.name);
+		if (job.kind != PUL_JOB_NONE && !job_send(&job)) {
+			pul_users_done(&job.name, job.kind, false, true);
+			hold_until_ms = now + HOLD_BUSY_MS;
+			break;
+		}
+	}
+	window_full = in_window >= (unsigned int)pul_settings.publish_window;
+	atomic_store(&pul_shared->publishing, (int)in_window);
+	/* once round, or nothing left: all that was there at the handshake has been told */
+	if (!synced && scan.done_once && (!more || cursor.left == 0))
+		synced_send();
+}
+
+/* --- being told --- */
+
+static void name_changed(const redisReply *r)
+{
+	struct p2p_name name;
+	bool had;
+
+	if (!p2p_name_valid(r->str, r->len)) {
+		pul_count(PUL_CNT_PROTOCOL_ERRORS);
+		return;
+	}
+	name.len = r->len;
+	memcpy(name.s, r->str, r->len);
+	name.s[r->len] = '\0';
+	pul_lookup_outdated(&name);
+	had = pul_cache_drop(pul_routes, name.s, name.len, NULL);
+	if (pul_users_serves(&name, NULL)) {
+		if (!pul_lookup_name(&name))
+			pul_users_set_others(&name, true); /* the next call asks */
+	} else if (had) {
+		pul_lookup_name(&name);
+	}
+}
+
+static void peer_changed(const redisReply *r)
+{
+	struct p2p_hit hit;
+
+	if (p2p_hit_parse(&hit, r->str, r->len) != 0) {
+		pul_count(PUL_CNT_PROTOCOL_ERRORS);
+		return;
+	}
+	if (pul_cache_drop(pul_peers, &hit, sizeof(hit), NULL))
+		pul_lookup_peer(&hit);
+}
+
+static void push_h(struct pul_conn *conn, const redisReply *r)
+{
+	(void)conn;
+	if (r->elements != 3 || r->element[1]->type != REDIS_REPLY_STRING
+	    || r->element[2]->type != REDIS_REPLY_STRING) {
+		pul_count(PUL_CNT_PROTOCOL_ERRORS);
+		return;
+	}
+	pul_count(PUL_CNT_NOTIFIED);
+	if (strcmp(r->element[1]->str, "users") == 0)
+		name_changed(r->element[2]);
+	else if (strcmp(r->element[1]->str, "peers") == 0)
+		peer_changed(r->element[2]);
+}
+
+static void subscribed_h(struct pul_conn *conn, const redisReply *r, void *arg)
+{
+	(void)arg;
+	if (r == NULL)
+		return;
+	if (r->type != REDIS_REPLY_ARRAY) {
+		pul_conn_doom(conn, "SUBSCRIBE: %.*s", r->str != NULL ? (int)r->len : 0,
+			      r->str != NULL ? r->str : "");
+		return;
+	}
+	/* what happened while nobody was told: what is cached has to be asked again */
+	atomic_fetch_add(&pul_shared->cache_gen, 1);
+	conn->state = PUL_CONN_READY;
+	sub_backoff.up_ms = pul_now_ms();
+}
+
+static void sub_handshake_h(struct pul_conn *conn, const redisReply *r, void *arg)
+{
+	static const char users[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$5\r\nusers\r\n";
+	static const char peers[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$5\r\npeers\r\n";
+	uint64_t deadline = pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms;
+
+	(void)arg;
+	if (r == NULL)
+		return;
+	if (r->type != REDIS_REPLY_ARRAY
+	    || pul_conn_send(conn, users, sizeof(users) - 1, deadline, subscribed_h, NULL) != 0
+	    || pul_conn_send(conn, peers, sizeof(peers) - 1, deadline, subscribed_h, NULL) != 0)
+		pul_conn_doom(conn, "handshake refused");
+}
+
+static void sub_run(uint64_t now)
+{
+	uint64_t deadline = now + (uint64_t)pul_settings.gateway_timeout_ms;
+
+	if (sub_conn.state == PUL_CONN_CLOSED) {
+		if (main_conn.state != PUL_CONN_READY || now < sub_backoff.next_ms)
+			return;
+		if (pul_conn_open(&sub_conn, pul_settings.gateway_socket) != 0)
+			backoff_next(&sub_backoff, now);
+		else if (handshake_send(&sub_conn, deadline, sub_handshake_h) != 0)
+			pul_conn_doom(&sub_conn, "no memory");
+	} else if (now > pul_conn_due(&sub_conn)) {
+		pul_conn_doom(&sub_conn, "no answer in time");
+	}
+}
+
+/* --- usrloc's contacts --- */
+
+static void scan_run(uint64_t now)
+{
+	unsigned int swept;
+	int err;
+
+	if (scan.state == SCAN_NONE) {
+		if (now < scan.next_ms)
+			return;
+		if (!scan.done_once) {
+			/* usrloc loads its database in a process that starts after this one */
+			if (!sr_instance_ready()) {
+				scan.next_ms = now + START_POLL_MS;
+				return;
+			}
+		} else if (!atomic_load(&pul_shared->rescan)) {
+			return;
+		}
+		atomic_store(&pul_shared->rescan, 0);
+		pul_ul_tables_find();
+		scan.state = SCAN_RUNS;
+		scan.part = 0;
+		scan.gen = atomic_fetch_add(&pul_shared->scan_gen, 1) + 1;
+	}
+	if (now < scan.next_ms)
+		return;
+	err = pul_ul_scan_part(scan.part, SCAN_PARTS);
+	if (err != 0) {
+		LM_WARN("looking through usrloc's contacts, part %u: %s; trying again\n", scan.part,
+			strerror(err));
+		scan.next_ms = now + SCAN_AGAIN_MS;
+		return;
+	}
+	if (++scan.part < SCAN_PARTS)
+		return;
+	scan.state = SCAN_NONE;
+	scan.done_once = true;
+	scan.next_ms = now + SCAN_AGAIN_MS;
+	pul_count(PUL_CNT_SCANS);
+	swept = pul_users_sweep(scan.gen);
+	if (swept > 0)
+		LM_INFO("%u contacts were gone from usrloc\n", swept);
+	soon_ms = 0;
+	if (atomic_exchange(&pul_shared->resync, 0) && main_conn.state == PUL_CONN_READY)
+		resync_begin();
+}
+
+static uint64_t scan_due(void)
+{
+	if (scan.state == SCAN_RUNS || !scan.done_once || atomic_load(&pul_shared->rescan))
+		return scan.next_ms;
+	return UINT64_MAX;
+}
+
+/* --- the loop --- */
+
+static void wake_read(void)
+{
+	uint64_t count;
+	ssize_t n = read(pul_wake_fd, &count, sizeof(count));
+
+	(void)n; /* EAGAIN: nobody woke us */
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t loop_due(uint64_t now)
+{
+	uint64_t due = earlier(scan_due(), next_sweep_ms);
+
+	due = earlier(due, pul_lookup_due());
+	if (main_conn.state == PUL_CONN_CLOSED)
+		due = earlier(due, main_backoff.next_ms);
+	else if (main_conn.owed > 0)
+		due = earlier(due, pul_conn_due(&main_conn) + 1);
+	else
+		due = earlier(due, main_conn.used_ms + (uint64_t)pul_settings.gateway_timeout_ms);
+	if (main_conn.state == PUL_CONN_READY) {
+		if (sub_conn.state == PUL_CONN_CLOSED)
+			due = earlier(due, sub_backoff.next_ms);
+		else if (sub_conn.owed > 0)
+			due = earlier(due, pul_conn_due(&sub_conn) + 1);
+		if (soon_ms != UINT64_MAX)
+			due = earlier(due, soon_ms > hold_until_ms ? soon_ms : hold_until_ms);
+	} else if (soon_ms != UINT64_MAX) {
+		due = earlier(due, soon_ms);
+	}
+	(void)now;
+	return due;
+}
+
+static void work_run(uint64_t now)
+{
+	if (atomic_load(&pul_shared->wake_soon) && soon_ms == UINT64_MAX)
+		soon_ms = now + (uint64_t)pul_settings.publish_delay_ms;
+	if (now >= soon_ms || window_full) {
+		atomic_store(&pul_shared->wake_soon, 0);
+		soon_ms = UINT64_MAX;
+		pul_lookup_refresh();
+		publish_run(now);
+		/* what changed while it was on its way, or did not fit into the window; when the
+		 * window is full the next answer goes on */
+		if (!window_full && main_conn.state == PUL_CONN_READY && pul_users_work())
+			soon_ms = now + (uint64_t)pul_settings.publish_delay_ms + 1;
+	}
+}
+
+void pul_client_run(void)
+{
+	const unsigned int n_fixed = 3, n_max = n_fixed + (unsigned int)pul_settings.query_connections;
+	struct pollfd *fds = pkg_malloc(n_max * sizeof(*fds));
+	uint64_t now, due;
+	unsigned int n;
+	int timeout;
+
+	if (fds == NULL || pul_lookup_init(handshake_send) != 0) {
+		LM_ERR("no private memory for the client process\n");
+		exit(-1);
+	}
+	pul_conn_init(&main_conn);
+	pul_conn_init(&sub_conn);
+	sub_conn.push = push_h;
+	soon_ms = UINT64_MAX;
+	cursor.left = pul_users_buckets();
+	next_sweep_ms = pul_now_ms() + SWEEP_MS;
+
+	for (;;) {
+		now = pul_now_ms();
+		main_run(now);
+		sub_run(now);
+		scan_run(now);
+		if (atomic_exchange(&pul_shared->wake_now, 0))
+			pul_lookup_questions(pul_question_take_all());
+		work_run(now);
+		if (now >= next_sweep_ms) {
+			pul_cache_sweep(pul_routes);
+			pul_cache_sweep(pul_peers);
+			next_sweep_ms = now + SWEEP_MS;
+		}
+		pul_conn_flush(&main_conn);
+		pul_conn_flush(&sub_conn);
+		pul_lookup_flush();
+
+		fds[0].fd = pul_wake_fd;
+		fds[0].events = POLLIN;
+		fds[1].fd = main_conn.fd; /* negative: poll passes over it */
+		fds[1].events = pul_conn_events(&main_conn);
+		fds[2].fd = sub_conn.fd;
+		fds[2].events = pul_conn_events(&sub_conn);
+		n = n_fixed + pul_lookup_poll(fds + n_fixed, n_max - n_fixed);
+		now = pul_now_ms();
+		due = loop_due(now);
+		if (main_conn.doomed || sub_conn.doomed || due <= now)
+			timeout = 0;
+		else
+			timeout = due - now > 10000 ? 10000 : (int)(due - now);
+		if (poll(fds, n, timeout) < 0) {
+			for (unsigned int i = 0; i < n; i++)
+				fds[i].revents = 0;
+		}
+		cfg_update();
+		if (fds[0].revents != 0)
+			wake_read();
+		if (fds[1].revents != 0)
+			pul_conn_io(&main_conn, fds[1].revents);
+		if (fds[2].revents != 0)
+			pul_conn_io(&sub_conn, fds[2].revents);
+		pul_lookup_run(fds + n_fixed, n - n_fixed);
+		if (main_conn.doomed) {
+			char why[sizeof(main_conn.why)];
+
+			/* first of all: whoever is told of the loss must not find it connected */
+			strcpy(why, main_conn.why);
+			pul_conn_reap(&main_conn);
+			gateway_lost(why);
+		}
+		if (pul_conn_reap(&sub_conn)) {
+			LM_DBG("subscription: %s\n", sub_conn.why);
+			backoff_next(&sub_backoff, pul_now_ms());
+		}
+	}
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* p2p_usrloc: exports and life cycle. The module publishes the users of usrloc in the overlay and
+ * answers, for the other p2p modules, who else serves a user. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/cfg/cfg_struct.h"
+#include "core/dprint.h"
+#include "core/pt.h"
+#include "core/rpc_lookup.h"
+#include "core/sr_module.h"
+#include "modules/p2p_usrloc/p2p_usrloc.h"
+
+MODULE_VERSION
+
+static uint64_t started_ms;
+
+static int mod_init(void);
+static int child_init(int rank);
+static void mod_destroy(void);
+static int p2p_usrloc_bind(p2p_usrloc_api_t *api);
+
+static cmd_export_t cmds[] = {
+	{"p2p_usrloc_bind", (cmd_function)(void (*)(void))p2p_usrloc_bind, 1, 0, 0, 0},
+	{0, 0, 0, 0, 0, 0},
+};
+
+struct module_exports exports = {
+	"p2p_usrloc",
+	DEFAULT_DLFLAGS,
+	cmds,
+	pul_params,
+	0, /* RPC methods: registered by mod_init */
+	0, /* pseudo-variables */
+	0, /* replies */
+	mod_init,
+	child_init,
+	mod_destroy,
+};
+
+static int mod_init(void)
+{
+	bool use_domain;
+
+	started_ms = pul_now_ms();
+	if (pul_settings_check() != 0 || pul_shared_init() != 0)
+		return -1;
+	if (pul_users_init((unsigned int)pul_settings.hash_size) != 0
+	    || pul_cache_new(&pul_routes, (unsigned int)pul_settings.cache_size) != 0
+	    || pul_cache_new(&pul_peers, (unsigned int)pul_settings.peer_cache_size) != 0)
+		return -1;
+	if (pul_stats_init() != 0 || pul_client_init() != 0)
+		return -1;
+	if (pul_ul_init(&use_domain) != 0 || pul_names_init(use_domain) != 0)
+		return -1;
+	if (rpc_register_array(pul_rpc) != 0) {
+		LM_ERR("cannot register RPC commands\n");
+		return -1;
+	}
+	register_procs(1);
+	cfg_register_child(1);
+	return 0;
+}
+
+static int child_init(int rank)
+{
+	int pid;
+
+	if (rank != PROC_MAIN)
+		return 0;
+	/* no sockets towards tcp_main, no database handles of other modules: it only talks to the
+	 * gateway */
+	pid = fork_process(PROC_NOCHLDINIT, "P2P USRLOC CLIENT", 0);
+	if (pid < 0) {
+		LM_ERR("cannot fork the client process\n");
+		return -1;
+	}
+	if (pid == 0) {
+		if (cfg_child_init()) {
+			LM_ERR("no configuration for the client process\n");
+			exit(-1);
+		}
+		pul_client_run();
+	}
+	return 0;
+}
+
+static void mod_destroy(void)
+{
+	pul_cache_free(pul_routes);
+	pul_cache_free(pul_peers);
+	pul_routes = pul_peers = NULL;
+	pul_users_destroy();
+	pul_ul_destroy();
+	pul_shared_destroy();
+}
+
+/* --- api.h --- */
+
+static enum p2p_cache_state api_cache_get(const struct p2p_name *name,
+					  struct p2p_candidate_set *set)
+{
+	return pul_routes_get(name, set);
+}
+
+static void api_cache_drop(const struct p2p_name *name, const struct p2p_hit *hit)
+{
+	pul_cache_drop(pul_routes, name->s, name->len, hit);
+}
+
+static int api_peer_get(const struct p2p_hit *hit, struct p2p_candidate *peer)
+{
+	struct p2p_candidate_set set;
+
+	if (pul_cache_get(pul_peers, hit, sizeof(*hit), &set) == P2P_CACHE_MISS || set.n == 0)
+		return -1;
+	*peer = set.c[0];
+	return 0;
+}
+
+static int api_gateway_up(void)
+{
+	return atomic_load(&pul_shared->gateway_up);
+}
+
+static int api_own_hit(struct p2p_hit *hit)
+{
+	int err = -1;
+
+	lock_get(&pul_shared->info_lock);
+	if (pul_shared->info.known) {
+		*hit = pul_shared->info.hit;
+		err = 0;
+	}
+	lock_release(&pul_shared->info_lock);
+	return err;
+}
+
+static unsigned int api_uptime(void)
+{
+	return (unsigned int)((pul_now_ms() - started_ms) / 1000);
+}
+
+static int api_name_has_domain(void)
+{
+	return pul_names_have_domain();
+}
+
+static int p2p_usrloc_bind(p2p_usrloc_api_t *api)
+{
+	if (api == NULL || pul_shared == NULL)
+		return -1;
+	api->name_from_uri = pul_name_from_uri;
+	api->cache_get = api_cache_get;
+	api->cache_drop = api_cache_drop;
+	api->peer_get = api_peer_get;
+	api->local_aor = pul_users_aor;
+	api->gateway_up = api_gateway_up;
+	api->own_hit = api_own_hit;
+	api->uptime = api_uptime;
+	api->question_new = pul_question_new;
+	api->question_free = pul_question_free;
+	api->question_ask = pul_question_ask;
+	api->advertise = pul_client_advertise;
+	api->name_has_domain = api_name_has_domain;
+	return 0;
+}
