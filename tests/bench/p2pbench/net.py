@@ -3,9 +3,12 @@
 
 The names carry the pid of the run, so that runs side by side do not meet, and so that what a killed
 run left behind can be told and removed by the next one."""
+import glob
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 
 PREFIX = "p2pbench"
 
@@ -61,8 +64,12 @@ class Network:
 
 
 def remove_stale():
-    """Remove the namespaces of runs that are no more."""
+    """Remove the namespaces and directories of runs that are no more."""
     for line in ip("netns", "list").splitlines():
         m = re.match(rf"({PREFIX}(\d+)-\w+)", line)
         if m and not os.path.exists(f"/proc/{m.group(2)}"):
             subprocess.run(["ip", "netns", "del", m.group(1)], capture_output=True)
+    for path in glob.glob(os.path.join(tempfile.gettempdir(), PREFIX + "*-*")):
+        m = re.match(rf"{PREFIX}(\d+)-", os.path.basename(path))
+        if m and not os.path.exists(f"/proc/{m.group(1)}"):
+            shutil.rmtree(path, ignore_errors=True)

@@ -11,7 +11,7 @@ PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
 
 
-def _die_with_parent():
+def die_with_parent():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -26,7 +26,7 @@ class Program:
             self.popen = subprocess.Popen(
                 ["nsenter", f"--net=/run/netns/{ns}", "--"] + argv, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, cwd=directory, start_new_session=True,
-                preexec_fn=_die_with_parent)
+                preexec_fn=die_with_parent)
         self.pid = self.popen.pid
 
     def alive(self):

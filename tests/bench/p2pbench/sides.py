@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The programs of both sides of a comparison, each started with a directory of its own."""
 import glob
+import json
 import os
 import socket
 import subprocess
-import json
 
-from .proc import Program
+from .proc import Program, die_with_parent
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MODULES = ("p2p_usrloc", "p2p_route", "p2p_registrar", "p2p_media")
@@ -138,7 +138,8 @@ class Load:
                 argv.append(key)
             elif value is not None and value is not False:
                 argv += [key, str(value)]
-        r = subprocess.run(argv, capture_output=True, text=True, timeout=600)
+        r = subprocess.run(argv, capture_output=True, text=True, timeout=600,
+                           preexec_fn=die_with_parent)
         if r.returncode not in (0, 1):
             raise RuntimeError(f"{' '.join(argv)}: {r.stderr.strip()}")
         result = json.loads(r.stdout)
