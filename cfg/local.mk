@@ -2,6 +2,8 @@
 # Examples go to $(datadir)/kamailio-p2psip; nothing of the operator's in /etc is touched.
 p2psipdatadir = $(datadir)/kamailio-p2psip
 dist_p2psipdata_DATA = \
+	cfg/kamailio.cfg \
+	cfg/kamailio-p2psip.cfg \
 	cfg/sysusers.conf \
 	cfg/tmpfiles.conf
 

@@ -14,3 +14,4 @@ p2p_registrar_la_SOURCES = \
 p2p_registrar_la_CPPFLAGS = $(MODULE_CPPFLAGS)
 p2p_registrar_la_CFLAGS = $(MODULE_CFLAGS)
 p2p_registrar_la_LDFLAGS = $(MODULE_LDFLAGS)
+p2p_registrar_la_LIBADD = lib/libp2pcore.la

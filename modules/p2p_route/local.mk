@@ -13,3 +13,4 @@ p2p_route_la_SOURCES = \
 p2p_route_la_CPPFLAGS = $(MODULE_CPPFLAGS)
 p2p_route_la_CFLAGS = $(MODULE_CFLAGS)
 p2p_route_la_LDFLAGS = $(MODULE_LDFLAGS)
+p2p_route_la_LIBADD = lib/libp2pcore.la

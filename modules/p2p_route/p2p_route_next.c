@@ -3,8 +3,10 @@
  * the destination, and the branch's ruid names the peer's HIT: tm keeps it (uac[].ruid), so that
  * branch routes, replies and failure routes know the branch again. */
 #include <stdio.h>
+#include <time.h>
 
 #include "core/dset.h"
+#include "core/forward.h"
 #include "core/parser/parse_uri.h"
 #include "core/resolve.h"
 #include "core/socket_info.h"
@@ -45,30 +47,62 @@ static bool loopback(const struct ip_addr *ip)
 	return ip->af == AF_INET ? ip->u.addr[0] == 127 : memcmp(ip->u.addr, lo6, 16) == 0;
 }
 
+#define ROUTES_KEPT 64
+#define ROUTE_KEPT_MS 10000
+
+/* With several sockets to choose from, the kernel's routing table says which one. Asking it costs a
+ * few system calls: each process keeps what it learnt for some seconds. */
+static struct socket_info *routed(int proto, const struct ip_addr *to)
+{
+	static struct {
+		struct ip_addr to;
+		int proto;
+		struct socket_info *si;
+		uint64_t until_ms;
+	} kept[ROUTES_KEPT];
+	union sockaddr_union su;
+	struct timespec ts;
+	unsigned int h = (unsigned int)proto, i;
+	uint64_t now;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	for (i = 0; i < to->len; i++)
+		h = h * 31 + to->u.addr[i];
+	h %= ROUTES_KEPT;
+	if (kept[h].until_ms > now && kept[h].proto == proto && ip_addr_cmp(&kept[h].to, to))
+		return kept[h].si;
+	init_su(&su, (struct ip_addr *)to, SIP_PORT);
+	kept[h].si = get_out_socket(&su, proto);
+	kept[h].to = *to;
+	kept[h].proto = proto;
+	kept[h].until_ms = now + ROUTE_KEPT_MS;
+	return kept[h].si;
+}
+
 /* The socket of ours that reaches an address of this family over this transport: a configured one,
- * the one the request came in on, the first that is no loopback. */
-static struct socket_info *socket_for(struct sip_msg *msg, int proto, const struct ip_addr *to)
+ * the only one, the one the kernel would route from; else the first. */
+static struct socket_info *socket_for(int proto, const struct ip_addr *to)
 {
 	struct socket_info **list = get_sock_info_list((unsigned short)proto);
-	struct socket_info *si, *lo = NULL;
-	int i;
+	struct socket_info *si, *first = NULL;
+	int i, n = 0;
 
 	for (i = 0; i < n_forced; i++)
 		if (forced[i]->proto == proto && forced[i]->address.af == to->af)
 			return forced[i];
-	si = msg != NULL ? msg->rcv.bind_address : NULL;
-	if (si != NULL && si->proto == proto && si->address.af == to->af
-	    && !(si->flags & SI_IS_MCAST) && loopback(&si->address) == loopback(to))
-		return si;
 	for (si = list != NULL ? *list : NULL; si != NULL; si = si->next) {
-		if (si->address.af != to->af || (si->flags & SI_IS_MCAST))
+		if (si->address.af != to->af || (si->flags & SI_IS_MCAST)
+		    || loopback(&si->address) != loopback(to))
 			continue;
-		if (loopback(&si->address) == loopback(to))
-			return si;
-		if (lo == NULL)
-			lo = si;
+		if (first == NULL)
+			first = si;
+		n++;
 	}
-	return lo;
+	if (n < 2)
+		return first;
+	si = routed(proto, to);
+	return si != NULL ? si : first;
 }
 
 struct choice {
@@ -78,7 +112,7 @@ struct choice {
 };
 
 /* One address of a peer: usable when it is numeric and we have a socket for it. */
-static bool choice_make(struct sip_msg *msg, const char *text, struct choice *c)
+static bool choice_make(const char *text, struct choice *c)
 {
 	struct sip_uri uri;
 	struct ip_addr *a, ip;
@@ -100,7 +134,7 @@ static bool choice_make(struct sip_msg *msg, const char *text, struct choice *c)
 	proto = uri.proto == PROTO_NONE ? PROTO_UDP : uri.proto;
 	if (proto != PROTO_UDP && proto != PROTO_TCP && proto != PROTO_TLS)
 		return false;
-	c->si = socket_for(msg, proto, &ip);
+	c->si = socket_for(proto, &ip);
 	c->stream = proto != PROTO_UDP;
 	return c->si != NULL;
 }
@@ -116,7 +150,7 @@ static int choose(struct sip_msg *msg, const struct p2p_candidate *peer, struct 
 	int i;
 
 	for (i = 0; i < peer->n_uris && i < P2P_CANDIDATE_URIS_MAX; i++) {
-		if (!choice_make(msg, peer->uri[i], &c))
+		if (!choice_make(peer->uri[i], &c))
 			continue;
 		if (!found) {
 			*best = c;
