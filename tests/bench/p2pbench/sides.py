@@ -20,15 +20,17 @@ def stock_module_dir():
 
 
 def built_module_dirs(build):
-    """Where the p2p modules of a build tree are."""
+    """Where the p2p modules of a build tree are (libtool puts them below .libs)."""
     dirs = []
     for name in MODULES:
-        found = glob.glob(os.path.join(build, "modules", name, ".libs", name + ".so")) \
-            or glob.glob(os.path.join(build, "modules", name, name + ".so"))
-        if not found:
-            raise RuntimeError(f"{build}: no {name}.so below modules/{name}: run make first")
-        dirs.append(os.path.dirname(os.path.abspath(found[0])))
-    return dirs
+        for place in (".libs", f"modules/{name}/.libs"):
+            path = os.path.abspath(os.path.join(build, place))
+            if os.path.isfile(os.path.join(path, name + ".so")):
+                dirs.append(path)
+                break
+        else:
+            raise RuntimeError(f"{build}: no {name}.so: run make first")
+    return sorted(set(dirs))
 
 
 def built_program(build, directory, name):
