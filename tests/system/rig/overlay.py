@@ -153,7 +153,8 @@ class OverlayPeer:
             'CTLSOCK="unix:%s"' % self.kamailio.ctl,
             'P2P_GATEWAY_SOCKET="%s"' % self.gateway.socket,
             'P2P_RELAY_SOCKET="%s"' % self.relay.socket,
-            'P2P_ANCHOR="%s"' % anchor]
+            'P2P_ANCHOR="%s"' % anchor, "WITH_P2P_MEDIA",
+            'P2P_CALLERS="192.0.2.0/24"']       # sipp calls without having registered
         self.kamailio.options += ["-L", module_path()]
 
     def addresses(self, ipv6):

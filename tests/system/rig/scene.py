@@ -31,6 +31,10 @@ class Scene:
             p.registered()
         return p
 
+    def host(self, name="load"):
+        """A node on the phones' network for sipp; made once."""
+        return self.nodes.get(name) or self.node(name)
+
     def drop(self, p, kill=False):
         """The phone is put away, and its node with it."""
         if kill:

@@ -1,0 +1,107 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kamailio's memory, as its own per-module statistics see it, is the same before and after many
+rounds of register, call, bye, de-register."""
+
+from rig import overlay, proc, sipp, tap
+
+USERS = 10
+
+
+def two():
+    def debug_memory(p):
+        p.kamailio.options += ["-x", "qm", "-X", "qm"]
+    return overlay.Overlay(2, prepare=debug_memory)
+
+
+def rounds(s, count):
+    """count rounds, USERS at a time."""
+    users = ["leak%d" % i for i in range(USERS)]
+    for _ in range(count // USERS):
+        sipp.register_many(s.host("callee"), s.b.address, users)
+        proc.wait_for("all are found", lambda: all(s.a.gateway.lookup(u) for u in users), 10)
+        uas = sipp.Sipp(s.host("callee"), sipp.answer_scenario(5), calls=USERS)
+        uac = sipp.Sipp(s.host(), sipp.call_scenario(50), s.a.address,
+                        [("c%d" % i, u) for i, u in enumerate(users)], calls=USERS, rate=50)
+        uac.finish()
+        uas.finish()
+        sipp.register_many(s.host("callee"), s.b.address, users, expires=0)
+        proc.wait_for("all are gone",
+                      lambda: not any(s.a.gateway.lookup(u) for u in users), 10)
+    s.quiet(30)
+
+
+def memory(p):
+    """Bytes used by each module: shared, and the private ones of all processes."""
+    out = {}
+    for name, used in shm(p).items():
+        out["shm " + name] = used
+    for name, used in pkg(p).items():
+        out["pkg " + name] = used
+    return out
+
+
+def shm(p):
+    stats = p.kamailio.rpc("mod.stats", "all", "shm")
+    return by_module(stats)
+
+
+def pkg(p):
+    stats = p.kamailio.rpc("mod.stats", "all", "pkg")
+    return by_module(stats)
+
+
+def by_module(stats):
+    """mod.stats tells each function's bytes and a Total per module."""
+    out = {}
+    for entry in stats if isinstance(stats, list) else [stats]:
+        if isinstance(entry, dict):
+            for module, funcs in walk(entry):
+                out[module] = out.get(module, 0) + funcs
+    return out
+
+
+def walk(entry):
+    name = entry.get("Module") or entry.get("module")
+    if name is not None:
+        yield str(name), int(entry.get("Total") or 0)
+    for v in entry.values():
+        if isinstance(v, dict):
+            yield from walk(v)
+        elif isinstance(v, list):
+            for x in v:
+                if isinstance(x, dict):
+                    yield from walk(x)
+
+
+def compare(s, count):
+    rounds(s, 50)       # caches, pools and the record of each function's first allocation
+    before = [memory(p) for p in s.peers]
+    if not any(k.startswith("shm p2p_") for k in before[0]):
+        raise proc.Failed("mod.stats tells nothing of our modules: %s" % sorted(before[0])[:9])
+    rounds(s, count)
+    grown = []
+    for p, b in zip(s.peers, before):
+        for key, used in memory(p).items():
+            more = used - b.get(key, 0)
+            if more > 0 and ("p2p_" in key or more >= count):
+                grown.append("%s: %s has %d bytes more" % (p.name, key, more))
+    if grown:
+        raise proc.Failed("after %d rounds:\n%s" % (count, "\n".join(grown)))
+
+
+@tap.on(two)
+@tap.limit(240)
+def test_memory_is_the_same_after_100_rounds(s):
+    compare(s, 100)
+
+
+@tap.on(two)
+@tap.long
+@tap.limit(3600)
+def test_memory_is_the_same_after_1000_rounds(s):
+    compare(s, 1000)
+
+
+if __name__ == "__main__":
+    tap.main(globals())
