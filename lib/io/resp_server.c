@@ -953,6 +953,15 @@ fail:
 	return ENOMEM;
 }
 
+int resp_server_adopt(struct resp_server *s, int fd)
+{
+	if (s->st.clients >= s->cfg.max_clients)
+		return EBUSY;
+	if (evutil_make_socket_nonblocking(fd) != 0)
+		return errno;
+	return client_new(s, fd);
+}
+
 static void refuse(struct resp_server *s, int fd, const char *line)
 {
 	s->st.refused++;

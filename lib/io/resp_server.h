@@ -78,6 +78,10 @@ void resp_reply_nil(struct resp_request *req);
 void resp_reply_error(struct resp_request *req, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Serve a connection that was made elsewhere (one end of a socket pair, say); fd, a stream socket,
+ * belongs to the server if this succeeds. 0, ENOMEM, EBUSY (too many clients). */
+int resp_server_adopt(struct resp_server *server, int fd);
+
 struct resp_client *resp_request_client(struct resp_request *req); /* NULL once it is gone */
 void *resp_client_data(const struct resp_client *client);
 void resp_client_set_data(struct resp_client *client, void *data);
