@@ -252,7 +252,7 @@ def vectors():
     yield bad("signer:no-point", *u, body, pubkey=b"\2" + b32(5))
     yield bad("signature:high", *u, body, high=True)
     yield "bad:signature:flipped", (good[:-1] + bytes([good[-1] ^ 1])).hex()
-    yield "bad:signature:content", (good[:90] + bytes([good[90] ^ 1]) + good[91:]).hex()
+    yield "bad:signature:content", (good[:82] + bytes([good[82] ^ 1]) + good[83:]).hex()
     yield "bad:signature:zero", (good[:-64] + bytes(64)).hex()
 
 
