@@ -61,6 +61,7 @@ static bool window_full;
 static uint64_t hold_until_ms;
 static uint64_t soon_ms; /* when to look for work; UINT64_MAX: nobody said there is some */
 static bool lost_told;	 /* the loss of the gateway has been logged */
+static bool ever_connected;
 
 /* of the main and of the sub connection */
 struct backoff {
@@ -141,9 +142,12 @@ static void gateway_lost(const char *why)
 		pul_count(PUL_CNT_DISCONNECTS);
 		lost_told = false;
 	}
-	if (!lost_told)
-		LM_ERR("no gateway at %s: %s; trying again until there is one\n",
+	if (!lost_told && ever_connected)
+		LM_ERR("the gateway at %s is gone: %s; trying again until it is back\n",
 		       pul_settings.gateway_socket, why);
+	else if (!lost_told)
+		LM_WARN("no gateway at %s yet: %s; trying again until there is one\n",
+			pul_settings.gateway_socket, why);
 	lost_told = true;
 	info_error(why);
 	in_window = 0;
@@ -236,6 +240,7 @@ static void main_handshake_h(struct pul_conn *conn, const redisReply *r, void *a
 	atomic_store(&pul_shared->gateway_up, 1);
 	pul_count(PUL_CNT_CONNECTS);
 	lost_told = false;
+	ever_connected = true;
 	LM_INFO("connected to the gateway at %s: %s %s, overlay %s, epoch %s\n",
 		pul_settings.gateway_socket, info.server, info.version, info.overlay, info.epoch);
 	resync_begin();
@@ -606,7 +611,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static uint64_t loop_due(uint64_t now)
+static uint64_t loop_due(void)
 {
 	uint64_t due = earlier(scan_due(), next_sweep_ms);
 
@@ -622,29 +627,27 @@ static uint64_t loop_due(uint64_t now)
 			due = earlier(due, sub_backoff.next_ms);
 		else if (sub_conn.owed > 0)
 			due = earlier(due, pul_conn_due(&sub_conn) + 1);
-		if (soon_ms != UINT64_MAX)
-			due = earlier(due, soon_ms > hold_until_ms ? soon_ms : hold_until_ms);
-	} else if (soon_ms != UINT64_MAX) {
-		due = earlier(due, soon_ms);
 	}
-	(void)now;
-	return due;
+	return earlier(due, soon_ms);
 }
 
 static void work_run(uint64_t now)
 {
-	if (atomic_load(&pul_shared->wake_soon) && soon_ms == UINT64_MAX)
+	/* Besides what workers tell there is what changed while it was on its way, and what the
+	 * gateway did not take. */
+	if (soon_ms == UINT64_MAX
+	    && (atomic_load(&pul_shared->wake_soon)
+		|| (main_conn.state == PUL_CONN_READY && pul_users_work())))
 		soon_ms = now + (uint64_t)pul_settings.publish_delay_ms;
-	if (now >= soon_ms || window_full) {
-		atomic_store(&pul_shared->wake_soon, 0);
-		soon_ms = UINT64_MAX;
-		pul_lookup_refresh();
-		publish_run(now);
-		/* what changed while it was on its way, or did not fit into the window; when the
-		 * window is full the next answer goes on */
-		if (!window_full && main_conn.state == PUL_CONN_READY && pul_users_work())
-			soon_ms = now + (uint64_t)pul_settings.publish_delay_ms + 1;
-	}
+	if (now < soon_ms && !window_full)
+		return;
+	/* cleared first: who has something new after this wakes us again */
+	atomic_store(&pul_shared->wake_soon, 0);
+	soon_ms = UINT64_MAX;
+	pul_lookup_refresh();
+	publish_run(now);
+	if (now < hold_until_ms)
+		soon_ms = hold_until_ms;
 }
 
 void pul_client_run(void)
@@ -691,7 +694,7 @@ void pul_client_run(void)
 		fds[2].events = pul_conn_events(&sub_conn);
 		n = n_fixed + pul_lookup_poll(fds + n_fixed, n_max - n_fixed);
 		now = pul_now_ms();
-		due = loop_due(now);
+		due = loop_due();
 		if (main_conn.doomed || sub_conn.doomed || due <= now)
 			timeout = 0;
 		else
