@@ -16,9 +16,9 @@ relay_librelay_la_SOURCES = \
 	relay/relay_owner.c \
 	relay/relay_settings.c relay/relay_settings.h \
 	relay/relay_sweep.c
-relay_librelay_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(JSONC_CFLAGS)
+relay_librelay_la_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(LIBEVENT_CFLAGS) $(JSONC_CFLAGS)
 RELAY_LIBS = relay/librelay.la $(P2PIO_LIBS) $(JSONC_LIBS)
 
 relay_p2psip_relay_SOURCES = relay/main.c
-relay_p2psip_relay_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS)
+relay_p2psip_relay_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(LIBEVENT_CFLAGS)
 relay_p2psip_relay_LDADD = $(RELAY_LIBS)
