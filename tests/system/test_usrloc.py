@@ -390,7 +390,8 @@ def test_contacts_of_the_database_are_published(s):
     subprocess.run("cp -r /usr/share/kamailio/dbtext/kamailio/* %s" % db, shell=True, check=True)
     with open(os.path.join(db, "version"), "r+", encoding="ascii") as f:
         text = f.read()
-        f.write("other:" + re.search(r"^location:(.*)$", text, re.M).group(1) + "\n")
+        f.write(re.search(r"^\d+:location:\d+$", text, re.M).group(0)
+                .replace("location", "other") + "\n")
     subprocess.run(["cp", os.path.join(db, "location"), os.path.join(db, "other")], check=True)
     subprocess.run(["chown", "-R", s.kam.user, db], check=True)
     s.write(first='loadmodule "db_text.so"',

@@ -1,0 +1,193 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Other ways to build than the one the other tests run on: clang, Kamailio 6.0's headers, no
+OpenDHT, sanitizers, an installation, a tarball."""
+
+import os
+import re
+import shutil
+import subprocess
+
+from rig import proc, tap, world
+
+WARNING = re.compile(r"^.*\bwarning: .*$", re.M)
+MODULES = ("p2p_usrloc", "p2p_registrar", "p2p_route", "p2p_media")
+
+
+def run(log, *argv, cwd=None, env=None, check=True):
+    """A command with its output in a log; returns the output, raises Failed with its end."""
+    path = os.path.join(world.WORK, log + ".log")
+    environ = dict(os.environ)
+    environ.update(env or {})
+    with open(path, "a", encoding="utf-8") as out:
+        code = subprocess.call(argv, cwd=cwd, env=environ, stdin=subprocess.DEVNULL, stdout=out,
+                               stderr=subprocess.STDOUT)
+    with open(path, encoding="utf-8", errors="replace") as f:
+        text = f.read()
+    if check and code:
+        raise proc.Failed("%s: exit code %d\n%s" % (" ".join(argv), code, text[-3000:]))
+    return text
+
+
+def source(*, variable="P2PSIP_KAMAILIO_SRC"):
+    """Kamailio's source tree; where the tests were not started by quickstart, the build's own."""
+    d = os.environ.get(variable)
+    if not d and variable == "P2PSIP_KAMAILIO_SRC":
+        with open(world.BUILD + "/config.log", encoding="utf-8", errors="replace") as f:
+            m = re.search(r"--with-kamailio-src=(\S+)", f.read())
+        d = m and m.group(1).strip("'")
+    if not d:
+        raise tap.Skip(os.environ.get("P2PSIP_KAMAILIO6_SKIP") or "no source tree in " + variable)
+    return d
+
+
+def build(name, *options, targets=("all",), env=None):
+    """Configures and makes in a folder of its own; returns (folder, output of make)."""
+    d = os.path.join(world.WORK, "build-" + name)
+    os.makedirs(d)
+    run("configure-" + name, world.SOURCE + "/configure", *options, cwd=d, env=env)
+    return d, run("make-" + name, "make", "-j%d" % (os.cpu_count() or 1), *targets, cwd=d)
+
+
+def no_warnings(text):
+    found = [x for x in WARNING.findall(text) if "libtool" not in x]
+    if found:
+        raise proc.Failed("%d warnings:\n%s" % (len(found), "\n".join(found[:12])))
+
+
+@tap.limit(600)
+def test_clang_builds_all_without_warnings():
+    if not shutil.which("clang"):
+        raise tap.Skip("no clang on this machine")
+    d, text = build("clang", "--with-kamailio-src=" + source(), "CC=clang", "CXX=clang++")
+    no_warnings(text)
+    shutil.rmtree(d)
+
+
+@tap.limit(600)
+def test_modules_compile_against_kamailio_6_0_without_warnings():
+    d, text = build("kamailio6", "--with-kamailio-src=" + source(variable="P2PSIP_KAMAILIO6_SRC"),
+                    "--without-kamailio", "--without-opendht",
+                    targets=[m + ".la" for m in MODULES])
+    no_warnings(text)
+    for m in MODULES:
+        if not os.path.exists(os.path.join(d, ".libs", m + ".so")):
+            raise proc.Failed("no %s.so" % m)
+    shutil.rmtree(d)
+
+
+@tap.limit(600)
+def test_gateway_builds_without_opendht():
+    d, text = build("plain", "--disable-modules", "--without-opendht")
+    no_warnings(text)
+    out = run("ldd", "ldd", d + "/dht-gateway/p2psip-gateway")
+    if "opendht" in out:
+        raise proc.Failed("it links OpenDHT all the same:\n" + out)
+    shutil.rmtree(d)
+
+
+@tap.limit(900)
+def test_unit_tests_are_clean_under_asan_and_ubsan():
+    d = os.path.join(world.WORK, "build-san")
+    os.makedirs(d)
+    run("configure-san", world.SOURCE + "/configure", "--disable-modules", "--enable-sanitizers",
+        cwd=d)
+    text = run("make-san", "make", "-j%d" % (os.cpu_count() or 1), "check", "VERBOSE=1", cwd=d,
+               env={"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
+                    "UBSAN_OPTIONS": "print_stacktrace=1"})
+    passed = re.search(r"^# PASS:\s+(\d+)", text, re.M)
+    tap.say("%s programs passed" % (passed and passed.group(1)))
+    shutil.rmtree(d)
+
+
+@tap.limit(300)
+def test_gcc_built_this_tree_without_warnings():
+    log = os.path.join(os.environ.get("P2PSIP_BUILD_TREE") or "", "..", "logs", "make.log")
+    if not os.path.exists(log):
+        raise tap.Skip("this tree was not built by quickstart")
+    with open(log, encoding="utf-8", errors="replace") as f:
+        no_warnings(f.read())
+
+
+@tap.limit(300)
+def test_install_puts_everything_where_it_belongs():
+    root = os.path.join(world.WORK, "root")
+    copy = os.path.join(world.WORK, "tree")
+    shutil.copytree(world.BUILD, copy, symlinks=True,
+                    ignore=shutil.ignore_patterns("test-logs", "bench-results"))
+    run("install", "make", "install", "DESTDIR=" + root, cwd=copy)
+    found = [os.path.relpath(os.path.join(d, f), root)
+             for d, _, files in os.walk(root) for f in files]
+    for want in [m + ".so" for m in MODULES] + [
+            "p2psip-gateway", "p2psip-relay", "p2psipctl", "kamailio-p2psip.cfg", "kamailio.cfg",
+            "p2psip-gateway.service", "p2psip-relay.service", "p2psip-gateway.8"]:
+        if not any(os.path.basename(f) == want for f in found):
+            raise proc.Failed("%s is not installed; there is\n%s" % (want, "\n".join(found)))
+    stray = [f for f in found if f.endswith((".la", ".a")) or f.startswith("etc/")]
+    if stray:
+        raise proc.Failed("installed too: %s" % stray)
+    for m in MODULES:
+        so = next(f for f in found if f.endswith("/" + m + ".so"))
+        names = run("nm-" + m, "nm", "-D", "--defined-only", os.path.join(root, so))
+        exported = {x.split()[-1] for x in names.splitlines() if x.strip()}
+        extra = exported - {"exports", "mod_register", "module_version", "module_flags",
+                            "module_interface_ver"}
+        if extra:
+            raise proc.Failed("%s.so exports %s" % (m, sorted(extra)))
+        if "libssl" in run("ldd-" + m, "ldd", os.path.join(root, so)):
+            raise proc.Failed("%s.so links OpenSSL" % m)
+
+
+def test_shell_scripts_pass_shellcheck():
+    if not shutil.which("shellcheck"):
+        raise tap.Skip("no shellcheck on this machine")
+    run("shellcheck", "shellcheck", "quickstart", ".ci/run", "autogen.sh", cwd=world.SOURCE)
+
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.M)
+LIB_ORDER = ["base", "proto", "model", "io"]
+
+
+def test_layers_include_only_what_is_below_them():
+    """base <- proto <- model <- io <- programs; a module sees of another only its api.h."""
+    wrong = []
+    for d, _, files in os.walk(world.SOURCE):
+        where = os.path.relpath(d, world.SOURCE).split("/")
+        if where[0] not in ("lib", "modules", "dht-gateway", "relay", "ctl"):
+            continue
+        for f in files:
+            if not f.endswith((".c", ".h", ".cpp")):
+                continue
+            with open(os.path.join(d, f), encoding="utf-8") as src:
+                text = src.read()
+            for inc in INCLUDE.findall(text):
+                if not allowed(where, inc):
+                    wrong.append("%s/%s includes %s" % ("/".join(where), f, inc))
+            if re.search(r"^SPDX|SPDX-License-Identifier: GPL-[23]\.0-or-later", text, re.M) is None:
+                wrong.append("%s/%s has no SPDX line" % ("/".join(where), f))
+    if wrong:
+        raise proc.Failed("\n".join(wrong))
+
+
+def allowed(where, inc):
+    part = inc.split("/")
+    if where[0] == "lib":
+        if part[0] in ("modules", "dht-gateway", "relay", "ctl", "core"):
+            return False
+        if part[0] == "lib" and len(where) > 1 and part[1] in LIB_ORDER:
+            return LIB_ORDER.index(part[1]) <= LIB_ORDER.index(where[1])
+        return True
+    if where[0] == "modules":
+        if inc.startswith("openssl/") or part[0] in ("dht-gateway", "relay", "ctl"):
+            return False
+        if part[0] == "lib" and part[1] not in ("base", "proto", "model"):
+            return False
+        if part[0] == "modules" and part[1].startswith("p2p_") and part[1] != where[1]:
+            return part[-1] == "api.h"
+        return True
+    return part[0] not in ("modules", "core") and not (
+        part[0] in ("dht-gateway", "relay", "ctl") and part[0] != where[0])
+
+
+if __name__ == "__main__":
+    tap.main(globals())

@@ -1,0 +1,1288 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Routing between overlay peers: real Kamailios with the shipped configuration, small SIP phones,
+and gateways whose directory the test holds in its hands (so that a search can be slow, fail, or be
+out of date at will). Everything runs in a network namespace of this process's own, which goes away
+with it, and every child dies with it too.
+
+    test_routing.py [--modules DIR] [--keep-logs] [pattern]      TAP on stdout
+"""
+import argparse
+import ctypes
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+DOMAIN = "overlay.test"
+STOCK = "/usr/lib/x86_64-linux-gnu/kamailio/modules"
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+PR_SET_PDEATHSIG = 1
+
+A, B, C = "10.88.0.1", "10.88.0.2", "10.88.0.3"
+A6, B6 = "fd88::1", "fd88::2"
+DEAD = "10.88.0.99"       # an address of ours where nothing listens and nothing is refused
+STRANGER = "10.88.0.200"
+HIT_A, HIT_B, HIT_C, HIT_DEAD = ("2001:22:%x:1::%x" % (i, i) for i in (0xa, 0xb, 0xc, 0xdead))
+
+
+def die_with_parent():
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def wait_for(what, cond, timeout=5.0):
+    end = time.monotonic() + timeout
+    while True:
+        r = cond()
+        if r:
+            return r
+        if time.monotonic() > end:
+            raise AssertionError("not within %.1f s: %s" % (timeout, what))
+        time.sleep(0.01)
+
+
+def check(cond, what):
+    if not cond:
+        raise AssertionError(what)
+
+
+def equal(got, want, what):
+    if got != want:
+        raise AssertionError("%s: %r, not %r" % (what, got, want))
+
+
+# --- the gateway's place ---------------------------------------------------------------------------
+
+class Gateway:
+    """Speaks the gateway's RESP commands to one Kamailio."""
+
+    def __init__(self, path, hit):
+        self.path, self.hit = path, hit
+        self.users = {}      # name -> list of (hit, [uri], {options})
+        self.delay = {}      # name -> seconds
+        self.error = {}      # name -> error line
+        self.serves = {}     # name -> 0, 1, 2
+        self.peers = {}      # hit -> [uri]
+        self.published = {}
+        self.asked = []
+        self.uris = []
+        self.lock = threading.Lock()
+        self.clients = set()
+        self.subscribers = set()
+        self.listener = None
+        self.start()
+
+    def start(self):
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        os.chmod(self.path, 0o777)
+        self.listener.listen(64)
+        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
+
+    def stop(self):
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+        os.unlink(self.path)
+        for c in list(self.clients):
+            try:
+                c.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def _accept(self, listener):
+        while True:
+            try:
+                c, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(c,), daemon=True).start()
+
+    def _serve(self, c):
+        self.clients.add(c)
+        f = c.makefile("rb")
+        try:
+            while True:
+                line = f.readline()
+                if not line.startswith(b"*"):
+                    return
+                args = []
+                for _ in range(int(line[1:])):
+                    n = int(f.readline()[1:])
+                    args.append(f.read(n + 2)[:n].decode())
+                delay = self.delay.get(args[1], 0) if args[0].upper() == "ROUTE" else 0
+                if delay:
+                    # replies are in order on one connection: the search holds the line up here,
+                    # as the gateway would not. The module has other connections.
+                    time.sleep(min(delay, int(args[2]) / 1000.0))
+                c.sendall(self._answer(c, args))
+        except (OSError, ValueError, IndexError):
+            pass
+        finally:
+            self.clients.discard(c)
+            self.subscribers.discard(c)
+            c.close()
+
+    @staticmethod
+    def _bulk(v):
+        if isinstance(v, list):
+            return b"*%d\r\n" % len(v) + b"".join(Gateway._bulk(x) for x in v)
+        b = str(v).encode()
+        return b"$%d\r\n%s\r\n" % (len(b), b)
+
+    def _candidates(self, name):
+        out = []
+        for i, (hit, uris, opt) in enumerate(self.users.get(name, [])):
+            out.append([hit, opt.get("order", 1000 + i), opt.get("ttl", 60000),
+                        opt.get("flags", 0), len(uris)] + uris + opt.get("instances", []))
+        return out
+
+    def _answer(self, c, args):
+        cmd = args[0].upper()
+        with self.lock:
+            if cmd == "HANDSHAKE":
+                self.uris = args[5::2]
+                return self._bulk(["server", "mock", "version", "0", "hit", self.hit,
+                                   "overlay", "test", "epoch", "1"])
+            if cmd == "PING":
+                return b"+PONG\r\n"
+            if cmd == "PUBLISH":
+                self.published[args[1]] = args[3:]
+                return b"+OK\r\n"
+            if cmd == "WITHDRAW":
+                self.published.pop(args[1], None)
+                return b"+OK\r\n"
+            if cmd == "SYNCED":
+                return b":%d\r\n" % sum(1 for v in self.serves.values() if v == 2)
+            if cmd == "SERVES":
+                self.asked.append(tuple(args))
+                return b":%d\r\n" % self.serves.get(args[1], 0)
+            if cmd == "ROUTE":
+                self.asked.append(tuple(args))
+                if args[1] in self.error:
+                    return b"-" + self.error[args[1]].encode() + b"\r\n"
+                found = self._candidates(args[1])
+                return self._bulk(found) if found else b"-NOTFOUND nobody serves it\r\n"
+            if cmd == "PEER":
+                self.asked.append(tuple(args))
+                uris = self.peers.get(args[1])
+                if uris is None:
+                    return b"-NOTFOUND no such peer\r\n"
+                return self._bulk([args[1], 1, 100000, len(uris)] + uris)
+            if cmd == "SUBSCRIBE":
+                self.subscribers.add(c)
+                return b"".join(b"*3\r\n" + self._bulk("subscribe") + self._bulk(ch) + b":%d\r\n"
+                                % (i + 1) for i, ch in enumerate(args[1:]))
+            return b"-BADARG unknown command\r\n"
+
+    def publish(self, channel, payload):
+        for c in list(self.subscribers):
+            c.sendall(self._bulk(["message", channel, payload]))
+
+    def routes(self, name):
+        with self.lock:
+            return [a for a in self.asked if a[0].upper() == "ROUTE" and a[1] == name]
+
+
+# --- Kamailio --------------------------------------------------------------------------------------
+
+class Kamailio:
+    def __init__(self, name, addr, hit, addr6=None, cfg=None, defines=(), extra="", listen=None,
+                 options=()):
+        self.name, self.addr, self.addr6, self.hit = name, addr, addr6, hit
+        self.dir = os.path.join(WORK, name)
+        os.makedirs(self.dir)
+        os.chmod(self.dir, 0o777)
+        self.gateway = Gateway(self.dir + "/gw.sock", hit)
+        self.ctl = self.dir + "/ctl.sock"
+        self.log = self.dir + "/log"
+        self.cfg = cfg or TOP + "/cfg/kamailio.cfg"
+        if extra:
+            with open(self.cfg, encoding="utf-8") as f:
+                text = f.read()
+            text = text.replace('include_file "kamailio-p2psip.cfg"',
+                                'include_file "%s/cfg/kamailio-p2psip.cfg"\n%s' % (TOP, extra))
+            self.cfg = self.dir + "/kamailio.cfg"
+            with open(self.cfg, "w", encoding="utf-8") as f:
+                f.write(text)
+        self.listen = listen or ["udp:%s:5060" % addr, "tcp:%s:5060" % addr] + (
+            ["udp:[%s]:5060" % addr6, "tcp:[%s]:5060" % addr6] if addr6 else [])
+        self.defines, self.options = list(defines), list(options)
+        self.proc = None
+        self.start()
+
+    def start(self):
+        argv = ["kamailio", "-f", self.cfg, "-DD", "-E", "-P", self.dir + "/pid", "-w", self.dir,
+                "-Y", self.dir, "-m", "64", "-M", "8", "-L", MODULES + ":" + STOCK]
+        for x in self.listen:
+            argv += ["-l", x]
+        for d in self.defines + ['CTLSOCK="unix:%s"' % self.ctl, "P2P_WORKERS=2",
+                                 'P2P_DOMAIN="%s"' % DOMAIN,
+                                 'P2P_GATEWAY_SOCKET="%s"' % self.gateway.path]:
+            argv += ["-A", d]
+        with open(self.log, "ab") as log:
+            self.proc = subprocess.Popen(argv + self.options, stdout=log, stderr=log,
+                                         stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        try:
+            wait_for("kamcmd answers", lambda: self.rpc("core.version") is not None, 15)
+            wait_for("handshake", lambda: self.gateway.clients and self.gateway_up(), 5)
+        except AssertionError:
+            print("# " + "\n# ".join(self.logged().splitlines()[-25:]))
+            raise
+
+    def gateway_up(self):
+        out = self.rpc("p2p_usrloc.stats") or ""
+        return "gateway_up: 1" in out or "up: yes" in out or self.gateway.uris
+
+    def stop(self, sig=signal.SIGTERM):
+        if self.proc and self.proc.poll() is None:
+            self.proc.send_signal(sig)
+            self.proc.wait(15)
+
+    def rpc(self, *args):
+        r = subprocess.run(["kamcmd", "-s", "unix:" + self.ctl] + [str(a) for a in args],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=10,
+                           check=False)
+        return r.stdout if r.returncode == 0 and not r.stdout.startswith("error") else None
+
+    def stat(self, module, name):
+        m = re.search(r"\b%s: (-?\d+)" % name, self.rpc(module + ".stats") or "")
+        return int(m.group(1)) if m else None
+
+    def logged(self):
+        with open(self.log, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def idle(self):
+        m = re.search(r"current: (\d+)", self.rpc("tm.stats") or "")
+        return m and int(m.group(1)) == 0
+
+    def uris(self, *transports):
+        return ["sip:%s:5060;transport=%s" % (self.addr, t) for t in transports or ("udp", "tcp")]
+
+
+# --- phones ------------------------------------------------------------------------------------------
+
+class Message:
+    def __init__(self, data):
+        head, _, self.body = data.partition("\r\n\r\n")
+        lines = re.sub(r"\r\n[ \t]+", " ", head).split("\r\n")
+        self.start = lines[0]
+        self.headers = []
+        for x in lines[1:]:
+            k, _, v = x.partition(":")
+            self.headers.append((k.strip(), v.strip()))
+        self.code = int(self.start.split()[1]) if self.start.startswith("SIP/2.0") else 0
+        self.method = None if self.code else self.start.split()[0]
+        self.ruri = None if self.code else self.start.split()[1]
+        self.when = time.monotonic()
+        self.source = None
+
+    def all(self, name):
+        out = []
+        for k, v in self.headers:
+            if k.lower() == name.lower():
+                out += [x.strip() for x in v.split(",")] if name in ("Record-Route", "Route",
+                                                                      "Via") else [v]
+        return out
+
+    def get(self, name):
+        got = self.all(name)
+        return got[0] if got else None
+
+    @property
+    def cseq(self):
+        return self.get("CSeq").split()
+
+    def tag(self, name):
+        m = re.search(r";tag=([^;>\s]+)", self.get(name) or "")
+        return m.group(1) if m else None
+
+    def uri(self, name):
+        v = self.get(name)
+        m = re.search(r"<([^>]+)>", v or "")
+        return m.group(1) if m else (v or "").split(";")[0]
+
+
+class Phone:
+    """A phone on UDP. answer[method]: list of (seconds, code) or (seconds, code, [header])."""
+    count = 0
+
+    def __init__(self, addr, user=None, port=0, instance=None):
+        self.v6 = ":" in addr
+        self.sock = socket.socket(socket.AF_INET6 if self.v6 else socket.AF_INET,
+                                  socket.SOCK_DGRAM)
+        self.sock.bind((addr, port))
+        self.port = self.sock.getsockname()[1]
+        self.addr, self.user, self.instance = addr, user or "anon", instance
+        self.host = ("[%s]:%d" if self.v6 else "%s:%d") % (addr, self.port)
+        self.answer = {"INVITE": [(0, 180), (0.03, 200)], "*": [(0, 200)]}
+        self.requests, self.calls = [], {}
+        self.cseq = 0
+        self.closed = False
+        PHONES.append(self)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def close(self):
+        self.closed = True
+        self.sock.close()
+
+    @classmethod
+    def unique(cls):
+        Phone.count += 1
+        return "%d-%d" % (os.getpid(), Phone.count)
+
+    def contact(self):
+        return "<sip:%s@%s>" % (self.user, self.host) + (
+            ";+sip.instance=\"<%s>\"" % self.instance if self.instance else "")
+
+    def _send(self, text, to):
+        try:
+            self.sock.sendto(text.encode(), to)
+        except OSError:
+            if not self.closed:
+                raise
+
+    def _run(self):
+        while not self.closed:
+            try:
+                data, src = self.sock.recvfrom(65536)
+            except OSError:
+                return
+            if len(data) < 20:
+                continue
+            m = Message(data.decode(errors="replace"))
+            m.source = src
+            try:
+                if m.code:
+                    call = self.calls.get((m.get("Call-ID"), m.cseq[0], m.cseq[1]))
+                    if call:
+                        call.reply(m)
+                else:
+                    self._request(m, src)
+            except Exception:      # pylint: disable=broad-except
+                traceback.print_exc(file=sys.stdout)
+
+    def _request(self, m, src):
+        old = [x for x in self.requests if x.get("Via") == m.get("Via") and x.method == m.method]
+        self.requests.append(m)
+        if m.method == "ACK" or (old and m.method != "CANCEL"):
+            return
+        if m.method == "CANCEL":
+            self._reply(m, src, 200)
+            for x in self.requests:
+                if x.method == "INVITE" and x.get("Via") == m.get("Via"):
+                    x.cancelled = True
+                    if not getattr(x, "final", False):
+                        x.final = True
+                        self._reply(x, src, 487)
+            return
+        plan = self.answer.get(m.method, self.answer["*"])
+        threading.Thread(target=self._play, args=(m, src, plan), daemon=True).start()
+
+    def _play(self, m, src, plan):
+        for step in plan:
+            time.sleep(step[0])
+            if self.closed or getattr(m, "final", False):
+                return
+            if step[1] >= 200:
+                m.final = True
+            self._reply(m, src, step[1], step[2] if len(step) > 2 else ())
+
+    def _reply(self, m, src, code, extra=()):
+        out = ["SIP/2.0 %d Reply" % code]
+        for k, v in m.headers:
+            if k in ("Via", "From", "Call-ID", "CSeq", "Record-Route"):
+                out.append("%s: %s" % (k, v))
+            if k == "To":
+                out.append("To: " + v + ("" if "tag=" in v or code == 100
+                                         else ";tag=" + self.user + str(self.port)))
+        out += list(extra)
+        if m.method in ("INVITE", "SUBSCRIBE") and 180 <= code < 300:
+            out.append("Contact: " + self.contact())
+        out.append("Content-Length: 0\r\n\r\n")
+        self._send("\r\n".join(out), src)
+
+    def send(self, method, uri, proxy, to=None, headers=(), body="", frm=None, dialog=None,
+             route=(), via=None):
+        """A request; returns the Call that gathers its replies."""
+        self.cseq += 1
+        call = Call(self, method, uri, proxy)
+        call.cid = dialog.cid if dialog else self.unique() + "@" + self.addr
+        call.frm = dialog.frm if dialog else "<%s>;tag=%s" % (
+            frm or "sip:%s@%s" % (self.user, DOMAIN), self.unique())
+        call.to = dialog.to if dialog else "<%s>" % (to or uri)
+        call.seq = str(self.cseq)
+        call.via = via or "SIP/2.0/UDP %s;branch=z9hG4bK%s;rport" % (self.host, self.unique())
+        call.headers, call.body, call.route = list(headers), body, list(route)
+        self.calls[(call.cid, call.seq, method)] = call
+        call.text = self._build(call, method, uri)
+        call.sent = time.monotonic()
+        self._send(call.text, proxy)
+        return call
+
+    def _build(self, call, method, uri, to=None, seq=None):
+        out = ["%s %s SIP/2.0" % (method, uri), "Via: " + call.via, "Max-Forwards: 70"]
+        out += ["Route: " + r for r in call.route]
+        out += ["From: " + call.frm, "To: " + (to or call.to), "Call-ID: " + call.cid,
+                "CSeq: %s %s" % (seq or call.seq, method)]
+        if method in ("INVITE", "SUBSCRIBE", "REFER", "NOTIFY", "UPDATE"):
+            out.append("Contact: " + self.contact())
+        if method not in ("ACK", "CANCEL"):
+            out += call.headers
+        body = call.body if method not in ("ACK", "CANCEL") else ""
+        if body:
+            out.append("Content-Type: text/plain")
+        out.append("Content-Length: %d" % len(body))
+        return "\r\n".join(out) + "\r\n\r\n" + body
+
+    def register(self, kam, expires=600, contact=None, headers=()):
+        proxy = (kam.addr6 if self.v6 else kam.addr, 5060)
+        c = self.send("REGISTER", "sip:" + DOMAIN, proxy,
+                      to="sip:%s@%s" % (self.user, DOMAIN),
+                      headers=["Contact: %s;expires=%d" % (contact or self.contact(), expires)]
+                      + list(headers))
+        equal(c.final(3).code, 200, "REGISTER of " + self.user)
+        return c
+
+    def got(self, method):
+        return [r for r in self.requests if r.method == method]
+
+
+class Call:
+    def __init__(self, phone, method, uri, proxy):
+        self.phone, self.method, self.uri, self.proxy = phone, method, uri, proxy
+        self.replies = []
+        self.event = threading.Condition()
+        self.acked = None
+
+    def reply(self, m):
+        with self.event:
+            self.replies.append(m)
+            self.event.notify_all()
+        if self.method == "INVITE" and m.code >= 300:
+            self.phone._send(self.phone._build(self, "ACK", self.uri, to=m.get("To")), self.proxy)
+        elif self.method == "INVITE" and m.code >= 200:
+            self.to = m.get("To")
+            self.routes = list(reversed(m.all("Record-Route")))
+            self.target = m.uri("Contact")
+            self.within("ACK")
+
+    def wait(self, test, timeout, what):
+        end = time.monotonic() + timeout
+        with self.event:
+            while True:
+                for m in self.replies:
+                    if test(m):
+                        return m
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise AssertionError("%s %s: no %s within %.1f s (got %s)" % (
+                        self.method, self.uri, what, timeout, [m.code for m in self.replies]))
+                self.event.wait(left)
+
+    def code(self, code, timeout=3):
+        return self.wait(lambda m: m.code == code, timeout, str(code))
+
+    def final(self, timeout=5):
+        return self.wait(lambda m: m.code >= 200, timeout, "final reply")
+
+    def seconds(self):
+        return self.final().when - self.sent
+
+    def cancel(self):
+        p = self.phone
+        c = Call(p, "CANCEL", self.uri, self.proxy)
+        c.cid, c.seq = self.cid, self.seq
+        p.calls[(c.cid, c.seq, "CANCEL")] = c
+        p._send(p._build(self, "CANCEL", self.uri), self.proxy)
+        return c
+
+    def within(self, method, headers=(), body=""):
+        """A request within the dialog that the 2xx made."""
+        p = self.phone
+        if method == "ACK":
+            c = Call(p, "ACK", self.target, self.proxy)
+            c.cid, c.frm, c.to, c.seq = self.cid, self.frm, self.to, self.seq
+            c.via = "SIP/2.0/UDP %s;branch=z9hG4bK%s;rport" % (p.host, p.unique())
+            c.route, c.headers, c.body = ["%s" % r for r in self.routes], [], ""
+            self.acked = c
+            p._send(p._build(c, "ACK", self.target), self.proxy)
+            return c
+        return p.send(method, self.target, self.proxy, headers=headers, body=body, dialog=self,
+                      route=self.routes)
+
+    def bye(self):
+        c = self.within("BYE")
+        equal(c.final(3).code, 200, "BYE")
+
+
+def sip(user):
+    return "sip:%s@%s" % (user, DOMAIN)
+
+
+# --- the tests ---------------------------------------------------------------------------------------
+
+TESTS = []
+
+
+def test(f):
+    TESTS.append(f)
+    return f
+
+
+class World:
+    """Two overlay peers, shared by most tests: a phone of alice's at A, callers at B."""
+
+    def __init__(self):
+        self.a = Kamailio("a", A, HIT_A, A6)
+        self.b = Kamailio("b", B, HIT_B, B6)
+        for k in (self.a, self.b):
+            k.gateway.peers = {HIT_A: self.a.uris() + ["sip:[%s]:5060;transport=udp" % A6],
+                               HIT_B: self.b.uris() + ["sip:[%s]:5060;transport=udp" % B6],
+                               HIT_C: ["sip:%s:5060" % C]}
+        self.bob = Phone("10.88.0.20", "bob")
+        self.bob.register(self.b)
+
+    def phone(self, user, n, kam=None, **kw):
+        p = Phone("10.88.0.%d" % n, user, **kw)
+        if kam:
+            p.register(kam)
+        return p
+
+    def served(self, name, *where, at=None, **opt):
+        (at or self.b).gateway.users[name] = [(h, u, opt) for h, u in where]
+
+    def call(self, user, method="INVITE", frm=None, **kw):
+        p = frm or self.bob
+        return p.send(method, sip(user), (B, 5060), **kw)
+
+
+@test
+def t_call(w):
+    """call: not cached, over UDP; in-dialog requests take the same way"""
+    alice = w.phone("alice", 10, w.a)
+    w.served("alice", (HIT_A, w.a.uris()))
+    c = w.call("alice")
+    c.code(180)
+    equal(c.final().code, 200, "INVITE")
+    inv = alice.got("INVITE")[0]
+    check(not [k for k, _ in inv.headers if k.lower().startswith("p2p-")],
+          "the phone sees a header of the peers' own")
+    wait_for("ACK at the phone", lambda: alice.got("ACK"))
+    re_inv = c.within("INVITE")
+    equal(re_inv.final().code, 200, "re-INVITE")
+    c.bye()
+    bye = alice.got("BYE")[0]
+    for m in (inv, alice.got("INVITE")[1], bye):
+        hosts = [re.search(r"UDP ([\d.]+)", v).group(1) for v in m.all("Via")]
+        equal(hosts, [A, B, "10.88.0.20"], "way of " + m.method)
+    check(w.b.gateway.routes("alice"), "the gateway was not asked")
+    equal(w.b.stat("p2p_registrar", "suspended_now"), 0, "suspended")
+
+
+@test
+def t_cached(w):
+    """call: cached, the gateway is not asked again"""
+    n = len(w.b.gateway.routes("alice"))
+    c = w.call("alice")
+    equal(c.final().code, 200, "INVITE")
+    c.bye()
+    equal(len(w.b.gateway.routes("alice")), n, "questions")
+
+
+@test
+def t_reverse(w):
+    """call: the called side hangs up"""
+    alice = [p for p in PHONES if p.user == "alice"][0]
+    c = w.call("alice")
+    equal(c.final().code, 200, "INVITE")
+    inv = alice.got("INVITE")[-1]
+    d = Call(alice, "BYE", None, None)
+    d.cid, d.frm, d.to = inv.get("Call-ID"), inv.get("To") + ";tag=alice%d" % alice.port, \
+        inv.get("From")
+    bye = alice.send("BYE", inv.uri("Contact"), inv.source, dialog=d,
+                     route=inv.all("Record-Route"))
+    equal(bye.final().code, 200, "BYE from the called side")
+    wait_for("BYE at the caller", lambda: w.bob.got("BYE"))
+    hosts = [re.search(r"UDP ([\d.]+)", v).group(1) for v in w.bob.got("BYE")[-1].all("Via")]
+    equal(hosts, [B, A, "10.88.0.10"], "way of BYE")
+
+
+@test
+def t_tcp(w):
+    """call: a request above tcp_threshold takes TCP between the peers, in-dialog requests too"""
+    before = w.b.stat("p2p_route", "tcp_for_size")
+    c = w.call("alice", body="x" * 1200)
+    equal(c.final().code, 200, "INVITE")
+    alice = [p for p in PHONES if p.user == "alice"][0]
+    equal(w.b.stat("p2p_route", "tcp_for_size"), before + 1, "tcp_for_size")
+    via = alice.got("INVITE")[-1].all("Via")
+    check("TCP " + B in via[1], "no TCP between the peers: %s" % via)
+    c.bye()
+    via = alice.got("BYE")[-1].all("Via")
+    check("TCP " + B in via[1], "BYE did not take TCP: %s" % via)
+    rr = alice.got("INVITE")[-1].all("Record-Route")
+    check(len(rr) == 4, "Record-Routes: %s" % rr)
+
+
+@test
+def t_ipv6(w):
+    """call: the peer has IPv6 only"""
+    w.served("alice6", (HIT_A, ["sip:[%s]:5060;transport=udp" % A6]))
+    p = w.phone("alice6", 11, w.a)
+    c = w.call("alice6")
+    equal(c.final().code, 200, "INVITE")
+    check("[%s]" % B6 in p.got("INVITE")[0].all("Via")[1], "not over IPv6")
+    c.bye()
+    check("[%s]" % B6 in p.got("BYE")[0].all("Via")[1], "BYE not over IPv6")
+
+
+@test
+def t_unknown(w):
+    """unknown user: 404"""
+    c = w.call("nobody")
+    equal(c.final().code, 404, "INVITE")
+
+
+@test
+def t_timeout(w):
+    """search not completed: 480 with Retry-After, by the deadline"""
+    w.b.gateway.error["slow"] = "TIMEOUT search not completed"
+    c = w.call("slow")
+    equal(c.final().code, 480, "INVITE")
+    check(c.final().get("Retry-After"), "no Retry-After")
+    w.b.gateway.delay["slower"] = 9
+    c = w.call("slower")
+    equal(c.final().code, 480, "INVITE")
+    check(1.5 < c.seconds() < 2.6, "after %.2f s" % c.seconds())
+    w.b.gateway.delay.clear()
+
+
+@test
+def t_denied_busy(w):
+    """gateway busy: 503 with Retry-After"""
+    w.b.gateway.error["busy"] = "BUSY too many searches"
+    c = w.call("busy")
+    equal(c.final().code, 503, "INVITE")
+    check(c.final().get("Retry-After"), "no Retry-After")
+
+
+@test
+def t_cancel_lookup(w):
+    """CANCEL while the lookup runs: 487 at once, nothing sent on"""
+    p = w.phone("late", 12, w.a)
+    w.served("late", (HIT_A, w.a.uris()))
+    w.b.gateway.delay["late"] = 0.8
+    c = w.call("late")
+    c.code(100, 1)
+    time.sleep(0.1)
+    x = c.cancel()
+    equal(x.final().code, 200, "CANCEL")
+    equal(c.final().code, 487, "INVITE")
+    check(c.seconds() < 0.6, "487 after %.2f s" % c.seconds())
+    w.b.gateway.delay.clear()
+    wait_for("answer came", lambda: w.b.stat("p2p_registrar", "suspended_now") == 0)
+    time.sleep(0.2)
+    equal(p.got("INVITE"), [], "INVITEs at the phone")
+
+
+@test
+def t_cancel_ringing(w):
+    """CANCEL while ringing"""
+    p = w.phone("ringing", 13, w.a)
+    p.answer["INVITE"] = [(0, 180)]
+    w.served("ringing", (HIT_A, w.a.uris()))
+    c = w.call("ringing")
+    c.code(180)
+    c.cancel()
+    equal(c.final().code, 487, "INVITE")
+    check(p.got("CANCEL"), "the phone got no CANCEL")
+
+
+@test
+def t_busy(w):
+    """busy: the called phone's 486 passes"""
+    p = w.phone("occupied", 14, w.a)
+    p.answer["INVITE"] = [(0, 486)]
+    w.served("occupied", (HIT_A, w.a.uris()))
+    equal(w.call("occupied").final().code, 486, "INVITE")
+
+
+@test
+def t_unreachable(w):
+    """peer that cannot be reached: 503 with Reason within 2 s, one log line, then at once"""
+    w.served("far", (HIT_DEAD, ["sip:%s:5060" % DEAD]))
+    c = w.call("far")
+    equal(c.final().code, 503, "INVITE")
+    check(c.seconds() < 2.0, "503 after %.2f s" % c.seconds())
+    check("SIP;cause=503;text=" in (c.final().get("Reason") or ""), "no Reason")
+    check(c.final().get("Retry-After"), "no Retry-After")
+    for _ in range(3):
+        c = w.call("far")
+        equal(c.final().code, 503, "INVITE")
+        check(c.seconds() < 0.1, "503 after %.2f s when it is known" % c.seconds())
+    lines = [x for x in w.b.logged().splitlines() if "does not answer" in x]
+    equal(len(lines), 1, "log lines")
+    check("state: down" in re.sub(r"\s+", " ", w.b.rpc("p2p_route.peers")), "not shown as down")
+
+
+@test
+def t_unreachable_tcp(w):
+    """the same with a peer that only has TCP, and with one that refuses the connection"""
+    hit = "2001:22:d:2::1"
+    w.served("fartcp", (hit, ["sip:%s:5060;transport=tcp" % DEAD]))
+    c = w.call("fartcp")
+    equal(c.final().code, 503, "INVITE")
+    check(c.seconds() < 2.0, "503 after %.2f s" % c.seconds())
+    w.served("refuses", ("2001:22:d:3::1", ["sip:%s:5999;transport=tcp" % C]))
+    c = w.call("refuses")
+    equal(c.final().code, 503, "INVITE")
+    check(c.seconds() < 2.0, "503 after %.2f s" % c.seconds())
+
+
+@test
+def t_unreachable_noninvite(w):
+    """requests other than INVITE: 503 within 2 s too, but a slow phone may take its time"""
+    w.served("farmsg", ("2001:22:d:4::1", ["sip:%s:5060" % DEAD]))
+    c = w.call("farmsg", "MESSAGE", body="hello")
+    equal(c.final().code, 503, "MESSAGE")
+    check(c.seconds() < 2.0, "503 after %.2f s" % c.seconds())
+    p = w.phone("slowmsg", 15, w.a)
+    p.answer["MESSAGE"] = [(4.0, 200)]
+    w.served("slowmsg", (HIT_A, w.a.uris()))
+    c = w.call("slowmsg", "MESSAGE", body="hello")
+    equal(c.final(8).code, 200, "MESSAGE")
+    check(c.seconds() > 3.5, "after %.2f s" % c.seconds())
+
+
+@test
+def t_recovers(w):
+    """a peer that was down is used again as soon as it answers"""
+    hit = "2001:22:d:5::1"
+    w.served("back", (hit, ["sip:%s:5070" % C]))
+    equal(w.call("back").final().code, 503, "INVITE")
+    # the peer comes to life: a bare socket that answers like a proxy
+    p = Phone(C, "back", port=5070)
+    p.answer["OPTIONS"] = [(0, 200)]
+    wait_for("probe", lambda: p.got("OPTIONS"), 15)
+    wait_for("up again", lambda: w.call("back").final().code == 200, 3)
+    p.close()
+
+
+@test
+def t_stale(w):
+    """stale record: the peer says 404, the fresh lookup finds the other peer"""
+    p = w.phone("moved", 16, w.a)
+    w.served("moved", (HIT_C, ["sip:%s:5071" % C]))
+    old = Phone(C, "moved-c", port=5071)
+    old.answer["INVITE"] = [(0, 404)]
+    c = w.call("moved")
+    equal(c.final().code, 404, "INVITE while nobody knows better")
+    routes = w.b.gateway.routes("moved")
+    equal([len(r) for r in routes], [3, 4], "questions, the last one FRESH")
+    w.served("moved", (HIT_C, ["sip:%s:5071" % C]))
+    wait_for("cached again", lambda: w.call("moved").final().code == 404)
+    # now the truth comes out between the first and the fresh question
+
+    def answered():
+        w.served("moved", (HIT_A, w.a.uris()))
+        return True
+    old.answer["INVITE"] = [(0.1, 404)]
+    w.served("moved2", (HIT_C, ["sip:%s:5071" % C]))
+    p2 = w.phone("moved2", 17, w.a)
+    c = w.call("moved2")
+    wait_for("the stale peer is asked", lambda: any(r.ruri == sip("moved2")
+                                                     for r in old.got("INVITE")))
+    w.served("moved2", (HIT_A, w.a.uris()))
+    equal(c.final().code, 200, "INVITE")
+    c.bye()
+    check(p2.got("INVITE"), "the right phone rang")
+    check(answered() and p, "")
+    old.close()
+
+
+@test
+def t_next(w):
+    """stale record: the next candidate is tried without another question"""
+    p = w.phone("twice", 18, w.a)
+    old = Phone(C, "twice-c", port=5072)
+    old.answer["INVITE"] = [(0, 404)]
+    # the second one's lease has lapsed: last resort only
+    w.b.gateway.users["twice"] = [(HIT_C, ["sip:%s:5072" % C], {}),
+                                  (HIT_A, w.a.uris(), {"flags": 1})]
+    c = w.call("twice")
+    equal(c.final().code, 200, "INVITE")
+    c.bye()
+    equal(len(w.b.gateway.routes("twice")), 1, "questions")
+    check(p.got("INVITE"), "the phone rang")
+    old.close()
+
+
+@test
+def t_fork_remote(w):
+    """user at two peers, the caller's own among them: both ring, the first answer wins"""
+    here = w.phone("both", 30, w.b)
+    there = w.phone("both", 31, w.a)
+    here.answer["INVITE"] = [(0, 180)]
+    there.answer["INVITE"] = [(0, 180), (0.3, 200)]
+    w.served("both", (HIT_A, w.a.uris()))
+    w.b.gateway.publish("users", "both")
+    wait_for("both known", lambda: w.b.gateway.routes("both"), 3)
+    time.sleep(0.2)
+    c = w.call("both")
+    equal(c.final().code, 200, "INVITE")
+    check(here.got("INVITE") and there.got("INVITE"), "both rang")
+    wait_for("the other is cancelled", lambda: here.got("CANCEL"))
+    c.bye()
+    check(there.got("BYE") and not here.got("BYE"), "BYE at the one that answered")
+
+
+@test
+def t_fork_background(w):
+    """local user with nothing known of other peers: rings here at once, others from the next call"""
+    here = w.phone("bg", 32, w.b)
+    w.phone("bg", 33, w.a)
+    w.served("bg", (HIT_A, w.a.uris()))
+    c = w.call("bg")
+    equal(c.final().code, 200, "INVITE")
+    check(c.seconds() < 0.5, "slow: %.2f s" % c.seconds())
+    c.bye()
+    check(here.got("INVITE"), "rang here")
+
+
+@test
+def t_fork_dead(w):
+    """forked to a phone here and a peer that is dead: the phone's own time counts"""
+    here = w.phone("half", 34, w.b)
+    here.answer["INVITE"] = [(2.6, 180), (0.1, 200)]
+    w.served("half", ("2001:22:d:6::1", ["sip:%s:5060" % DEAD]))
+    w.b.gateway.publish("users", "half")
+    wait_for("known", lambda: w.b.gateway.routes("half"), 3)
+    time.sleep(0.2)
+    c = w.call("half")
+    equal(c.final(6).code, 200, "INVITE")
+    check(c.seconds() > 2.4, "after %.2f s" % c.seconds())
+    c.bye()
+    check(any("2001:22:d:6::1" in x and "does not answer" in x
+              for x in w.b.logged().splitlines()), "the dead peer is noticed all the same")
+
+
+@test
+def t_two_remote(w):
+    """user at two other peers: forked to both, one busy, one answers"""
+    p = w.phone("tworem", 35, w.a)
+    other = Phone(C, "tworem-c", port=5073)
+    other.answer["INVITE"] = [(0, 100), (0.2, 486)]
+    p.answer["INVITE"] = [(0, 180), (0.4, 200)]
+    w.served("tworem", (HIT_A, w.a.uris()), (HIT_C, ["sip:%s:5073" % C]))
+    c = w.call("tworem")
+    equal(c.final().code, 200, "INVITE")
+    c.bye()
+    check(other.got("INVITE"), "the other was asked")
+    hdr = other.got("INVITE")[0].get("P2P-Peer") or ""
+    check(hdr.startswith(HIT_B + ";v=1;hops=1"), "P2P-Peer: " + hdr)
+    equal(other.got("INVITE")[0].ruri, sip("tworem"), "Request-URI")
+    # 404 from one and 486 from the other: the busy one counts
+    other.answer["INVITE"] = [(0, 404)]
+    p.answer["INVITE"] = [(0.1, 486)]
+    w.served("tworem2", (HIT_A, w.a.uris()), (HIT_C, ["sip:%s:5073" % C]))
+    p2 = w.phone("tworem2", 36, w.a)
+    p2.answer["INVITE"] = [(0.1, 486)]
+    equal(w.call("tworem2").final().code, 486, "INVITE")
+    other.close()
+
+
+@test
+def t_methods(w):
+    """MESSAGE, OPTIONS, SUBSCRIBE, REFER, NOTIFY, INFO by address of record"""
+    p = w.phone("methods", 37, w.a)
+    w.served("methods", (HIT_A, w.a.uris()))
+    for method in ("MESSAGE", "OPTIONS", "SUBSCRIBE", "REFER", "NOTIFY", "INFO"):
+        extra = {"SUBSCRIBE": ["Event: dialog"], "NOTIFY": ["Event: dialog",
+                 "Subscription-State: active"], "REFER": ["Refer-To: <sip:x@y>"]}.get(method, [])
+        c = w.call("methods", method, headers=extra)
+        equal(c.final().code, 200, method)
+        check(p.got(method), method + " at the phone")
+    # first time for each name: suspended, and non-INVITE all the same
+    for i, method in enumerate(("MESSAGE", "OPTIONS", "SUBSCRIBE", "REFER")):
+        equal(w.call("nobody%d" % i, method).final().code, 404, method + " to nobody")
+
+
+@test
+def t_gruu(w):
+    """public GRUU: the one phone that it names"""
+    inst = ["urn:uuid:00000000-0000-1000-8000-00000000000%d" % i for i in (1, 2)]
+    p = [w.phone("gruu", 38 + i, instance=inst[i]) for i in (0, 1)]
+    for x in p:
+        x.register(w.a, headers=["Supported: gruu"])
+    w.served("gruu", (HIT_A, w.a.uris()))
+    uri = sip("gruu") + ";gr=" + inst[1]
+    c = w.bob.send("INVITE", uri, (B, 5060))
+    equal(c.final().code, 200, "INVITE")
+    c.bye()
+    check(p[1].got("INVITE") and not p[0].got("INVITE"), "only the named phone rang")
+    c = w.bob.send("MESSAGE", sip("gruu") + ";gr=urn:uuid:none", (B, 5060))
+    equal(c.final().code, 404, "MESSAGE to an instance that is not there")
+
+
+@test
+def t_path(w):
+    """Path: the edge proxy's address is used at the serving peer"""
+    edge = Phone("10.88.0.45", "edge")
+    p = w.phone("pathed", 46)
+    p.register(w.a, headers=["Supported: path", "Path: <sip:%s;lr>" % edge.host])
+    w.served("pathed", (HIT_A, w.a.uris()))
+    c = w.call("pathed", "MESSAGE")
+    equal(c.final().code, 200, "MESSAGE")
+    check(edge.got("MESSAGE") and not p.got("MESSAGE"), "went to the edge proxy")
+    check("10.88.0.45" in (edge.got("MESSAGE")[0].get("Route") or ""), "with its Route")
+
+
+@test
+def t_local(w):
+    """call within one peer; two contacts; de-registration"""
+    p = [w.phone("home", 47 + i, w.b) for i in (0, 1)]
+    p[0].answer["INVITE"] = [(0, 180)]
+    c = w.call("home")
+    equal(c.final().code, 200, "INVITE")
+    c.bye()
+    check(p[0].got("INVITE") and p[1].got("INVITE"), "both contacts rang")
+    wait_for("published", lambda: "home" in w.b.gateway.published)
+    for x in p:
+        x.register(w.b, expires=0)
+    wait_for("withdrawn", lambda: "home" not in w.b.gateway.published)
+    equal(w.call("home").final().code, 404, "INVITE after de-registration")
+
+
+@test
+def t_ack_totag(w):
+    """ACK and requests with a To tag are never suspended"""
+    before = w.b.stat("p2p_registrar", "suspended")
+    d = Call(w.bob, "x", None, None)
+    d.cid, d.frm, d.to = "nodialog-1", "<%s>;tag=1" % sip("bob"), "<%s>;tag=2" % sip("noone2")
+    c = w.bob.send("MESSAGE", sip("noone2"), (B, 5060), dialog=d)
+    check(c.final().code >= 400, "MESSAGE with a To tag")
+    w.bob._send(w.bob._build(c, "ACK", sip("noone2"), to="<%s>" % sip("noone2")), (B, 5060))
+    time.sleep(0.2)
+    equal(w.b.stat("p2p_registrar", "suspended"), before, "suspended")
+
+
+@test
+def t_retransmit(w):
+    """a retransmission while the lookup runs is absorbed"""
+    p = w.phone("again", 49, w.a)
+    w.served("again", (HIT_A, w.a.uris()))
+    w.b.gateway.delay["again"] = 0.6
+    c = w.call("again")
+    for _ in range(3):
+        time.sleep(0.1)
+        w.bob._send(c.text, (B, 5060))
+    equal(c.final().code, 200, "INVITE")
+    c.bye()
+    w.b.gateway.delay.clear()
+    equal(len(p.got("INVITE")), 1, "INVITEs at the phone")
+    equal(len(w.b.gateway.routes("again")), 1, "questions")
+
+
+@test
+def t_stranger(w):
+    """strangers: no relaying over the overlay, no trusted headers"""
+    s = Phone(STRANGER, "mallory")
+    w.phone("inside", 50, w.b)
+    c = s.send("INVITE", sip("alice"), (B, 5060))
+    equal(c.final().code, 404, "INVITE to a user of another peer")
+    c = s.send("MESSAGE", "sip:x@192.0.2.55", (B, 5060))
+    equal(c.final().code, 403, "MESSAGE to somewhere else")
+    c = s.send("INVITE", sip("inside"), (B, 5060))
+    equal(c.final().code, 200, "INVITE to a phone of this peer")
+    c.bye()
+    # claims to be a peer, whose record lists other addresses
+    c = s.send("INVITE", sip("inside"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=1" % HIT_A])
+    equal(c.final().code, 403, "INVITE that names a peer")
+    c = s.send("INVITE", sip("inside"), (B, 5060),
+               headers=["P2P-Peer: 2001:22:bad::1;v=1;hops=1"])
+    equal(c.final().code, 403, "INVITE that names nobody")
+    c = s.send("INVITE", sip("inside"), (B, 5060), headers=["P2P-Peer: nonsense"])
+    equal(c.final().code, 403, "INVITE that names nonsense")
+    # with the route set of a dialog that does not exist
+    d = Call(s, "x", None, None)
+    d.cid, d.frm, d.to = "forged-1", "<sip:x@x>;tag=1", "<sip:y@y>;tag=2"
+    c = s.send("MESSAGE", "sip:x@%s" % DOMAIN, (B, 5060), dialog=d)
+    check(c.final().code in (403, 404), "request without a route set: %d" % c.final().code)
+
+
+@test
+def t_loop(w):
+    """loops: a request that names this very peer, or more hops than allowed, is refused"""
+    p = Phone(A, "peer", port=5075)
+    c = p.send("INVITE", sip("bob"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=1" % HIT_B])
+    equal(c.final().code, 482, "INVITE that came back")
+    c = p.send("INVITE", sip("bob"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=99" % HIT_A])
+    equal(c.final().code, 483, "INVITE with too many hops")
+    c = p.send("INVITE", sip("alice"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=1" % HIT_A])
+    check(c.final().code in (404, 480), "INVITE from a peer is not sent to a third: %d"
+          % c.final().code)
+    c = p.send("INVITE", sip("bob"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=1" % HIT_A])
+    equal(c.final().code, 200, "INVITE from a peer to a phone here")
+    c.bye()
+    p.close()
+
+
+@test
+def t_orphan(w):
+    """a peer asks for a user whose phone has not come back after a restart: 480, not 404"""
+    p = Phone(A, "peer", port=5076)
+    w.b.gateway.serves["orphan"] = 2
+    c = p.send("INVITE", sip("orphan"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=1" % HIT_A])
+    equal(c.final().code, 480, "INVITE for an orphan")
+    c = p.send("INVITE", sip("never"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=1" % HIT_A])
+    equal(c.final().code, 404, "INVITE for a user that never was here")
+    c = w.call("orphan")
+    equal(c.final().code, 480, "INVITE of a phone here for an orphan")
+    p.close()
+
+
+@test
+def t_gateway_down(w):
+    """gateway stopped: 503 within 100 ms; local and cached users go on; then all is well again"""
+    w.phone("inhouse", 51, w.b)
+    c = w.call("alice")
+    equal(c.final().code, 200, "INVITE to a cached user")
+    c.bye()
+    w.b.gateway.stop()
+    wait_for("noticed", lambda: w.call("nn%s" % Phone.unique()).final().code == 503, 3)
+    c = w.call("somebody")
+    equal(c.final().code, 503, "INVITE")
+    check(c.seconds() < 0.1, "503 after %.3f s" % c.seconds())
+    check(c.final().get("Retry-After") and c.final().get("Reason"), "Retry-After and Reason")
+    for user in ("inhouse", "alice"):
+        c = w.call(user)
+        equal(c.final().code, 200, "INVITE to " + user)
+        c.bye()
+    w.b.gateway.published.clear()
+    w.b.gateway.start()
+    wait_for("published again", lambda: "inhouse" in w.b.gateway.published, 5)
+    wait_for("asked again", lambda: w.call("nobody").final().code == 404, 3)
+
+
+@test
+def t_kemi(w):
+    """the same logic from a Lua script (KEMI): found, absent, suspended, failure route"""
+    k = kemi_peer(w)
+    carol = Phone("10.88.0.60", "carol")
+    carol.register(k)
+    k.gateway.users["alice"] = [(HIT_A, w.a.uris(), {})]
+    c = carol.send("INVITE", sip("alice"), (C, 5060))
+    equal(c.final().code, 200, "INVITE, suspended")
+    c.bye()
+    c = carol.send("INVITE", sip("alice"), (C, 5060))
+    equal(c.final().code, 200, "INVITE, cached")
+    c.bye()
+    equal(carol.send("INVITE", sip("nobody"), (C, 5060)).final().code, 404, "INVITE to nobody")
+    equal(carol.send("INVITE", sip("carol"), (C, 5060)).final().code, 200, "INVITE, local")
+    k.gateway.users["gone"] = [(HIT_A, w.a.uris(), {})]
+    equal(carol.send("INVITE", sip("gone"), (C, 5060)).final().code, 404, "INVITE, stale")
+    equal([len(r) for r in k.gateway.routes("gone")], [3, 4], "questions")
+    k.stop()
+
+
+LUA = """
+function ksr_request_route()
+	if KSR.is_CANCEL() then
+		if KSR.tm.t_check_trans() > 0 then KSR.tm.t_relay() end
+		return 1
+	end
+	if not KSR.is_ACK() and KSR.tmx.t_precheck_trans() > 0 then
+		KSR.tm.t_check_trans()
+		return 1
+	end
+	if KSR.siputils.has_totag() > 0 then
+		if KSR.rr.loose_route() > 0 then KSR.tm.t_relay() end
+		return 1
+	end
+	if KSR.is_REGISTER() then
+		KSR.p2p_registrar.save("location", 0)
+		return 1
+	end
+	if KSR.is_INVITE() then KSR.rr.record_route() end
+	KSR.p2p_registrar.lookup_route("location", "ksr_p2p_call")
+	return 1
+end
+
+function ksr_p2p_call()
+	if KSR.pv.get("$var(p2p_result)") ~= "found" then
+		KSR.p2p_registrar.reply()
+		return 1
+	end
+	KSR.tm.t_on_failure("ksr_p2p_failure")
+	KSR.tm.t_relay()
+	return 1
+end
+
+function ksr_p2p_failure()
+	KSR.p2p_registrar.next("location", "ksr_p2p_call")
+	return 1
+end
+"""
+
+KEMI_CFG = """
+#!KAMAILIO
+debug=2
+log_stderror=yes
+children=2
+tcp_children=1
+auto_aliases=no
+alias=P2P_DOMAIN
+loadmodule "tm.so"
+loadmodule "tmx.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "usrloc.so"
+loadmodule "registrar.so"
+loadmodule "siputils.so"
+loadmodule "ctl.so"
+loadmodule "p2p_usrloc.so"
+loadmodule "p2p_route.so"
+loadmodule "p2p_registrar.so"
+loadmodule "app_lua.so"
+modparam("ctl", "binrpc", CTLSOCK)
+modparam("usrloc", "preload", "location")
+modparam("p2p_usrloc", "gateway_socket", P2P_GATEWAY_SOCKET)
+modparam("app_lua", "load", "%s")
+cfgengine "lua"
+"""
+
+
+def kemi_peer(w):
+    lua, cfg = WORK + "/kemi.lua", WORK + "/kemi.cfg"
+    with open(lua, "w", encoding="utf-8") as f:
+        f.write(LUA)
+    with open(cfg, "w", encoding="utf-8") as f:
+        f.write(KEMI_CFG.lstrip() % lua)
+    k = Kamailio("kemi", C, HIT_C, cfg=cfg)
+    k.gateway.peers = dict(w.a.gateway.peers)
+    return k
+
+
+@test
+def t_quiet(w):
+    """nothing is left: no transaction, no suspended request, no crash, no complaint of tm's"""
+    for k in (w.a, w.b):
+        wait_for(k.name + ": transactions end", k.idle, 20)
+        equal(k.stat("p2p_registrar", "suspended_now"), 0, k.name + ": suspended")
+        bad = [x for x in k.logged().splitlines()
+               if re.search(r"CRITICAL|BUG|ERROR|signal 11|core dump", x)]
+        equal(bad, [], k.name + ": log")
+        check(k.proc.poll() is None, k.name + " runs")
+
+
+# --- running -------------------------------------------------------------------------------------------
+
+def network():
+    if LIBC.unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    for path in ("/proc/sys/net/ipv6/conf/all/disable_ipv6",
+                 "/proc/sys/net/ipv6/conf/default/disable_ipv6"):
+        try:
+            with open(path, "w", encoding="ascii") as f:
+                f.write("0")
+        except OSError:
+            pass
+    run = lambda *a: subprocess.run(["ip"] + list(a), check=True)   # noqa: E731
+    run("link", "set", "lo", "up")
+    run("link", "add", "d0", "type", "dummy")
+    run("link", "set", "d0", "up")
+    for n in [1, 2, 3] + list(range(10, 80)) + [200]:
+        run("addr", "add", "10.88.0.%d/24" % n, "dev", "d0")
+    for a in (A6, B6):
+        run("-6", "addr", "add", a + "/64", "dev", "d0", "nodad")
+
+
+def janitor(path):
+    """Removes the directory when this process is gone, however it went."""
+    r, wr = os.pipe()
+    os.set_inheritable(r, False)
+    subprocess.Popen(["sh", "-c", "cat >/dev/null; rm -rf '%s'" % path], stdin=r,
+                     start_new_session=True)
+    os.close(r)
+    return wr
+
+
+def main():
+    global WORK, MODULES, PHONES    # pylint: disable=global-variable-undefined
+    ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ap.add_argument("--modules", default=os.environ.get("P2P_MODULES"))
+    ap.add_argument("--keep-logs", action="store_true")
+    ap.add_argument("--long", action="store_true")
+    ap.add_argument("pattern", nargs="?", default="")
+    args = ap.parse_args()
+    build = os.environ.get("top_builddir") or os.environ.get("P2P_BUILD") or TOP
+    MODULES = os.path.abspath(args.modules or os.path.join(build, ".libs"))
+    if os.geteuid() != 0:
+        print("1..0 # SKIP needs root (a network namespace)")
+        return 0
+    if not os.path.exists(MODULES + "/p2p_registrar.so"):
+        print("1..0 # SKIP no modules in " + MODULES)
+        return 0
+    WORK, PHONES = tempfile.mkdtemp(prefix="p2p-routing-"), []
+    os.chmod(WORK, 0o755)
+    lifeline = None if args.keep_logs else janitor(WORK)
+    signal.signal(signal.SIGTERM, lambda *a: sys.exit(1))
+    chosen = [t for t in TESTS if args.pattern in t.__name__]
+    print("1..%d" % len(chosen), flush=True)
+    failed, world = 0, None
+    try:
+        network()
+        world = World()
+        for i, t in enumerate(chosen):
+            what = t.__doc__.strip()
+            marks = [(k, os.path.getsize(k.log)) for k in (world.a, world.b)]
+            try:
+                t(world)
+                print("ok %d - %s" % (i + 1, what), flush=True)
+            except Exception as e:      # pylint: disable=broad-except
+                failed += 1
+                print("not ok %d - %s" % (i + 1, what))
+                print("# %s: %s" % (type(e).__name__, e))
+                if not isinstance(e, AssertionError):
+                    print("# " + traceback.format_exc().replace("\n", "\n# "))
+                else:
+                    tb = traceback.extract_tb(e.__traceback__)
+                    print("# at line %s" % [f.lineno for f in tb if f.name == t.__name__])
+                for k, at in marks:
+                    with open(k.log, encoding="utf-8", errors="replace") as f:
+                        f.seek(at)
+                        for line in f.read().splitlines()[-12:]:
+                            print("# %s: %s" % (k.name, line[:300]))
+                sys.stdout.flush()
+    finally:
+        if world:
+            for k in (world.a, world.b):
+                k.stop()
+        if args.keep_logs:
+            print("# logs in " + WORK)
+        else:
+            shutil.rmtree(WORK, ignore_errors=True)
+        if lifeline is not None:
+            os.close(lifeline)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
