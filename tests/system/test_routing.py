@@ -1206,10 +1206,13 @@ def network():
             pass
     run = lambda *a: subprocess.run(["ip"] + list(a), check=True)   # noqa: E731
     run("link", "set", "lo", "up")
-    run("link", "add", "d0", "type", "dummy")
+    run("link", "add", "d0", "type", "veth", "peer", "name", "d1")
     run("link", "set", "d0", "up")
+    run("link", "set", "d1", "up")
     for n in [1, 2, 3] + list(range(10, 80)) + [200]:
         run("addr", "add", "10.88.0.%d/24" % n, "dev", "d0")
+    # packets to this one go out and vanish
+    run("neigh", "add", DEAD, "lladdr", "02:00:00:00:de:ad", "dev", "d0")
     for a in (A6, B6):
         run("-6", "addr", "add", a + "/64", "dev", "d0", "nodad")
 
