@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the gateway needs of a DHT: one narrow table of functions that each engine fills in. Only
+ * an engine's own files know its library.
+ *
+ * Every function is called on the loop's thread, never blocks on the network, and every callback
+ * comes from the loop, never from inside the call that asked for it. */
+#ifndef P2PSIP_DHT_BACKEND_H
+#define P2PSIP_DHT_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DHT_KEY_LEN 20
+/* Longest value: a record. */
+#define DHT_VALUE_MAX 500
+/* Values of one key that a get reports at most; what is beyond is dropped and counted. */
+#define DHT_VALUES_MAX 64
+
+struct event_base;
+struct dht_backend;
+struct dht_op;	  /* a get on its way */
+struct dht_watch; /* a standing wish to hear of new values of a key */
+
+/* What may be stored here on others' behalf. Called from any thread, at once and more than once for
+ * the same bytes: must not block, and must judge by the bytes and the clock alone. */
+struct dht_policy {
+	bool (*store)(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
+		      void *arg);
+	/* May next take prev's place? Both have the same key and id, and store() said yes to next. */
+	bool (*edit)(const void *prev, size_t prevlen, const void *next, size_t nextlen, void *arg);
+	void *arg;
+};
+
+struct dht_config {
+	/* opendht */
+	const char *bind4, *bind6; /* numeric; NULL or "": not used, and at least one is */
+	uint16_t port;
+	uint32_t network;	   /* nodes of another network are not talked to */
+	const char *const *bootstrap; /* host or host:port or [v6]:port */
+	size_t n_bootstrap;
+	const char *nodes_file;	   /* known nodes are kept here over restarts; NULL: nowhere */
+	int64_t max_requests;	   /* a second, received, in all; -1: no limit */
+	int64_t max_peer_requests; /* of these from one address; -1: no limit */
+	uint64_t store_bytes;	   /* kept for others and for oneself */
+	uint32_t value_ttl_s;	   /* how long a value is kept that nobody repeats */
+	unsigned max_ops;	   /* gets and puts on their way at once */
+	/* memory */
+	const char *dir; /* shared by all gateways of one overlay on this machine */
+
+	struct dht_policy policy;
+};
+
+enum dht_verdict {
+	DHT_COMPLETE,	/* all that could hold a value was asked and answered */
+	DHT_INCOMPLETE, /* not so: what was not found may exist */
+};
+
+struct dht_stats {
+	bool connected;	     /* at least one other node answers, or none is needed */
+	bool alone;	     /* nobody to talk to is known or was ever configured */
+	unsigned good4, good6, dubious; /* nodes */
+	uint64_t stored, stored_bytes;
+	uint64_t puts, gets, watches, dropped;
+	unsigned puts_pending, gets_pending;
+	char node_id[41];
+};
+
+typedef void dht_found_h(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
+			 void *arg);
+typedef void dht_got_h(enum dht_verdict verdict, unsigned nodes, void *arg);
+/* err 0: some node besides this one said that it took it, which proves little (a node that refuses
+ * says the same): read it back. ENETUNREACH: there was nobody. ECANCELED: the engine closes. */
+typedef void dht_put_h(int err, unsigned nodes, void *arg);
+/* The connection to the network came, went, or grew. */
+typedef void dht_status_h(void *arg);
+
+struct dht_ops {
+	const char *name;
+	/* 0 or errno; reason gets a line for the operator. */
+	int (*open)(struct dht_backend **bp, struct event_base *base,
+		    const struct dht_config *config, dht_status_h *status, void *arg, char *reason,
+		    size_t reasonlen);
+	/* Puts and gets under way end with ECANCELED and DHT_INCOMPLETE before it returns. */
+	void (*close)(struct dht_backend *b);
+	/* Store, or repeat, a value; one with the same key and id is replaced where policy lets it.
+	 * EBUSY: too many under way. done is called once, unless the call failed. */
+	int (*put)(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], uint64_t id,
+		   const void *data, size_t len, dht_put_h *done, void *arg);
+	/* found for each value (the same id may come more than once with other data), then got. */
+	int (*get)(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], dht_found_h *found,
+		   dht_got_h *got, void *arg, struct dht_op **op);
+	/* Neither found nor got is called any more. op is gone. Not for an op whose got was called. */
+	void (*cancel)(struct dht_backend *b, struct dht_op *op);
+	/* found for values that are there and that come; it must not unwatch. An engine may miss
+	 * the replacement of a value by another of the same id. EBUSY: too many. */
+	int (*watch)(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], dht_found_h *found,
+		     void *arg, struct dht_watch **watch);
+	void (*unwatch)(struct dht_backend *b, struct dht_watch *watch);
+	void (*stats)(struct dht_backend *b, struct dht_stats *st);
+	/* Keep what makes the next start fast. 0 or errno. */
+	int (*save)(struct dht_backend *b);
+};
+
+/* All engines that were compiled in, ended by NULL. */
+extern const struct dht_ops *const dht_backends[];
+/* NULL: there is none of that name. */
+const struct dht_ops *dht_backend_find(const char *name);
+
+#endif

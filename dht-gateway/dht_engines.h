@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef P2PSIP_DHT_ENGINES_H
+#define P2PSIP_DHT_ENGINES_H
+
+#include "dht-gateway/dht_backend.h"
+
+extern const struct dht_ops dht_memory_ops;
+extern const struct dht_ops dht_opendht_ops; /* with WITH_OPENDHT only */
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dht-gateway/gateway.h"
+#include <event2/event.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+void gw_warn_source(struct gw *gw, const void *source, size_t len, const char *fmt, ...)
+{
+	char text[P2P_LOG_LINE_MAX];
+	uint32_t silenced = 0;
+	va_list ap;
+
+	if (!p2p_limit_ok(&gw->limit, source, len, gw_mono(gw), &silenced))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (silenced)
+		p2p_log(gw->log, P2P_LOG_WARN, "%s (and %u more of this source before)", text,
+			silenced);
+	else
+		p2p_log(gw->log, P2P_LOG_WARN, "%s", text);
+}
+
+void gw_users_event(struct gw *gw, const char *name, size_t len)
+{
+	gw->metrics.events_users++;
+	if (gw->users_event)
+		gw->users_event(name, len, gw->event_arg);
+}
+
+void gw_peers_event(struct gw *gw, const struct p2p_hit *hit)
+{
+	gw->metrics.events_peers++;
+	if (gw->peers_event)
+		gw->peers_event(hit, gw->event_arg);
+}
+
+int gw_timer_set(struct event *timer, uint64_t ms)
+{
+	struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
+			     .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+	return event_add(timer, &tv);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the gateway's roles share. Each role is a file of its own with an opaque struct; this is
+ * the one place that knows them all. Everything runs on one loop; only the policy callbacks of
+ * gateway_records.c are called from other threads. */
+#ifndef P2PSIP_GATEWAY_H
+#define P2PSIP_GATEWAY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "dht-gateway/dht_backend.h"
+#include "dht-gateway/gateway_secret.h"
+#include "dht-gateway/gateway_settings.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/model/hlc.h"
+#include "lib/proto/crypto.h"
+#include "lib/proto/hit.h"
+#include "lib/proto/key.h"
+#include "lib/proto/name.h"
+#include "lib/proto/record.h"
+
+struct event_base;
+struct gw_cache;
+struct gw_lookups;
+struct gw_peers;
+struct gw_state;
+struct gw_users;
+struct gw_watches;
+
+/* uint64_t each: gateway_metrics.c has their names. Counters unless said otherwise. */
+struct gw_metrics {
+	uint64_t route_found, route_cached, route_notfound, route_timeout, route_busy;
+	uint64_t lookups, lookups_joined, searches, searches_incomplete;
+	uint64_t publishes, withdrawals, stale;
+	uint64_t puts, puts_failed, puts_stale, puts_unconfirmed;
+	uint64_t values_bad, values_good, values_refused;
+	uint64_t events_users, events_peers;
+	uint64_t reputs_kicked;
+	/* gauges, filled in when asked */
+	uint64_t users_claimed, users_orphan, users_gone, users_in_flight, users_dirty;
+	uint64_t cache_entries, peers_known, lookups_pending, watches;
+	uint64_t dht_connected, dht_good4, dht_good6, dht_stored, dht_stored_bytes, dht_dropped;
+	uint64_t dht_puts, dht_gets;
+	uint64_t clients, commands, command_errors, clients_cut_off;
+	uint64_t epoch, lease_left_ms, uptime_s;
+};
+
+struct gw {
+	struct event_base *base;
+	const struct p2p_log *log;
+	const struct p2p_clock *clock;
+	const struct gw_settings *settings;
+
+	/* identity */
+	const struct p2p_crypto *crypto;
+	struct p2p_hit hit;
+	char hit_text[P2P_HIT_TEXT_MAX];
+	uint8_t pubkey[P2P_PUBKEY_LEN];
+	struct gw_secret secret;
+	struct p2p_overlay_id overlay;
+	uint64_t epoch;
+	uint64_t started_ms; /* mono */
+
+	struct p2p_hlc hlc;
+	struct p2p_limit limit; /* log lines that strangers can cause */
+	struct gw_metrics metrics;
+
+	/* refused by the store policy, on the engine's thread */
+	atomic_uint_fast64_t refused;
+	atomic_int refused_fault;
+
+	const struct dht_ops *dht_ops;
+	struct dht_backend *dht;
+
+	struct gw_state *state;
+	struct gw_peers *peers;
+	struct gw_cache *cache;
+	struct gw_lookups *lookups;
+	struct gw_users *users;
+	struct gw_watches *watches;
+
+	/* The records of a name changed, or those of a peer: told to the modules. Set by
+	 * gateway_resp.c; may be NULL. */
+	void (*users_event)(const char *name, size_t len, void *arg);
+	void (*peers_event)(const struct p2p_hit *hit, void *arg);
+	void *event_arg;
+};
+
+static inline uint64_t gw_mono(const struct gw *gw)
+{
+	return p2p_clock_mono(gw->clock);
+}
+
+static inline uint64_t gw_wall(const struct gw *gw)
+{
+	return p2p_clock_wall(gw->clock);
+}
+
+/* A warning that a stranger can cause: at most once a minute for each source. */
+void gw_warn_source(struct gw *gw, const void *source, size_t len, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+void gw_users_event(struct gw *gw, const char *name, size_t len);
+void gw_peers_event(struct gw *gw, const struct p2p_hit *hit);
+
+/* Arm a one-shot timer to fire in ms milliseconds. */
+struct event;
+int gw_timer_set(struct event *timer, uint64_t ms);
+
+#endif

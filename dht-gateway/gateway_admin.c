@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "dht-gateway/gateway_resp.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "dht-gateway/gateway_cache.h"
+#include "dht-gateway/gateway_lookup.h"
+#include "dht-gateway/gateway_metrics.h"
+#include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_users.h"
+#include "lib/base/bytes.h"
+#include "lib/io/resp_server.h"
+#include "lib/proto/resp.h"
+
+#define BULK_MAX 65536
+#define ARGS_MAX 16
+#define CLIENTS_MAX 32
+#define OUTPUT_MAX (8 << 20)
+#define PENDING_MAX 256
+#define PAGE_DEFAULT 100
+#define PAGE_MAX 1000
+#define LOOKUP_DEADLINE_MS 5000
+
+struct gw_admin {
+	struct gw *gw;
+	struct gw_resp *resp;
+	struct gw_admin_hooks hooks;
+	struct resp_server *server;
+};
+
+static void pair(FILE *f, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static void pair(FILE *f, const char *key, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(f, "%s:", key);
+	va_start(ap, fmt);
+	vfprintf(f, fmt, ap);
+	va_end(ap);
+	fputs("\r\n", f);
+}
+
+char *gw_info_text(struct gw *gw)
+{
+	char overlay[2 * P2P_OVERLAY_ID_LEN + 1], uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX];
+	const struct gw_metrics *m = &gw->metrics;
+	struct dht_stats dht = {0};
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	unsigned int n;
+
+	if (!f)
+		return NULL;
+	gw_metrics_refresh(gw);
+	if (gw->dht)
+		gw->dht_ops->stats(gw->dht, &dht);
+	p2p_overlay_id_print(&gw->overlay, overlay);
+	n = gw_peers_uris(gw->peers, uri);
+	fputs("# Server\r\n", f);
+	pair(f, "server", "p2psip-gateway %s", P2PSIP_VERSION);
+	pair(f, "process_id", "%ld", (long)getpid());
+	pair(f, "uptime_in_seconds", "%" PRIu64, m->uptime_s);
+	fputs("# Peer\r\n", f);
+	pair(f, "hit", "%s", gw->hit_text);
+	pair(f, "overlay", "%s", overlay);
+	pair(f, "epoch", "%" PRIu64, gw->epoch);
+	pair(f, "lease_left_ms", "%" PRIu64, m->lease_left_ms);
+	for (unsigned int i = 0; i < n; i++) {
+		char key[24];
+
+		snprintf(key, sizeof(key), "sip_uri_%u", i + 1);
+		pair(f, key, "%s", uri[i]);
+	}
+	fputs("# DHT\r\n", f);
+	pair(f, "dht_backend", "%s", gw->dht_ops->name);
+	pair(f, "dht_state", "%s", dht.alone ? "alone" : dht.connected ? "connected" : "disconnected");
+	pair(f, "dht_node_id", "%s", dht.node_id);
+	pair(f, "dht_nodes_ipv4", "%u", dht.good4);
+	pair(f, "dht_nodes_ipv6", "%u", dht.good6);
+	pair(f, "dht_values", "%" PRIu64, dht.stored);
+	pair(f, "dht_value_bytes", "%" PRIu64, dht.stored_bytes);
+	pair(f, "dht_puts_pending", "%u", dht.puts_pending);
+	pair(f, "dht_gets_pending", "%u", dht.gets_pending);
+	pair(f, "dht_watches", "%" PRIu64, dht.watches);
+	fputs("# Users\r\n", f);
+	pair(f, "users_claimed", "%" PRIu64, m->users_claimed);
+	pair(f, "users_orphan", "%" PRIu64, m->users_orphan);
+	pair(f, "users_gone", "%" PRIu64, m->users_gone);
+	pair(f, "users_dirty", "%" PRIu64, m->users_dirty);
+	pair(f, "users_in_flight", "%" PRIu64, m->users_in_flight);
+	fputs("# Lookups\r\n", f);
+	pair(f, "lookups_pending", "%" PRIu64, m->lookups_pending);
+	pair(f, "lookups_found", "%" PRIu64, m->route_found);
+	pair(f, "lookups_notfound", "%" PRIu64, m->route_notfound);
+	pair(f, "lookups_timeout", "%" PRIu64, m->route_timeout);
+	pair(f, "lookups_busy", "%" PRIu64, m->route_busy);
+	pair(f, "cache_names", "%" PRIu64, m->cache_entries);
+	pair(f, "peers", "%" PRIu64, m->peers_known);
+	if (fclose(f)) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+static void on_info(struct resp_request *req, void *arg)
+{
+	struct gw_admin *a = arg;
+	char *text = gw_info_text(a->gw);
+
+	if (text)
+		resp_reply_str(req, text);
+	else
+		resp_reply_error(req, "INTERNAL", "no memory");
+	free(text);
+}
+
+/* STATUS: INFO as pairs. */
+static void on_status(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_admin *a = arg;
+	char *text = gw_info_text(a->gw), *save = NULL;
+	size_t n = 0;
+
+	(void)argc;
+	(void)argv;
+	if (!text) {
+		resp_reply_error(req, "INTERNAL", "no memory");
+		return;
+	}
+	for (const char *p = text; *p; p = strchr(p, '\n') + 1)
+		n += *p != '#';
+	resp_reply_array(req, 2 * n);
+	for (char *line = strtok_r(text, "\r\n", &save); line; line = strtok_r(NULL, "\r\n", &save)) {
+		char *colon = strchr(line, ':');
+
+		if (*line == '#')
+			continue;
+		resp_reply_bulk(req, line, (size_t)(colon - line));
+		resp_reply_str(req, colon + 1);
+	}
+	free(text);
+}
+
+/* [cursor [count]] */
+static bool args_page(struct resp_request *req, int argc, const struct resp_arg *argv,
+		      uint64_t *cursor, uint64_t *count)
+{
+	*cursor = 0;
+	*count = PAGE_DEFAULT;
+	if ((argc > 1 && p2p_u64_parse(cursor, argv[1].s, argv[1].len)) ||
+	    (argc > 2 && p2p_u64_parse(count, argv[2].s, argv[2].len)) || !*count ||
+	    *count > PAGE_MAX) {
+		resp_reply_error(req, "BADARG", "[cursor [count]], count within 1 to %d", PAGE_MAX);
+		return false;
+	}
+	return true;
+}
+
+/* A page is gathered before it is replied to: the reply begins with what comes last, the cursor. */
+struct page {
+	struct gw *gw;
+	size_t n;
+	union {
+		struct p2p_published_info *user;
+		struct record {
+			char name[P2P_NAME_MAX + 1];
+			uint64_t age_ms;
+			struct p2p_userset_entry e;
+		} *record;
+		struct peer {
+			struct gw_peer_info info;
+			struct p2p_record rec;
+		} *peer;
+	};
+	size_t max;
+};
+
+static void gather_user(const struct p2p_published_info *info, void *arg)
+{
+	struct page *p = arg;
+
+	if (p->n < p->max)
+		p->user[p->n++] = *info;
+}
+
+static void reply_head(struct resp_request *req, uint64_t cursor, size_t n)
+{
+	resp_reply_array(req, 2);
+	resp_reply_u64(req, cursor);
+	resp_reply_array(req, n);
+}
+
+static void reply_instances(struct resp_request *req, const uint32_t *instance, unsigned int n)
+{
+	char text[9 * P2P_CANDIDATE_INSTANCES_MAX + 1];
+	struct p2p_text t;
+
+	p2p_text_init(&t, text, sizeof(text));
+	for (unsigned int i = 0; i < n; i++)
+		p2p_text_add(&t, "%s%08" PRIx32, i ? "," : "", instance[i]);
+	resp_reply_str(req, text);
+}
+
+/* USERS: name, desired, put, dirty, seq, order, failures, instances */
+static void on_users(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_admin *a = arg;
+	struct page p = {.gw = a->gw};
+	uint64_t cursor, count;
+
+	if (!args_page(req, argc, argv, &cursor, &count))
+		return;
+	p.max = count;
+	p.user = calloc(count, sizeof(*p.user));
+	if (!p.user) {
+		resp_reply_error(req, "INTERNAL", "no memory");
+		return;
+	}
+	p2p_published_scan(gw_users_table(a->gw->users), &cursor, count, gather_user, &p);
+	reply_head(req, cursor, p.n);
+	for (size_t i = 0; i < p.n; i++) {
+		resp_reply_array(req, 8);
+		resp_reply_bulk(req, p.user[i].name, p.user[i].name_len);
+		resp_reply_str(req, p2p_desired_text(p.user[i].desired));
+		resp_reply_str(req, p2p_put_state_text(p.user[i].put));
+		resp_reply_u64(req, p.user[i].dirty);
+		resp_reply_u64(req, p.user[i].seq);
+		resp_reply_u64(req, p.user[i].order);
+		resp_reply_u64(req, p.user[i].failures);
+		reply_instances(req, p.user[i].instance, p.user[i].n_instances);
+	}
+	free(p.user);
+}
+
+static void gather_record(const struct gw_cache_info *info, void *arg)
+{
+	struct page *p = arg;
+
+	for (unsigned int i = 0; i < info->n && p->n < p->max; i++) {
+		struct record *r = &p->record[p->n++];
+
+		memcpy(r->name, info->name, info->len);
+		r->name[info->len] = 0;
+		r->age_ms = info->age_ms;
+		r->e = info->entry[i];
+	}
+}
+
+/* RECORDS: name, hit, kind (record, tombstone), order, epoch, expires_ms, age_ms, uris */
+static void on_records(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_admin *a = arg;
+	struct page p = {.gw = a->gw};
+	uint64_t cursor, count, now = gw_wall(a->gw);
+
+	if (!args_page(req, argc, argv, &cursor, &count))
+		return;
+	/* names with many peers fill it sooner */
+	p.max = count * 4;
+	p.record = calloc(p.max, sizeof(*p.record));
+	if (!p.record) {
+		resp_reply_error(req, "INTERNAL", "no memory");
+		return;
+	}
+	gw_cache_scan(a->gw->cache, &cursor, count, gather_record, &p);
+	reply_head(req, cursor, p.n);
+	for (size_t i = 0; i < p.n; i++) {
+		const struct p2p_userset_entry *e = &p.record[i].e;
+		char hit[P2P_HIT_TEXT_MAX];
+
+		p2p_hit_print(&e->hit, hit);
+		resp_reply_array(req, 7u + e->n_uris);
+		resp_reply_str(req, p.record[i].name);
+		resp_reply_str(req, hit);
+		resp_reply_str(req, e->tombstone ? "tombstone" : "record");
+		resp_reply_u64(req, e->order);
+		resp_reply_u64(req, e->epoch);
+		resp_reply_u64(req, e->expiry_ms > now ? e->expiry_ms - now : 0);
+		resp_reply_u64(req, p.record[i].age_ms);
+		for (unsigned int u = 0; u < e->n_uris; u++)
+			resp_reply_str(req, e->uri[u]);
+	}
+	free(p.record);
+}
+
+static void gather_peer(const struct gw_peer_info *info, void *arg)
+{
+	struct page *p = arg;
+
+	if (p->n >= p->max)
+		return;
+	p->peer[p->n].info = *info;
+	if (info->rec)
+		p->peer[p->n].rec = *info->rec;
+	p->n++;
+}
+
+/* PEERS: hit, state, epoch, lease_left_ms, age_ms, uris */
+static void on_peers(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_admin *a = arg;
+	struct page p = {.gw = a->gw};
+	uint64_t cursor, count, now = gw_wall(a->gw);
+
+	if (!args_page(req, argc, argv, &cursor, &count))
+		return;
+	p.max = count;
+	p.peer = calloc(count, sizeof(*p.peer));
+	if (!p.peer) {
+		resp_reply_error(req, "INTERNAL", "no memory");
+		return;
+	}
+	gw_peers_scan(a->gw->peers, &cursor, count, gather_peer, &p);
+	reply_head(req, cursor, p.n);
+	for (size_t i = 0; i < p.n; i++) {
+		const struct gw_peer_info *info = &p.peer[i].info;
+		struct p2p_candidate c = {0};
+		char hit[P2P_HIT_TEXT_MAX];
+
+		if (info->known)
+			p2p_candidate_from_peer(&c, &p.peer[i].rec, &info->hit, now);
+		p2p_hit_print(&info->hit, hit);
+		resp_reply_array(req, 5u + c.n_uris);
+		resp_reply_str(req, hit);
+		resp_reply_str(req, !info->known		? "unknown"
+				    : info->lease_ms > now	? "alive"
+								: "lapsed");
+		resp_reply_u64(req, info->epoch);
+		resp_reply_u64(req, info->lease_ms > now ? info->lease_ms - now : 0);
+		resp_reply_u64(req, info->age_ms);
+		for (unsigned int u = 0; u < c.n_uris; u++)
+			resp_reply_str(req, c.uri[u]);
+	}
+	free(p.peer);
+}
+
+static void on_found(int err, const struct p2p_candidate_set *cands, void *arg)
+{
+	struct resp_request *req = arg;
+
+	if (err) {
+		resp_reply_error(req,
+				 err == ENOENT	 ? "NOTFOUND"
+				 : err == EBUSY	 ? "BUSY"
+				 : err == EINVAL ? "BADARG"
+						 : "TIMEOUT",
+				 "%s",
+				 err == ENOENT	 ? "two completed searches found no other peer"
+				 : err == EBUSY	 ? "too many lookups"
+				 : err == EINVAL ? "no canonical user name"
+						 : "no search was completed in time");
+		return;
+	}
+	resp_reply_array(req, cands->n);
+	for (unsigned int i = 0; i < cands->n; i++) {
+		const struct p2p_candidate *c = &cands->c[i];
+		char hit[P2P_HIT_TEXT_MAX];
+
+		p2p_hit_print(&c->hit, hit);
+		resp_reply_array(req, 4u + c->n_uris);
+		resp_reply_str(req, hit);
+		resp_reply_str(req, c->flags & P2P_CANDIDATE_LAPSED ? "lapsed" : "usable");
+		resp_reply_u64(req, c->order);
+		resp_reply_u64(req, c->ttl_ms);
+		for (unsigned int u = 0; u < c->n_uris; u++)
+			resp_reply_str(req, c->uri[u]);
+	}
+}
+
+/* LOOKUP name: a fresh ROUTE for people */
+static void on_lookup(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_admin *a = arg;
+
+	(void)argc;
+	gw_lookup(a->gw->lookups, argv[1].s, argv[1].len, LOOKUP_DEADLINE_MS, true, on_found, req);
+}
+
+static void on_metrics(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_admin *a = arg;
+	char *text = NULL;
+	size_t len = 0;
+
+	(void)argc;
+	(void)argv;
+	gw_metrics_refresh(a->gw);
+	gw_resp_metrics(a->resp);
+	if (metrics_text(gw_metrics_table, &a->gw->metrics, &text, &len))
+		resp_reply_error(req, "INTERNAL", "no memory");
+	else
+		resp_reply_bulk(req, text, len);
+	free(text);
+}
+
+static void on_reload(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_admin *a = arg;
+
+	(void)argc;
+	(void)argv;
+	resp_reply_ok(req);
+	a->hooks.reload(a->hooks.arg);
+}
+
+static void on_shutdown(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_admin *a = arg;
+
+	(void)argc;
+	(void)argv;
+	resp_reply_ok(req);
+	a->hooks.stop(a->hooks.arg);
+}
+
+static void on_loglevel(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_admin *a = arg;
+
+	(void)argc;
+	if (a->hooks.log_level(argv[1].s, a->hooks.arg))
+		resp_reply_error(req, "BADARG", "err, warn, info or dbg");
+	else
+		resp_reply_ok(req);
+}
+
+const struct resp_command gw_admin_commands[] = {
+	{"STATUS", 1, 1, false, on_status, "the state of the gateway, pairs of key and value"},
+	{"USERS", 1, 3, false, on_users, "[cursor [count]]: the users published here"},
+	{"RECORDS", 1, 3, false, on_records, "[cursor [count]]: records last read from the DHT"},
+	{"PEERS", 1, 3, false, on_peers, "[cursor [count]]: peers that were heard of"},
+	{"LOOKUP", 2, 2, false, on_lookup, "<name>: the other peers that serve the user, read afresh"},
+	{"METRICS", 1, 1, false, on_metrics, "Prometheus text"},
+	{"RELOAD", 1, 1, false, on_reload, "read the settings again"},
+	{"SHUTDOWN", 1, 1, false, on_shutdown, "stop in an orderly way"},
+	{"LOGLEVEL", 2, 2, false, on_loglevel, "err|warn|info|dbg: until the next reload"},
+	{.name = NULL},
+};
+
+int gw_admin_new(struct gw_admin **ap, struct gw *gw, struct gw_resp *resp,
+		 const struct gw_admin_hooks *hooks, char *err, size_t errlen)
+{
+	const struct gw_settings *s = gw->settings;
+	struct resp_server_config config = {
+		.path = s->admin_socket,
+		.group = *s->admin_group ? s->admin_group : NULL,
+		.max_bulk = BULK_MAX,
+		.max_args = ARGS_MAX,
+		.max_clients = CLIENTS_MAX,
+		.max_output = OUTPUT_MAX,
+		.max_pending = PENDING_MAX,
+		.commands = gw_admin_commands,
+		.info = on_info,
+		.version = P2P_RESP_VERSION,
+		.log = gw->log,
+	};
+	struct gw_admin *a = calloc(1, sizeof(*a));
+	int ret = ENOMEM;
+
+	if (!a)
+		goto fail;
+	a->gw = gw;
+	a->resp = resp;
+	a->hooks = *hooks;
+	config.arg = a;
+	ret = gw_settings_mode(s->admin_mode, &config.mode);
+	if (!ret)
+		ret = resp_server_new(&a->server, gw->base, &config);
+	if (ret)
+		goto fail;
+	*ap = a;
+	return 0;
+fail:
+	snprintf(err, errlen, "%s: %s", s->admin_socket, strerror(ret));
+	free(a);
+	return ret;
+}
+
+void gw_admin_free(struct gw_admin *a)
+{
+	if (!a)
+		return;
+	resp_server_free(a->server);
+	free(a);
+}

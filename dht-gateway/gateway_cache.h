@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Verified records of names, as last read: for answers within [limits] cache_fresh_ms, to tell the
+ * modules of changes, and for `p2psipctl records`. Nothing in it says that a name is absent. */
+#ifndef P2PSIP_GATEWAY_CACHE_H
+#define P2PSIP_GATEWAY_CACHE_H
+
+#include "dht-gateway/gateway.h"
+#include "lib/model/candidate.h"
+#include "lib/model/userset.h"
+
+int gw_cache_new(struct gw_cache **cp, struct gw *gw);
+void gw_cache_free(struct gw_cache *c);
+
+/* What was read. complete: by a search that asked everybody; it takes the place of what is there,
+ * else it is merged into it. The modules are told when the candidates of a name that was known
+ * before, or that is served here, are others now (`tell`: of any that have candidates). */
+void gw_cache_put(struct gw_cache *c, const char *name, size_t len, const struct p2p_userset *set,
+		  bool complete, bool tell);
+/* One more record. */
+void gw_cache_add(struct gw_cache *c, const char *name, size_t len, const struct p2p_record *rec,
+		  const struct p2p_hit *hit, const void *bytes, size_t blen);
+/* Candidates not older than max_age_ms. ENOENT: none that are usable. */
+int gw_cache_get(struct gw_cache *c, const char *name, size_t len, uint64_t max_age_ms,
+		 struct p2p_candidate_set *out);
+
+struct gw_cache_info {
+	const char *name;
+	size_t len;
+	uint64_t age_ms;
+	const struct p2p_userset_entry *entry;
+	unsigned int n;
+};
+void gw_cache_scan(const struct gw_cache *c, uint64_t *cursor, size_t count,
+		   void (*fn)(const struct gw_cache_info *info, void *arg), void *arg);
+size_t gw_cache_count(const struct gw_cache *c);
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dht-gateway/gateway_core.h"
+#include <errno.h>
+#include <event2/event.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "dht-gateway/gateway_cache.h"
+#include "dht-gateway/gateway_crypto.h"
+#include "dht-gateway/gateway_file.h"
+#include "dht-gateway/gateway_identity.h"
+#include "dht-gateway/gateway_lookup.h"
+#include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_records.h"
+#include "dht-gateway/gateway_state.h"
+#include "dht-gateway/gateway_users.h"
+#include "dht-gateway/gateway_watch.h"
+
+#define TICK_MS 1000
+#define SAVE_MS 60000
+#define REFUSED_MS 60000
+#define DHT_OPS_MAX 16384
+
+struct gw_core {
+	struct gw gw;
+	struct gw_identity *identity;
+	struct event *tick;
+	bool connected;
+	uint64_t save_ms, refused_ms;
+	uint64_t refused; /* as last logged */
+};
+
+static int identity_load(struct gw_core *c, char *err, size_t errlen)
+{
+	const struct gw_settings *s = c->gw.settings;
+	struct gw *gw = &c->gw;
+	int ret;
+
+	if (s->identity_create && access(s->identity_file, F_OK) && errno == ENOENT) {
+		ret = gw_identity_create(s->identity_file, err, errlen);
+		if (ret)
+			return ret;
+		p2p_log(gw->log, P2P_LOG_INFO, "%s: a new Host Identity was made", s->identity_file);
+	}
+	ret = gw_identity_load(&c->identity, s->identity_file, err, errlen);
+	if (ret)
+		return ret;
+	gw->crypto = gw_identity_crypto(c->identity);
+	gw->hit = *gw_identity_hit(c->identity);
+	memcpy(gw->pubkey, gw_identity_pubkey(c->identity), sizeof(gw->pubkey));
+	p2p_hit_print(&gw->hit, gw->hit_text);
+	ret = gw_secret_load(&gw->secret, s->secret_file, err, errlen);
+	if (ret)
+		return ret;
+	ret = *s->overlay_id ? p2p_overlay_id_parse(&gw->overlay, s->overlay_id, strlen(s->overlay_id))
+			     : p2p_overlay_id_make(&gw->overlay, gw->secret.b, gw->secret.len,
+						   gw->crypto);
+	if (ret)
+		snprintf(err, errlen, "the overlay's id: %s", strerror(ret));
+	return ret;
+}
+
+static void on_status(void *arg)
+{
+	struct gw_core *c = arg;
+	struct gw *gw = &c->gw;
+	struct dht_stats st;
+
+	if (!gw->dht)
+		return; /* still opening */
+	gw->dht_ops->stats(gw->dht, &st);
+	if (st.connected != c->connected)
+		p2p_log(gw->log, P2P_LOG_INFO, "DHT: %s (%u IPv4 and %u IPv6 nodes)",
+			st.connected ? "connected" : "disconnected", st.good4, st.good6);
+	c->connected = st.connected;
+	gw_users_kick(gw->users);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct gw_core *c = arg;
+	struct gw *gw = &c->gw;
+	uint64_t now = gw_mono(gw), refused = atomic_load(&gw->refused);
+
+	(void)fd;
+	(void)what;
+	on_status(c);
+	if (now >= c->save_ms) {
+		int err = gw->dht_ops->save(gw->dht);
+
+		if (err)
+			gw_warn_source(gw, "save", 4, "known DHT nodes cannot be saved: %s",
+				       strerror(err));
+		c->save_ms = now + SAVE_MS;
+	}
+	if (refused != c->refused && now >= c->refused_ms) {
+		p2p_log(gw->log, P2P_LOG_WARN,
+			"%llu values that others wanted stored here were refused, the last one: %s",
+			(unsigned long long)(refused - c->refused),
+			p2p_record_fault_text(
+				(enum p2p_record_fault)atomic_load(&gw->refused_fault)));
+		c->refused = refused;
+		c->refused_ms = now + REFUSED_MS;
+	}
+	gw_timer_set(c->tick, TICK_MS);
+}
+
+static int dht_open(struct gw_core *c, char *err, size_t errlen)
+{
+	struct gw *gw = &c->gw;
+	const struct gw_settings *s = gw->settings;
+	char reason[256] = "";
+	struct dht_config config = {
+		.bind4 = s->bind4,
+		.bind6 = s->bind6,
+		.port = (uint16_t)s->port,
+		.network = gw_secret_network(&gw->overlay),
+		.bootstrap = (const char *const *)s->bootstrap.v,
+		.n_bootstrap = s->bootstrap.n,
+		.nodes_file = gw_state_path(gw->state, "nodes"),
+		.max_requests = s->max_requests_per_s,
+		.max_peer_requests = s->max_peer_requests_per_s,
+		.store_bytes = (uint64_t)s->store_bytes,
+		.value_ttl_s = (uint32_t)s->record_lifetime_s,
+		.max_ops = DHT_OPS_MAX,
+		.dir = s->memory_dir,
+		.policy = {.store = gw_record_policy_store,
+			   .edit = gw_record_policy_edit,
+			   .arg = gw},
+	};
+	int ret = gw->dht_ops->open(&gw->dht, gw->base, &config, on_status, c, reason,
+				    sizeof(reason));
+
+	if (ret)
+		snprintf(err, errlen, "the DHT (%s): %s", gw->dht_ops->name,
+			 *reason ? reason : strerror(ret));
+	return ret;
+}
+
+int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *err, size_t errlen)
+{
+	struct gw_core *c = calloc(1, sizeof(*c));
+	struct p2p_hash_key key;
+	struct gw *gw;
+	int ret = ENOMEM;
+
+	snprintf(err, errlen, "no memory");
+	if (!c)
+		return ENOMEM;
+	gw = &c->gw;
+	gw->base = config->base;
+	gw->settings = config->settings;
+	gw->log = config->log;
+	gw->clock = config->clock;
+	gw->started_ms = gw_mono(gw);
+	gw->dht_ops = config->dht_ops ? config->dht_ops
+				      : dht_backend_find(config->settings->backend);
+	if (!gw->dht_ops) {
+		snprintf(err, errlen, "no DHT backend '%s'", config->settings->backend);
+		ret = EINVAL;
+		goto fail;
+	}
+	ret = gw_crypto_random(&key, sizeof(key));
+	if (ret)
+		goto fail;
+	p2p_limit_init(&gw->limit, 60000, &key);
+	ret = gw_file_mkdir(gw->settings->state_dir);
+	if (ret) {
+		snprintf(err, errlen, "%s: %s", gw->settings->state_dir, strerror(ret));
+		goto fail;
+	}
+	ret = identity_load(c, err, errlen);
+	if (ret)
+		goto fail;
+	ret = gw_state_open(&gw->state, gw, gw->settings->state_dir, err, errlen);
+	if (ret)
+		goto fail;
+	snprintf(err, errlen, "no memory");
+	ret = gw_cache_new(&gw->cache, gw);
+	if (!ret)
+		ret = gw_watches_new(&gw->watches, gw);
+	if (!ret)
+		ret = gw_users_new(&gw->users, gw);
+	if (!ret)
+		ret = gw_peers_new(&gw->peers, gw);
+	if (!ret)
+		ret = gw_lookups_new(&gw->lookups, gw);
+	c->tick = ret ? NULL : event_new(gw->base, -1, 0, on_tick, c);
+	if (!c->tick) {
+		ret = ret ? ret : ENOMEM;
+		goto fail;
+	}
+	ret = gw_users_restore(gw->users);
+	if (ret) {
+		snprintf(err, errlen, "the journal of users: %s", strerror(ret));
+		goto fail;
+	}
+	ret = dht_open(c, err, errlen);
+	if (ret)
+		goto fail;
+	c->save_ms = gw->started_ms + SAVE_MS / 6;
+	gw_timer_set(c->tick, TICK_MS);
+	p2p_log(gw->log, P2P_LOG_INFO, "peer %s, epoch %llu%s", gw->hit_text,
+		(unsigned long long)gw->epoch,
+		gw_state_is_new(gw->state) ? " (new: no earlier state)" : "");
+	*cp = c;
+	return 0;
+fail:
+	gw_core_free(c);
+	return ret;
+}
+
+void gw_core_free(struct gw_core *c)
+{
+	struct gw *gw;
+
+	if (!c)
+		return;
+	gw = &c->gw;
+	if (c->tick)
+		event_free(c->tick);
+	gw_lookups_free(gw->lookups);
+	/* what is under way ends, and its owners are still there to be told */
+	if (gw->dht) {
+		struct dht_backend *dht = gw->dht;
+
+		gw->dht_ops->close(dht);
+		gw->dht = NULL;
+	}
+	gw_watches_free(gw->watches);
+	gw_users_free(gw->users);
+	gw_peers_free(gw->peers);
+	gw_cache_free(gw->cache);
+	gw_state_close(gw->state);
+	gw_identity_free(c->identity);
+	OPENSSL_cleanse(&gw->secret, sizeof(gw->secret));
+	free(c);
+}
+
+struct gw *gw_core_gw(struct gw_core *c)
+{
+	return &c->gw;
+}
+
+void gw_core_reloaded(struct gw_core *c, bool sip_uri)
+{
+	gw_users_configure(c->gw.users);
+	if (sip_uri) {
+		gw_users_renew(c->gw.users);
+		gw_peers_announce(c->gw.peers);
+	}
+}
+
+void gw_core_summary(struct gw_core *c, char *text, size_t len)
+{
+	struct gw *gw = &c->gw;
+	struct p2p_published_stats st;
+	struct dht_stats dht = {0};
+
+	p2p_published_stats(gw_users_table(gw->users), &st);
+	gw->dht_ops->stats(gw->dht, &dht);
+	snprintf(text, len, "%zu users, %zu peers, DHT %s with %u nodes", st.claimed + st.orphans,
+		 gw_peers_count(gw->peers),
+		 dht.alone ? "alone" : dht.connected ? "connected" : "disconnected",
+		 dht.good4 + dht.good6);
+}

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A lookup of a name, shared by all who ask at the same time:
+ *   SEARCHING -> a good record -> GRACE (30 ms, or until the search ends) -> answered
+ *   SEARCHING -> completed, nothing -> PAUSE -> SEARCHING again -> nothing again: ENOENT
+ *   SEARCHING -> not completed -> PAUSE (doubled each time) -> SEARCHING
+ * Each who asks has a deadline of its own and is told ETIMEDOUT at that. A lookup that was answered
+ * goes on until its search ends, for the cache's sake; one that nobody waits for any more ends with
+ * its search. */
+#include "dht-gateway/gateway_lookup.h"
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include "dht-gateway/gateway_cache.h"
+#include "dht-gateway/gateway_map.h"
+#include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_records.h"
+#include "dht-gateway/gateway_watch.h"
+#include "lib/model/userset.h"
+
+/* Between two searches. */
+#define MISS_PAUSE_MS 40
+#define RETRY_PAUSE_MS 25
+#define RETRY_PAUSE_MAX_MS 400
+
+struct waiter {
+	struct lookup *lookup;
+	struct waiter *prev, *next;
+	struct event *timer;
+	gw_lookup_h *h;
+	void *arg;
+};
+
+struct lookup {
+	struct gw_lookups *all;
+	struct p2p_key key;
+	struct dht_op *op;
+	struct event *timer; /* the pause, or the grace */
+	struct event *deadline; /* of a search */
+	bool grace;
+	bool answered;
+	unsigned int misses;
+	uint64_t pause_ms;
+	struct waiter *waiters;
+	struct p2p_userset set;
+	size_t len;
+	char name[P2P_NAME_MAX + 1];
+};
+
+struct gw_lookups {
+	struct gw *gw;
+	struct gw_map *map; /* by name */
+	size_t n_waiters;
+	bool closing;
+};
+
+static void search(struct lookup *l);
+
+static void waiter_unlink(struct waiter *w)
+{
+	if (w->prev)
+		w->prev->next = w->next;
+	else
+		w->lookup->waiters = w->next;
+	if (w->next)
+		w->next->prev = w->prev;
+	w->lookup->all->n_waiters--;
+	event_free(w->timer);
+}
+
+static void count(struct gw *gw, int err)
+{
+	switch (err) {
+	case 0:
+		gw->metrics.route_found++;
+		break;
+	case ENOENT:
+		gw->metrics.route_notfound++;
+		break;
+	case EBUSY:
+		gw->metrics.route_busy++;
+		break;
+	default:
+		gw->metrics.route_timeout++;
+	}
+}
+
+/* The handlers may ask again, for this name too: they find the lookup as it is, and wait. */
+static void tell(struct lookup *l, int err, const struct p2p_candidate_set *cands)
+{
+	struct waiter *w, *list = l->waiters;
+
+	l->waiters = NULL;
+	for (w = list; w; w = list) {
+		list = w->next;
+		l->all->n_waiters--;
+		event_free(w->timer);
+		count(l->all->gw, err);
+		w->h(err, cands, w->arg);
+		free(w);
+	}
+}
+
+static void lookup_drop(void *value, void *arg)
+{
+	struct lookup *l = value;
+	struct gw *gw = l->all->gw;
+
+	(void)arg;
+	if (l->op && gw->dht)
+		gw->dht_ops->cancel(gw->dht, l->op);
+	tell(l, ETIMEDOUT, NULL);
+	event_free(l->timer);
+	event_free(l->deadline);
+	free(l);
+}
+
+static bool usable(const struct p2p_candidate_set *cands)
+{
+	for (unsigned int i = 0; i < cands->n; i++)
+		if (!(cands->c[i].flags & P2P_CANDIDATE_LAPSED))
+			return true;
+	return false;
+}
+
+/* l may be gone afterwards. */
+static void lookup_end(struct lookup *l)
+{
+	if (l->waiters) {
+		/* someone asked while others were told */
+		l->answered = false;
+		l->misses = 0;
+		search(l);
+		return;
+	}
+	gw_map_del(l->all->map, l->name, l->len);
+}
+
+static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
+		     void *arg)
+{
+	struct lookup *l = arg;
+	struct gw *gw = l->all->gw;
+	struct p2p_candidate_set cands;
+	struct p2p_record rec;
+	struct p2p_hit signer;
+
+	(void)id;
+	if (!gw_record_read(gw, P2P_RECORD_USER, key, NULL, data, len, &rec, &signer))
+		return;
+	p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));
+	if (p2p_userset_add(&l->set, &rec, &signer, data, len) || l->grace || l->answered)
+		return;
+	gw_peers_candidates(gw->peers, &l->set, &cands);
+	/* one whose lease lapsed is no reason to stop looking for a better one */
+	if (!usable(&cands))
+		return;
+	l->grace = true;
+	gw_timer_set(l->timer, GW_LOOKUP_GRACE_MS);
+}
+
+static void pause_for(struct lookup *l, uint64_t ms)
+{
+	gw_timer_set(l->timer, ms);
+}
+
+static void search_end(struct lookup *l, bool complete)
+{
+	struct gw *gw = l->all->gw;
+	struct p2p_candidate_set cands;
+
+	l->op = NULL;
+	event_del(l->deadline);
+	event_del(l->timer);
+	l->grace = false;
+	if (!complete)
+		gw->metrics.searches_incomplete++;
+	gw_cache_put(gw->cache, l->name, l->len, &l->set, complete, l->answered);
+	if (l->answered || !l->waiters) {
+		lookup_end(l);
+		return;
+	}
+	gw_peers_candidates(gw->peers, &l->set, &cands);
+	if (usable(&cands) || (cands.n && complete)) {
+		gw_watches_add(gw->watches, l->name, l->len);
+		tell(l, 0, &cands);
+		lookup_end(l);
+		return;
+	}
+	if (complete && ++l->misses >= GW_LOOKUP_MISSES) {
+		tell(l, ENOENT, NULL);
+		lookup_end(l);
+		return;
+	}
+	if (complete) {
+		pause_for(l, MISS_PAUSE_MS);
+		return;
+	}
+	pause_for(l, l->pause_ms);
+	l->pause_ms *= 2;
+	if (l->pause_ms > RETRY_PAUSE_MAX_MS)
+		l->pause_ms = RETRY_PAUSE_MAX_MS;
+}
+
+static void on_got(enum dht_verdict verdict, unsigned int nodes, void *arg)
+{
+	(void)nodes;
+	search_end(arg, verdict == DHT_COMPLETE);
+}
+
+/* A search that takes longer than anybody may wait is none. */
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct lookup *l = arg;
+	struct gw *gw = l->all->gw;
+
+	(void)fd;
+	(void)what;
+	if (!l->op)
+		return;
+	gw->dht_ops->cancel(gw->dht, l->op);
+	search_end(l, false);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct lookup *l = arg;
+	struct gw *gw = l->all->gw;
+	struct p2p_candidate_set cands;
+
+	(void)fd;
+	(void)what;
+	if (!l->grace) {
+		search(l);
+		return;
+	}
+	l->grace = false;
+	gw_peers_candidates(gw->peers, &l->set, &cands);
+	if (!usable(&cands))
+		return; /* withdrawn within the grace: the search goes on */
+	gw_cache_put(gw->cache, l->name, l->len, &l->set, false, false);
+	gw_watches_add(gw->watches, l->name, l->len);
+	l->answered = true;
+	tell(l, 0, &cands);
+}
+
+static void search(struct lookup *l)
+{
+	struct gw *gw = l->all->gw;
+	int err;
+
+	if (!l->waiters) {
+		lookup_end(l);
+		return;
+	}
+	p2p_userset_init(&l->set);
+	l->grace = false;
+	gw->metrics.searches++;
+	err = gw->dht && !l->all->closing
+		      ? gw->dht_ops->get(gw->dht, l->key.b, on_found, on_got, l, &l->op)
+		      : ECANCELED;
+	if (err) {
+		l->op = NULL;
+		/* the engine has too many under way: a moment later, perhaps */
+		pause_for(l, RETRY_PAUSE_MS);
+		return;
+	}
+	gw_timer_set(l->deadline, GW_LOOKUP_DEADLINE_MAX_MS);
+}
+
+static void on_waiter(evutil_socket_t fd, short what, void *arg)
+{
+	struct waiter *w = arg;
+	struct lookup *l = w->lookup;
+	struct gw *gw = l->all->gw;
+	struct p2p_candidate_set cands;
+	int err = ETIMEDOUT;
+
+	(void)fd;
+	(void)what;
+	waiter_unlink(w);
+	/* what was found so far, lapsed peers too, is better than nothing */
+	gw_peers_candidates(gw->peers, &l->set, &cands);
+	if (cands.n)
+		err = 0;
+	count(gw, err);
+	w->h(err, err ? NULL : &cands, w->arg);
+	free(w);
+	if (!l->waiters && !l->op)
+		lookup_end(l);
+}
+
+static struct lookup *lookup_new(struct gw_lookups *all, const char *name, size_t len, int *err)
+{
+	struct lookup *l = calloc(1, sizeof(*l));
+
+	*err = ENOMEM;
+	if (!l)
+		return NULL;
+	l->all = all;
+	l->pause_ms = RETRY_PAUSE_MS;
+	l->len = len;
+	memcpy(l->name, name, len);
+	p2p_userset_init(&l->set);
+	l->timer = event_new(all->gw->base, -1, 0, on_timer, l);
+	l->deadline = event_new(all->gw->base, -1, 0, on_deadline, l);
+	if (!l->timer || !l->deadline)
+		goto fail;
+	*err = gw_record_key_user(all->gw, name, len, &l->key);
+	if (*err)
+		goto fail;
+	*err = gw_map_put(all->map, name, len, l);
+	if (*err)
+		goto fail;
+	return l;
+fail:
+	if (l->timer)
+		event_free(l->timer);
+	if (l->deadline)
+		event_free(l->deadline);
+	free(l);
+	return NULL;
+}
+
+void gw_lookup(struct gw_lookups *all, const char *name, size_t len, uint64_t deadline_ms, bool fresh,
+	       gw_lookup_h *h, void *arg)
+{
+	struct gw *gw = all->gw;
+	struct p2p_candidate_set cands;
+	struct waiter *w = NULL;
+	struct lookup *l;
+	bool begun = false;
+	int err;
+
+	gw->metrics.lookups++;
+	if (!p2p_name_valid(name, len)) {
+		h(EINVAL, NULL, arg);
+		return;
+	}
+	if (!fresh && !gw_cache_get(gw->cache, name, len, (uint64_t)gw->settings->cache_fresh_ms,
+				    &cands)) {
+		gw->metrics.route_cached++;
+		gw_watches_add(gw->watches, name, len);
+		count(gw, 0);
+		h(0, &cands, arg);
+		return;
+	}
+	err = all->closing ? ETIMEDOUT : EBUSY;
+	if (all->closing || all->n_waiters >= (size_t)gw->settings->lookups_max)
+		goto fail;
+	l = gw_map_get(all->map, name, len);
+	if (l) {
+		gw->metrics.lookups_joined++;
+	} else {
+		l = lookup_new(all, name, len, &err);
+		if (!l) {
+			err = EBUSY;
+			goto fail;
+		}
+		begun = true;
+	}
+	w = calloc(1, sizeof(*w));
+	if (w)
+		w->timer = event_new(gw->base, -1, 0, on_waiter, w);
+	if (!w || !w->timer) {
+		free(w);
+		if (begun)
+			gw_map_del(all->map, name, len);
+		err = EBUSY;
+		goto fail;
+	}
+	w->lookup = l;
+	w->h = h;
+	w->arg = arg;
+	w->next = l->waiters;
+	if (w->next)
+		w->next->prev = w;
+	l->waiters = w;
+	all->n_waiters++;
+	gw_timer_set(w->timer, deadline_ms < GW_LOOKUP_DEADLINE_MAX_MS ? deadline_ms
+								       : GW_LOOKUP_DEADLINE_MAX_MS);
+	if (begun)
+		search(l);
+	return;
+fail:
+	count(gw, err);
+	h(err, NULL, arg);
+}
+
+int gw_lookups_new(struct gw_lookups **lp, struct gw *gw)
+{
+	struct gw_lookups *l = calloc(1, sizeof(*l));
+	int err;
+
+	if (!l)
+		return ENOMEM;
+	l->gw = gw;
+	err = gw_map_new(&l->map, (size_t)gw->settings->lookups_max, false, lookup_drop, NULL);
+	if (err) {
+		free(l);
+		return err;
+	}
+	*lp = l;
+	return 0;
+}
+
+void gw_lookups_free(struct gw_lookups *l)
+{
+	if (!l)
+		return;
+	l->closing = true;
+	gw_map_free(l->map);
+	free(l);
+}
+
+size_t gw_lookups_count(const struct gw_lookups *l)
+{
+	return l->n_waiters;
+}

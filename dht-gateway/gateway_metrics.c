@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dht-gateway/gateway_metrics.h"
+#include "dht-gateway/gateway_cache.h"
+#include "dht-gateway/gateway_lookup.h"
+#include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_users.h"
+#include "dht-gateway/gateway_watch.h"
+
+#define COUNTER(name, member, labels, help) \
+	{"p2psip_gateway_" name, METRIC_COUNTER, offsetof(struct gw_metrics, member), labels, help}
+#define GAUGE(name, member, labels, help) \
+	{"p2psip_gateway_" name, METRIC_GAUGE, offsetof(struct gw_metrics, member), labels, help}
+
+const struct metric gw_metrics_table[] = {
+	COUNTER("routes_total", route_found, "result=\"found\"", "Lookups answered, by result."),
+	COUNTER("routes_total", route_notfound, "result=\"notfound\"", "Lookups answered, by result."),
+	COUNTER("routes_total", route_timeout, "result=\"timeout\"", "Lookups answered, by result."),
+	COUNTER("routes_total", route_busy, "result=\"busy\"", "Lookups answered, by result."),
+	COUNTER("lookups_total", lookups, NULL, "Lookups asked for."),
+	COUNTER("lookups_cached_total", route_cached, NULL, "Of these, answered from the cache."),
+	COUNTER("lookups_joined_total", lookups_joined, NULL,
+		"Of these, answered by the search of another."),
+	COUNTER("searches_total", searches, NULL, "Searches of the DHT for lookups."),
+	COUNTER("searches_incomplete_total", searches_incomplete, NULL,
+		"Of these, not completed."),
+	COUNTER("publishes_total", publishes, NULL, "Users taken to be published."),
+	COUNTER("withdrawals_total", withdrawals, NULL, "Users taken to be withdrawn."),
+	COUNTER("stale_total", stale, NULL, "Wishes refused because a later one was known."),
+	COUNTER("puts_total", puts, NULL, "Records of users handed to the DHT."),
+	COUNTER("puts_failed_total", puts_failed, NULL, "Of these, failed (they are tried again)."),
+	COUNTER("puts_stale_total", puts_stale, NULL,
+		"Of these, older than one of our own that is out there (signed again)."),
+	COUNTER("puts_unconfirmed_total", puts_unconfirmed, NULL,
+		"Puts that were acknowledged but could not be read back."),
+	COUNTER("values_total", values_good, "result=\"good\"", "Values read from the DHT."),
+	COUNTER("values_total", values_bad, "result=\"bad\"", "Values read from the DHT."),
+	COUNTER("values_refused_total", values_refused, NULL,
+		"Values that others wanted stored here, and that were no good."),
+	COUNTER("events_total", events_users, "channel=\"users\"", "Changes told to the modules."),
+	COUNTER("events_total", events_peers, "channel=\"peers\"", "Changes told to the modules."),
+	COUNTER("reputs_total", reputs_kicked, NULL,
+		"Times that everything was put again because nodes came."),
+	GAUGE("users", users_claimed, "state=\"claimed\"", "Users by what is wanted of them."),
+	GAUGE("users", users_orphan, "state=\"orphan\"", "Users by what is wanted of them."),
+	GAUGE("users", users_gone, "state=\"gone\"", "Users by what is wanted of them."),
+	GAUGE("users_in_flight", users_in_flight, NULL, "Users whose put is under way."),
+	GAUGE("users_dirty", users_dirty, NULL, "Users whose last wish the DHT was not told yet."),
+	GAUGE("cache_names", cache_entries, NULL, "Names whose records are remembered."),
+	GAUGE("peers", peers_known, NULL, "Peers that were heard of."),
+	GAUGE("lookups_pending", lookups_pending, NULL, "Lookups that wait."),
+	GAUGE("watches", watches, NULL, "Names that are listened for."),
+	GAUGE("dht_connected", dht_connected, NULL, "1 while other nodes answer, or none is needed."),
+	GAUGE("dht_nodes", dht_good4, "family=\"ipv4\"", "Good nodes in the routing table."),
+	GAUGE("dht_nodes", dht_good6, "family=\"ipv6\"", "Good nodes in the routing table."),
+	GAUGE("dht_values", dht_stored, NULL, "Values kept for others and for oneself."),
+	GAUGE("dht_value_bytes", dht_stored_bytes, NULL, "Their size."),
+	COUNTER("dht_dropped_total", dht_dropped, NULL,
+		"Values from the DHT that found the queue full."),
+	COUNTER("dht_operations_total", dht_puts, "kind=\"put\"", "Operations begun."),
+	COUNTER("dht_operations_total", dht_gets, "kind=\"get\"", "Operations begun."),
+	GAUGE("clients", clients, NULL, "Connections to the modules' socket."),
+	COUNTER("commands_total", commands, NULL, "Commands of the modules."),
+	COUNTER("command_errors_total", command_errors, NULL, "Of these, answered by an error."),
+	COUNTER("clients_cut_off_total", clients_cut_off, NULL,
+		"Connections closed because they did not read."),
+	GAUGE("epoch", epoch, NULL, "This peer's epoch."),
+	GAUGE("lease_left_ms", lease_left_ms, NULL, "How long others still believe our records."),
+	GAUGE("uptime_seconds", uptime_s, NULL, "Since the start."),
+	{.name = NULL},
+};
+
+void gw_metrics_refresh(struct gw *gw)
+{
+	struct gw_metrics *m = &gw->metrics;
+	struct p2p_published_stats pub;
+	struct dht_stats dht = {0};
+	uint64_t lease = gw_peers_lease(gw->peers), wall = gw_wall(gw);
+
+	p2p_published_stats(gw_users_table(gw->users), &pub);
+	m->users_claimed = pub.claimed;
+	m->users_orphan = pub.orphans;
+	m->users_gone = pub.gone;
+	m->users_in_flight = pub.in_flight;
+	m->users_dirty = pub.dirty;
+	m->cache_entries = gw_cache_count(gw->cache);
+	m->peers_known = gw_peers_count(gw->peers);
+	m->lookups_pending = gw_lookups_count(gw->lookups);
+	m->watches = gw_watches_count(gw->watches);
+	if (gw->dht)
+		gw->dht_ops->stats(gw->dht, &dht);
+	m->dht_connected = dht.connected;
+	m->dht_good4 = dht.good4;
+	m->dht_good6 = dht.good6;
+	m->dht_stored = dht.stored;
+	m->dht_stored_bytes = dht.stored_bytes;
+	m->dht_dropped = dht.dropped;
+	m->dht_puts = dht.puts;
+	m->dht_gets = dht.gets;
+	m->values_refused = atomic_load(&gw->refused);
+	m->epoch = gw->epoch;
+	m->lease_left_ms = lease > wall ? lease - wall : 0;
+	m->uptime_s = (gw_mono(gw) - gw->started_ms) / 1000;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dht-gateway/gateway_records.h"
+#include <errno.h>
+#include <string.h>
+
+uint64_t gw_record_id(const struct p2p_hit *hit, bool tombstone)
+{
+	uint64_t id = p2p_record_value_id(hit) ^ (tombstone ? 1 : 0);
+
+	return id ? id : 2; /* 0 is no id */
+}
+
+int gw_record_key_user(const struct gw *gw, const char *name, size_t len, struct p2p_key *key)
+{
+	return p2p_key_make(key, gw->secret.b, gw->secret.len, P2P_RECORD_USER, name, len,
+			    gw->crypto);
+}
+
+int gw_record_key_peer(const struct gw *gw, const struct p2p_hit *hit, struct p2p_key *key)
+{
+	return p2p_key_make_hit(key, gw->secret.b, gw->secret.len, P2P_RECORD_PEER, hit,
+				gw->crypto);
+}
+
+bool gw_record_read(struct gw *gw, enum p2p_record_kind kind, const uint8_t key[DHT_KEY_LEN],
+		    const struct p2p_hit *hit, const void *data, size_t len,
+		    struct p2p_record *rec, struct p2p_hit *signer)
+{
+	struct p2p_key k;
+	struct p2p_record_expect expect = {
+		.overlay = &gw->overlay,
+		.key = &k,
+		.hit = hit,
+		.kind = kind,
+		.now_ms = gw_wall(gw),
+	};
+	enum p2p_record_fault fault;
+
+	memcpy(k.b, key, sizeof(k.b));
+	fault = p2p_record_check(rec, signer, data, len, &expect, gw->crypto);
+	if (fault == P2P_RECORD_OK) {
+		gw->metrics.values_good++;
+		return true;
+	}
+	/* an engine may keep what has expired for a little longer: nothing to complain of */
+	if (fault == P2P_RECORD_EXPIRED)
+		return false;
+	gw->metrics.values_bad++;
+	/* The signer that a bad record names proves nothing, and whoever writes under this key
+	 * could name any: the key is the source. */
+	gw_warn_source(gw, key, DHT_KEY_LEN, "a bad %s record on the DHT is ignored: %s",
+		       p2p_record_kind_text(kind), p2p_record_fault_text(fault));
+	return false;
+}
+
+int gw_record_make(struct gw *gw, struct p2p_record *rec, uint64_t lifetime_ms,
+		   uint64_t min_expiry_ms, uint8_t *buf, size_t *len)
+{
+	uint64_t now = gw_wall(gw);
+	uint64_t max = p2p_record_life_max(rec->kind);
+	int err = p2p_hlc_next(&gw->hlc, now, &rec->order);
+
+	if (err)
+		return err;
+	rec->overlay = gw->overlay;
+	memcpy(rec->pubkey, gw->pubkey, sizeof(rec->pubkey));
+	rec->expiry_ms = now + lifetime_ms;
+	if (rec->expiry_ms < min_expiry_ms)
+		rec->expiry_ms = min_expiry_ms;
+	if (rec->expiry_ms <= rec->order)
+		rec->expiry_ms = rec->order + 1000;
+	if (rec->expiry_ms > rec->order + max)
+		rec->expiry_ms = rec->order + max;
+	return p2p_record_sign(rec, gw->crypto, buf, P2P_RECORD_MAX, len);
+}
+
+bool gw_record_policy_store(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data,
+			    size_t len, void *arg)
+{
+	struct gw *gw = arg;
+	struct p2p_record rec;
+	struct p2p_hit signer;
+	struct p2p_key k;
+	struct p2p_record_expect expect = {
+		.overlay = &gw->overlay,
+		.key = &k,
+		.now_ms = gw_wall(gw),
+	};
+	enum p2p_record_fault fault;
+
+	memcpy(k.b, key, sizeof(k.b));
+	fault = p2p_record_check(&rec, &signer, data, len, &expect, gw->crypto);
+	if (fault == P2P_RECORD_OK && id != gw_record_id(&signer, rec.tombstone))
+		fault = P2P_RECORD_BAD_SIGNER;
+	if (fault == P2P_RECORD_OK)
+		return true;
+	if (fault != P2P_RECORD_EXPIRED) {
+		atomic_fetch_add(&gw->refused, 1);
+		atomic_store(&gw->refused_fault, (int)fault);
+	}
+	return false;
+}
+
+bool gw_record_policy_edit(const void *prev, size_t prevlen, const void *next, size_t nextlen,
+			   void *arg)
+{
+	struct p2p_record a, b;
+
+	(void)arg;
+	/* next was judged by the store policy; of prev it only matters what it is */
+	if (p2p_record_decode(&b, next, nextlen) != P2P_RECORD_OK)
+		return false;
+	if (p2p_record_decode(&a, prev, prevlen) != P2P_RECORD_OK)
+		return true;
+	/* the ids say so already, but 64 bits could be made to collide */
+	if (a.kind != b.kind || memcmp(a.pubkey, b.pubkey, sizeof(a.pubkey)))
+		return false;
+	/* the same again: repeats it, and so prolongs its stay */
+	return p2p_record_cmp(&a, prev, prevlen, &b, next, nextlen) <= 0;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Signed records between the gateway and the DHT: made, read, and judged for storing. */
+#ifndef P2PSIP_GATEWAY_RECORDS_H
+#define P2PSIP_GATEWAY_RECORDS_H
+
+#include "dht-gateway/gateway.h"
+
+/* The id of a peer's value under a key. Its tombstones have one of their own beside it, so that
+ * those who listen hear of them: OpenDHT tells listeners of new ids only. */
+uint64_t gw_record_id(const struct p2p_hit *hit, bool tombstone);
+
+/* Under which key. 0 or what lib/proto/key.h says. */
+int gw_record_key_user(const struct gw *gw, const char *name, size_t len, struct p2p_key *key);
+int gw_record_key_peer(const struct gw *gw, const struct p2p_hit *hit, struct p2p_key *key);
+
+/* A value that came from the DHT: is it good, all rules applied? A bad one is counted, and logged
+ * at most once a minute per signer. hit NULL: any signer. */
+bool gw_record_read(struct gw *gw, enum p2p_record_kind kind, const uint8_t key[DHT_KEY_LEN],
+		    const struct p2p_hit *hit, const void *data, size_t len,
+		    struct p2p_record *rec, struct p2p_hit *signer);
+
+/* Sign with our key; overlay, pubkey, order and expiry are filled in here. A tombstone lives until
+ * min_expiry_ms at least. buf: P2P_RECORD_MAX bytes. 0 or errno. */
+int gw_record_make(struct gw *gw, struct p2p_record *rec, uint64_t lifetime_ms,
+		   uint64_t min_expiry_ms, uint8_t *buf, size_t *len);
+
+/* What the engine may store for others. Thread-safe; arg is the gw. */
+bool gw_record_policy_store(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data,
+			    size_t len, void *arg);
+bool gw_record_policy_edit(const void *prev, size_t prevlen, const void *next, size_t nextlen,
+			   void *arg);
+
+#endif

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "dht-gateway/gateway_resp.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "dht-gateway/gateway_lookup.h"
+#include "dht-gateway/gateway_map.h"
+#include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_users.h"
+#include "lib/base/bytes.h"
+#include "lib/io/resp_server.h"
+#include "lib/proto/resp.h"
+
+#define BULK_MAX 65536
+#define ARGS_MAX 64
+#define OUTPUT_MAX 1048576
+/* A module has a window of its own; this is what a client may have waiting for the DHT. */
+#define PENDING_MAX 10000
+/* Kamailio instances that are connected at once. */
+#define INSTANCES_MAX 4096
+
+struct gw_resp {
+	struct gw *gw;
+	struct resp_server *server;
+	struct gw_map *instances; /* Kamailio's id -> its connections */
+};
+
+/* One connection after its handshake. */
+struct client {
+	uint64_t kamailio;
+};
+
+/* The same over restarts of the gateway: the journal has it. */
+static uint64_t kamailio_id(const struct resp_arg *instance)
+{
+	static const struct p2p_hash_key key = {{0}};
+
+	return p2p_hash(&key, instance->s, instance->len);
+}
+
+static void instances_drop(void *value, void *arg)
+{
+	(void)arg;
+	free(value);
+}
+
+static void instance_connected(struct gw_resp *r, uint64_t kamailio)
+{
+	unsigned int *n = gw_map_get(r->instances, &kamailio, sizeof(kamailio));
+
+	if (!n) {
+		n = calloc(1, sizeof(*n));
+		if (!n || gw_map_put(r->instances, &kamailio, sizeof(kamailio), n)) {
+			free(n);
+			return;
+		}
+		gw_users_connected(r->gw->users, kamailio);
+		p2p_log(r->gw->log, P2P_LOG_INFO, "Kamailio instance %016" PRIx64 " is connected",
+			kamailio);
+	}
+	++*n;
+}
+
+static void instance_closed(struct gw_resp *r, uint64_t kamailio)
+{
+	unsigned int *n = gw_map_get(r->instances, &kamailio, sizeof(kamailio));
+
+	if (!n || --*n)
+		return;
+	gw_map_del(r->instances, &kamailio, sizeof(kamailio));
+	gw_users_disconnected(r->gw->users, kamailio);
+	p2p_log(r->gw->log, P2P_LOG_INFO, "Kamailio instance %016" PRIx64 " is gone", kamailio);
+}
+
+static void reply_pair(struct resp_request *req, const char *key, const char *value)
+{
+	resp_reply_str(req, key);
+	resp_reply_str(req, value);
+}
+
+/* HANDSHAKE version client instance [uri <sip-uri>]... */
+static void on_handshake(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_resp *r = arg;
+	struct gw *gw = r->gw;
+	struct resp_client *rc = resp_request_client(req);
+	char overlay[2 * P2P_OVERLAY_ID_LEN + 1], epoch[24], version[8];
+	const char *uri[P2P_CANDIDATE_URIS_MAX];
+	size_t len[P2P_CANDIDATE_URIS_MAX];
+	unsigned int n = 0;
+	struct client *c;
+	int err;
+
+	if (argc < 4 || !argv[3].len || argv[3].len > 128 || argv[2].len > 128) {
+		resp_reply_error(req, "BADARG", "HANDSHAKE <version> <client> <instance> [uri <sip-uri>]...");
+		return;
+	}
+	for (int i = 4; i < argc; i += 2) {
+		if (i + 1 >= argc || argv[i].len != 3 || memcmp(argv[i].s, "uri", 3)) {
+			resp_reply_error(req, "BADARG", "after the instance come pairs of 'uri' and an address");
+			return;
+		}
+		/* those beyond are less preferred anyway */
+		if (n < P2P_CANDIDATE_URIS_MAX) {
+			uri[n] = argv[i + 1].s;
+			len[n++] = argv[i + 1].len;
+		}
+	}
+	c = resp_client_data(rc);
+	if (c && c->kamailio != kamailio_id(&argv[3])) {
+		resp_reply_error(req, "BADARG", "this connection is another instance's");
+		return;
+	}
+	err = gw_peers_uris_set(gw->peers, uri, len, n);
+	if (err) {
+		resp_reply_error(req, "BADARG",
+				 "no SIP URI of a peer (sip:address:port;transport=udp, an address "
+				 "and no host name, no user)");
+		return;
+	}
+	if (!c) {
+		c = calloc(1, sizeof(*c));
+		if (!c) {
+			resp_reply_error(req, "INTERNAL", "no memory");
+			return;
+		}
+		c->kamailio = kamailio_id(&argv[3]);
+		resp_client_set_data(rc, c);
+		instance_connected(r, c->kamailio);
+	}
+	p2p_overlay_id_print(&gw->overlay, overlay);
+	snprintf(epoch, sizeof(epoch), "%" PRIu64, gw->epoch);
+	snprintf(version, sizeof(version), "%d", P2P_RESP_VERSION);
+	resp_reply_array(req, 10);
+	reply_pair(req, "server", "p2psip-gateway " P2PSIP_VERSION);
+	reply_pair(req, "version", version);
+	reply_pair(req, "hit", gw->hit_text);
+	reply_pair(req, "overlay", overlay);
+	reply_pair(req, "epoch", epoch);
+}
+
+static void on_closed(struct resp_client *rc, void *arg)
+{
+	struct client *c = resp_client_data(rc);
+
+	if (!c)
+		return;
+	resp_client_set_data(rc, NULL);
+	instance_closed(arg, c->kamailio);
+	free(c);
+}
+
+static uint64_t client_kamailio(struct resp_request *req)
+{
+	const struct client *c = resp_client_data(resp_request_client(req));
+
+	return c ? c->kamailio : 0;
+}
+
+static bool arg_name(struct resp_request *req, const struct resp_arg *a)
+{
+	if (p2p_name_valid(a->s, a->len))
+		return true;
+	resp_reply_error(req, "BADARG", "no canonical user name");
+	return false;
+}
+
+static bool arg_u64(struct resp_request *req, const struct resp_arg *a, const char *what, uint64_t *v)
+{
+	if (!p2p_u64_parse(v, a->s, a->len))
+		return true;
+	resp_reply_error(req, "BADARG", "%s is no decimal number", what);
+	return false;
+}
+
+/* PUBLISH name seq [instance-hash]... */
+static void on_publish(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_resp *r = arg;
+	uint32_t instances[ARGS_MAX];
+	uint64_t seq, seen = 0;
+	size_t n = 0;
+	int err;
+
+	if (!arg_name(req, &argv[1]) || !arg_u64(req, &argv[2], "seq", &seq))
+		return;
+	for (int i = 3; i < argc && n < ARGS_MAX; i++) {
+		uint8_t raw[4];
+
+		if (p2p_hex_parse(raw, sizeof(raw), argv[i].s, argv[i].len) || !p2p_be32(raw)) {
+			resp_reply_error(req, "BADARG", "an instance is 8 hexadecimal digits, not all 0");
+			return;
+		}
+		instances[n++] = p2p_be32(raw);
+	}
+	err = gw_users_publish(r->gw->users, argv[1].s, argv[1].len, client_kamailio(req), seq,
+			       instances, n, &seen);
+	switch (err) {
+	case 0:
+	case EALREADY:
+		resp_reply_ok(req);
+		break;
+	case ESTALE:
+		resp_reply_error(req, "STALE", "%" PRIu64, seen);
+		break;
+	case ENOSPC:
+		resp_reply_error(req, "BUSY", "no room for more users ([limits] users_max)");
+		break;
+	default:
+		resp_reply_error(req, "INTERNAL", "%s", strerror(err));
+	}
+}
+
+/* WITHDRAW name seq */
+static void on_withdraw(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_resp *r = arg;
+	uint64_t seq, seen = 0;
+	int err;
+
+	(void)argc;
+	if (!arg_name(req, &argv[1]) || !arg_u64(req, &argv[2], "seq", &seq))
+		return;
+	err = gw_users_withdraw(r->gw->users, argv[1].s, argv[1].len, client_kamailio(req), seq,
+				&seen);
+	if (err == ESTALE)
+		resp_reply_error(req, "STALE", "%" PRIu64, seen);
+	else if (err && err != ENOENT && err != EBUSY)
+		resp_reply_error(req, "INTERNAL", "%s", strerror(err));
+	else
+		resp_reply_ok(req); /* unknown, or another Kamailio's by now: not this one's */
+}
+
+/* SYNCED n */
+static void on_synced(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_resp *r = arg;
+	uint64_t n;
+	size_t orphans;
+
+	(void)argc;
+	if (!arg_u64(req, &argv[1], "n", &n))
+		return;
+	orphans = gw_users_synced(r->gw->users, client_kamailio(req));
+	p2p_log(r->gw->log, P2P_LOG_INFO,
+		"Kamailio instance %016" PRIx64 " has named its %" PRIu64 " users; %zu orphans",
+		client_kamailio(req), n, orphans);
+	resp_reply_int(req, (int64_t)orphans);
+}
+
+/* SERVES name */
+static void on_serves(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_resp *r = arg;
+
+	(void)argc;
+	if (arg_name(req, &argv[1]))
+		resp_reply_int(req, gw_users_serves(r->gw->users, argv[1].s, argv[1].len));
+}
+
+static void reply_candidate(struct resp_request *req, const struct p2p_candidate *c)
+{
+	char hit[P2P_HIT_TEXT_MAX], hex[9];
+
+	p2p_hit_print(&c->hit, hit);
+	resp_reply_array(req, 5u + c->n_uris + c->n_instances);
+	resp_reply_str(req, hit);
+	resp_reply_u64(req, c->order);
+	resp_reply_u64(req, c->ttl_ms);
+	resp_reply_u64(req, c->flags);
+	resp_reply_u64(req, c->n_uris);
+	for (unsigned int i = 0; i < c->n_uris; i++)
+		resp_reply_str(req, c->uri[i]);
+	for (unsigned int i = 0; i < c->n_instances; i++) {
+		uint8_t raw[4];
+
+		p2p_put_be32(raw, c->instance[i]);
+		p2p_hex_print(hex, raw, sizeof(raw));
+		resp_reply_str(req, hex);
+	}
+}
+
+static void on_routed(int err, const struct p2p_candidate_set *cands, void *arg)
+{
+	struct resp_request *req = arg;
+
+	switch (err) {
+	case 0:
+		resp_reply_array(req, cands->n);
+		for (unsigned int i = 0; i < cands->n; i++)
+			reply_candidate(req, &cands->c[i]);
+		break;
+	case ENOENT:
+		resp_reply_error(req, "NOTFOUND", "two completed searches found no other peer");
+		break;
+	case EBUSY:
+		resp_reply_error(req, "BUSY", "too many lookups");
+		break;
+	default:
+		resp_reply_error(req, "TIMEOUT", "no search was completed in time");
+	}
+}
+
+static bool arg_deadline(struct resp_request *req, const struct resp_arg *a, uint64_t *ms)
+{
+	if (!arg_u64(req, a, "deadline_ms", ms))
+		return false;
+	if (*ms && *ms <= GW_LOOKUP_DEADLINE_MAX_MS)
+		return true;
+	resp_reply_error(req, "BADARG", "deadline_ms is within 1 to %d", GW_LOOKUP_DEADLINE_MAX_MS);
+	return false;
+}
+
+/* ROUTE name deadline_ms [FRESH] */
+static void on_route(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_resp *r = arg;
+	uint64_t ms;
+
+	if (!arg_name(req, &argv[1]) || !arg_deadline(req, &argv[2], &ms))
+		return;
+	if (argc > 3 && strcasecmp(argv[3].s, "FRESH")) {
+		resp_reply_error(req, "BADARG", "after the deadline only FRESH");
+		return;
+	}
+	gw_lookup(r->gw->lookups, argv[1].s, argv[1].len, ms, argc > 3, on_routed, req);
+}
+
+struct peer_request {
+	struct resp_request *req;
+	struct gw *gw;
+	struct p2p_hit hit;
+};
+
+static void on_peer_read(int err, const struct p2p_record *rec, void *arg)
+{
+	struct peer_request *p = arg;
+	struct resp_request *req = p->req;
+	struct p2p_candidate c;
+	char hit[P2P_HIT_TEXT_MAX];
+	uint64_t now = gw_wall(p->gw);
+
+	if (err == ENOENT) {
+		resp_reply_error(req, "NOTFOUND", "a completed search found no record of this peer");
+	} else if (err == EBUSY) {
+		resp_reply_error(req, "BUSY", "too many requests");
+	} else if (err) {
+		resp_reply_error(req, "TIMEOUT", "no search was completed in time");
+	} else {
+		p2p_candidate_from_peer(&c, rec, &p->hit, now);
+		p2p_hit_print(&p->hit, hit);
+		resp_reply_array(req, 4u + c.n_uris);
+		resp_reply_str(req, hit);
+		resp_reply_u64(req, rec->epoch);
+		resp_reply_u64(req, rec->lease_ms > now ? rec->lease_ms - now : 0);
+		resp_reply_u64(req, c.n_uris);
+		for (unsigned int i = 0; i < c.n_uris; i++)
+			resp_reply_str(req, c.uri[i]);
+	}
+	free(p);
+}
+
+/* PEER hit deadline_ms */
+static void on_peer(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_resp *r = arg;
+	struct peer_request *p;
+	struct p2p_hit hit;
+	uint64_t ms;
+
+	(void)argc;
+	if (p2p_hit_parse(&hit, argv[1].s, argv[1].len)) {
+		resp_reply_error(req, "BADARG", "no HIT");
+		return;
+	}
+	if (!arg_deadline(req, &argv[2], &ms))
+		return;
+	p = malloc(sizeof(*p));
+	if (!p) {
+		resp_reply_error(req, "BUSY", "no memory");
+		return;
+	}
+	p->req = req;
+	p->gw = r->gw;
+	p->hit = hit;
+	gw_peers_get(r->gw->peers, &hit, ms, on_peer_read, p);
+}
+
+static void on_info(struct resp_request *req, void *arg)
+{
+	struct gw_resp *r = arg;
+	char *text = gw_info_text(r->gw);
+
+	if (text)
+		resp_reply_str(req, text);
+	else
+		resp_reply_error(req, "INTERNAL", "no memory");
+	free(text);
+}
+
+const struct resp_command gw_resp_commands[] = {
+	{"PUBLISH", 3, 3 + P2P_CANDIDATE_INSTANCES_MAX * 4, true, on_publish,
+	 "<name> <seq> [<instance-hash>...]: this peer serves the user"},
+	{"WITHDRAW", 3, 3, true, on_withdraw, "<name> <seq>: this peer serves the user no longer"},
+	{"SYNCED", 2, 2, true, on_synced, "<n>: all users were named; answers how many orphans there are"},
+	{"SERVES", 2, 2, true, on_serves, "<name>: 0 not served here, 1 served, 2 an orphan"},
+	{"ROUTE", 3, 4, true, on_route, "<name> <deadline_ms> [FRESH]: the other peers that serve the user"},
+	{"PEER", 3, 3, true, on_peer, "<hit> <deadline_ms>: a peer's own record"},
+	{.name = NULL},
+};
+
+static void users_event(const char *name, size_t len, void *arg)
+{
+	struct gw_resp *r = arg;
+
+	resp_server_publish(r->server, "users", name, len);
+}
+
+static void peers_event(const struct p2p_hit *hit, void *arg)
+{
+	struct gw_resp *r = arg;
+	char text[P2P_HIT_TEXT_MAX];
+
+	p2p_hit_print(hit, text);
+	resp_server_publish(r->server, "peers", text, strlen(text));
+}
+
+int gw_resp_new(struct gw_resp **rp, struct gw *gw, char *err, size_t errlen)
+{
+	const struct gw_settings *s = gw->settings;
+	struct resp_server_config config = {
+		.path = s->socket,
+		.group = *s->socket_group ? s->socket_group : NULL,
+		.max_bulk = BULK_MAX,
+		.max_args = ARGS_MAX,
+		.max_clients = (int)s->clients_max,
+		.max_output = OUTPUT_MAX,
+		.max_pending = PENDING_MAX,
+		.commands = gw_resp_commands,
+		.closed = on_closed,
+		.info = on_info,
+		.version = P2P_RESP_VERSION,
+		.handshake = on_handshake,
+		.log = gw->log,
+	};
+	struct gw_resp *r = calloc(1, sizeof(*r));
+	int ret = ENOMEM;
+
+	if (!r)
+		goto fail;
+	r->gw = gw;
+	config.arg = r;
+	ret = gw_settings_mode(s->socket_mode, &config.mode);
+	if (ret)
+		goto fail;
+	ret = gw_map_new(&r->instances, INSTANCES_MAX, false, instances_drop, NULL);
+	if (ret)
+		goto fail;
+	ret = resp_server_new(&r->server, gw->base, &config);
+	if (ret)
+		goto fail;
+	gw->users_event = users_event;
+	gw->peers_event = peers_event;
+	gw->event_arg = r;
+	*rp = r;
+	return 0;
+fail:
+	snprintf(err, errlen, "%s: %s", s->socket, strerror(ret));
+	if (r)
+		gw_map_free(r->instances);
+	free(r);
+	return ret;
+}
+
+void gw_resp_free(struct gw_resp *r)
+{
+	if (!r)
+		return;
+	r->gw->users_event = NULL;
+	r->gw->peers_event = NULL;
+	resp_server_free(r->server);
+	gw_map_free(r->instances);
+	free(r);
+}
+
+void gw_resp_metrics(struct gw_resp *r)
+{
+	struct gw_metrics *m = &r->gw->metrics;
+	struct resp_server_stats st;
+
+	resp_server_stats(r->server, &st);
+	m->clients = (uint64_t)st.clients;
+	m->commands = st.commands;
+	m->command_errors = st.errors;
+	m->clients_cut_off = st.cut_off;
+}

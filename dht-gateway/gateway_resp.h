@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The two sockets: gateway_resp.c has the modules' commands, gateway_admin.c the operator's.
+ * docs/resp.md describes both. */
+#ifndef P2PSIP_GATEWAY_RESP_H
+#define P2PSIP_GATEWAY_RESP_H
+
+#include "dht-gateway/gateway.h"
+#include "lib/io/resp_server.h"
+
+struct gw_resp;
+struct gw_admin;
+
+int gw_resp_new(struct gw_resp **rp, struct gw *gw, char *err, size_t errlen);
+void gw_resp_free(struct gw_resp *r);
+/* Brings the clients' figures in gw->metrics up to date. */
+void gw_resp_metrics(struct gw_resp *r);
+
+struct gw_admin_hooks {
+	void (*reload)(void *arg);
+	void (*stop)(void *arg);
+	int (*log_level)(const char *name, void *arg); /* 0 or EINVAL */
+	void *arg;
+};
+
+int gw_admin_new(struct gw_admin **ap, struct gw *gw, struct gw_resp *resp,
+		 const struct gw_admin_hooks *hooks, char *err, size_t errlen);
+void gw_admin_free(struct gw_admin *a);
+
+/* INFO's text, for both; malloced. NULL: no memory. */
+char *gw_info_text(struct gw *gw);
+
+/* For docs/resp.md and its test; ended by name NULL. */
+extern const struct resp_command gw_resp_commands[];
+extern const struct resp_command gw_admin_commands[];
+
+#endif

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dht-gateway/gateway_settings.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "dht-gateway/dht_backend.h"
+#include "lib/model/candidate.h"
+#include "lib/proto/key.h"
+
+#define AT(member) offsetof(struct gw_settings, member)
+#define STATE "/var/lib/p2psip"
+#define RUN "/run/p2psip"
+
+/* by enum p2p_log_level */
+static const char *const levels[] = {"err", "warn", "info", "dbg", NULL};
+static const char *const destinations[] = {"stderr", "syslog", NULL};
+
+#define INT(section, key, member, min, max, dflt, reload, help) \
+	{section, key, SETTING_INT, AT(member), min, max, dflt, NULL, reload, help}
+#define STRING(section, key, member, min, max, dflt, reload, help) \
+	{section, key, SETTING_STRING, AT(member), min, max, dflt, NULL, reload, help}
+
+const struct setting gw_settings_table[] = {
+	STRING("overlay", "secret_file", secret_file, 1, 1024, STATE "/overlay.secret", false,
+	       "The overlay's secret, the same at all its peers, mode 0600 "
+	       "(p2psipctl overlay secret new makes one)."),
+	STRING("overlay", "id", overlay_id, 0, 32, "", false,
+	       "The overlay's id, 32 hexadecimal digits; empty: made from the secret."),
+	STRING("identity", "file", identity_file, 1, 1024, STATE "/identity.pem", false,
+	       "This peer's Host Identity, an ECDSA P-256 key, mode 0600."),
+	{"identity", "create", SETTING_BOOL, AT(identity_create), 0, 0, "yes", NULL, false,
+	 "Make the Host Identity on the first start; no: p2psipctl identity new makes it."},
+	STRING("identity", "state_dir", state_dir, 1, 1024, STATE, false,
+	       "Where this peer's epoch, published users and known DHT nodes are kept."),
+	STRING("dht", "backend", backend, 1, 32, "opendht", false,
+	       "The DHT engine: opendht (embedded) or memory (a shared folder, for tests)."),
+	STRING("dht", "bind4", bind4, 0, 64, "0.0.0.0", false,
+	       "IPv4 address of the DHT node; empty: none."),
+	STRING("dht", "bind6", bind6, 0, 64, "", false,
+	       "IPv6 address of the DHT node; empty: none."),
+	INT("dht", "port", port, 1, 65535, "4222", false, "UDP port of the DHT node."),
+	{"dht", "bootstrap", SETTING_LIST, AT(bootstrap), 0, 32, NULL, NULL, false,
+	 "Peers to join the DHT by, host or host:port; none: this is the overlay's first peer."},
+	INT("dht", "max_requests_per_s", max_requests_per_s, -1, 10000000, "20000", false,
+	    "Requests a second taken from other nodes; -1: all."),
+	INT("dht", "max_peer_requests_per_s", max_peer_requests_per_s, -1, 10000000, "5000", false,
+	    "Of these, from one address; -1: all."),
+	INT("dht", "store_bytes", store_bytes, 1048576, 68719476736, "268435456", false,
+	    "What is kept for other peers and for oneself."),
+	STRING("dht", "memory_dir", memory_dir, 1, 1024, RUN "/memory-dht", false,
+	       "The folder of the memory engine, shared by the overlay's gateways."),
+	INT("dht", "reput_interval_s", reput_interval_s, 10, 43200, "900", true,
+	    "How often each user's record is put again."),
+	INT("dht", "put_window", put_window, 1, 1024, "32", true,
+	    "Records on their way to the DHT at once."),
+	INT("dht", "watches_max", watches_max, 0, 4096, "512", true,
+	    "Names whose changes are listened for: those served here and those last looked up."),
+	INT("dht", "query_timeout_ms", query_timeout_ms, 50, 60000, "2000", true,
+	    "Deadline of a search that no caller waits for."),
+	{"sip", "uri", SETTING_LIST, AT(uri), 0, P2P_CANDIDATE_URIS_MAX, NULL, NULL, true,
+	 "SIP addresses of this peer's Kamailio for other peers, best first "
+	 "(sip:192.0.2.1:5060;transport=udp); none: what Kamailio says."},
+	STRING("control", "socket", socket, 1, 107, RUN "/gateway.sock", false,
+	       "Where Kamailio's modules connect."),
+	STRING("control", "socket_mode", socket_mode, 3, 4, "0660", false, "Its mode."),
+	STRING("control", "socket_group", socket_group, 0, 64, "", false,
+	       "Its group; empty: the process's."),
+	STRING("control", "admin_socket", admin_socket, 1, 107, RUN "/gateway-admin.sock", false,
+	       "Where p2psipctl connects."),
+	STRING("control", "admin_mode", admin_mode, 3, 4, "0600", false, "Its mode."),
+	STRING("control", "admin_group", admin_group, 0, 64, "", false,
+	       "Its group; empty: the process's."),
+	{"log", "level", SETTING_ENUM, AT(log_level), 0, 0, "info", levels, true,
+	 "The most talkative level that is logged."},
+	{"log", "to", SETTING_ENUM, AT(log_to), 0, 0, "stderr", destinations, false,
+	 "Where the log goes (systemd's journal takes stderr)."},
+	INT("limits", "users_max", users_max, 1, 10000000, "200000", false,
+	    "Users that can be published."),
+	INT("limits", "clients_max", clients_max, 1, 4096, "256", false,
+	    "Connections to the socket at once."),
+	INT("limits", "lookups_max", lookups_max, 1, 100000, "10000", false,
+	    "Lookups that wait for the DHT at once; BUSY beyond."),
+	INT("limits", "cache_max", cache_max, 1, 1000000, "50000", false,
+	    "Names whose records are remembered."),
+	INT("limits", "peers_max", peers_max, 1, 100000, "4096", false,
+	    "Peers whose records are remembered."),
+	INT("limits", "cache_fresh_ms", cache_fresh_ms, 0, 60000, "1000", true,
+	    "How long records that were read are answered without reading again."),
+	INT("limits", "orphan_timeout_s", orphan_timeout_s, 1, 604800, "3600", true,
+	    "Users that a restarted Kamailio does not name again stay published for this long: "
+	    "no less than the longest registration."),
+	INT("limits", "lease_s", lease_s, 10, 3600, "180", true,
+	    "How long this peer vouches for its records at a time; renewed at a third of it."),
+	INT("limits", "record_lifetime_s", record_lifetime_s, 300, 86400, "86400", true,
+	    "Until a record that nobody repeats is void."),
+	{.section = NULL},
+};
+
+int gw_settings_mode(const char *text, mode_t *mode)
+{
+	unsigned int m = 0;
+
+	if (!*text)
+		return EINVAL;
+	for (; *text; text++) {
+		if (*text < '0' || *text > '7')
+			return EINVAL;
+		m = m * 8 + (unsigned int)(*text - '0');
+	}
+	if (m > 0777)
+		return EINVAL;
+	*mode = m;
+	return 0;
+}
+
+int gw_settings_locators(const struct gw_settings *s, struct p2p_record *rec)
+{
+	for (size_t i = 0; i < s->uri.n; i++) {
+		int err = p2p_record_add_uri(rec, s->uri.v[i], strlen(s->uri.v[i]));
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int check(const struct gw_settings *s, char *err, size_t errlen)
+{
+	struct p2p_overlay_id overlay;
+	struct p2p_record rec;
+	struct in6_addr addr;
+	mode_t mode;
+
+	if (gw_settings_mode(s->socket_mode, &mode) || gw_settings_mode(s->admin_mode, &mode)) {
+		snprintf(err, errlen, "[control] a mode is three or four octal digits, like 0660");
+		return EINVAL;
+	}
+	if (!dht_backend_find(s->backend)) {
+		snprintf(err, errlen, "[dht] backend: this gateway was built without '%s'",
+			 s->backend);
+		return EINVAL;
+	}
+	if (*s->bind4 && inet_pton(AF_INET, s->bind4, &addr) != 1) {
+		snprintf(err, errlen, "[dht] bind4: '%s' is no IPv4 address", s->bind4);
+		return EINVAL;
+	}
+	if (*s->bind6 && inet_pton(AF_INET6, s->bind6, &addr) != 1) {
+		snprintf(err, errlen, "[dht] bind6: '%s' is no IPv6 address (no brackets)", s->bind6);
+		return EINVAL;
+	}
+	if (!strcmp(s->backend, "opendht") && !*s->bind4 && !*s->bind6) {
+		snprintf(err, errlen, "[dht] bind4 and bind6 are both empty");
+		return EINVAL;
+	}
+	if (*s->overlay_id && p2p_overlay_id_parse(&overlay, s->overlay_id, strlen(s->overlay_id))) {
+		snprintf(err, errlen, "[overlay] id: not 32 hexadecimal digits");
+		return EINVAL;
+	}
+	memset(&rec, 0, sizeof(rec));
+	for (size_t i = 0; i < s->uri.n; i++)
+		if (p2p_record_add_uri(&rec, s->uri.v[i], strlen(s->uri.v[i]))) {
+			snprintf(err, errlen,
+				 "[sip] uri: '%s' is no SIP URI with an address and no user, like "
+				 "sip:192.0.2.1:5060;transport=udp",
+				 s->uri.v[i]);
+			return EINVAL;
+		}
+	return 0;
+}
+
+int gw_settings_load(struct gw_settings *s, const char *path, char *err, size_t errlen)
+{
+	char why[512];
+	int ret;
+
+	memset(s, 0, sizeof(*s));
+	ret = settings_load(gw_settings_table, s, path, err, errlen);
+	if (ret)
+		return ret;
+	ret = check(s, why, sizeof(why));
+	if (ret) {
+		snprintf(err, errlen, "%s: %s", path ? path : "settings", why);
+		gw_settings_free(s);
+	}
+	return ret;
+}
+
+void gw_settings_free(struct gw_settings *s)
+{
+	settings_free(gw_settings_table, s);
+	memset(s, 0, sizeof(*s));
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The gateway's settings. gateway_settings.c has the table: names, ranges, defaults, help. */
+#ifndef P2PSIP_GATEWAY_SETTINGS_H
+#define P2PSIP_GATEWAY_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "lib/io/settings.h"
+#include "lib/proto/record.h"
+
+#define GW_SETTINGS_PATH "/etc/p2psip/gateway.conf"
+
+struct gw_settings {
+	/* [overlay] */
+	char *secret_file, *overlay_id;
+	/* [identity] */
+	char *identity_file, *state_dir;
+	bool identity_create;
+	/* [dht] */
+	char *backend, *bind4, *bind6, *memory_dir;
+	int64_t port;
+	struct setting_list bootstrap;
+	int64_t max_requests_per_s, max_peer_requests_per_s, store_bytes;
+	int64_t reput_interval_s, put_window, watches_max, query_timeout_ms;
+	/* [sip] */
+	struct setting_list uri;
+	/* [control] */
+	char *socket, *socket_mode, *socket_group;
+	char *admin_socket, *admin_mode, *admin_group;
+	/* [log] */
+	int log_level, log_to;
+	/* [limits] */
+	int64_t users_max, clients_max, lookups_max, cache_max, peers_max;
+	int64_t cache_fresh_ms, orphan_timeout_s, lease_s, record_lifetime_s;
+};
+
+enum { GW_LOG_STDERR, GW_LOG_SYSLOG };
+
+extern const struct setting gw_settings_table[];
+
+/* As settings_load(), and what the table alone cannot say: modes, addresses, the backend's name,
+ * SIP addresses. settings need not be zeroed; gw_settings_free() also after a failure. */
+int gw_settings_load(struct gw_settings *s, const char *path, char *err, size_t errlen);
+void gw_settings_free(struct gw_settings *s);
+
+/* "0660". 0 or EINVAL. */
+int gw_settings_mode(const char *text, mode_t *mode);
+
+/* [sip] uri as locators of a record. */
+int gw_settings_locators(const struct gw_settings *s, struct p2p_record *rec);
+
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* p2psip-gateway: the process. What it does is in the convenience library, so that the tests link
+ * the real code. */
+#include "config.h"
+#include <errno.h>
+#include <event2/event.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "dht-gateway/gateway_core.h"
+#include "dht-gateway/gateway_metrics.h"
+#include "dht-gateway/gateway_resp.h"
+#include "lib/io/daemon.h"
+
+#define NAME "p2psip-gateway"
+#define SUMMARY_MS 5000
+#define STOP_TIMEOUT_MS 10000
+
+struct program {
+	const char *path;
+	struct gw_settings settings;
+	struct p2p_log log;
+	struct event_base *base;
+	struct daemon *daemon;
+	struct gw_core *core;
+	struct gw_resp *resp;
+	struct gw_admin *admin;
+	struct event *summary;
+};
+
+static void usage(FILE *f)
+{
+	fprintf(f,
+		"Usage: " NAME " [options]\n"
+		"The overlay manager of a Kamailio's peer-to-peer SIP overlay.\n\n"
+		"  -c, --config FILE     settings (default " GW_SETTINGS_PATH ")\n"
+		"  -C, --check-config    read the settings, say what is wrong with them, and end\n"
+		"  -P, --print-config    print the settings as they would be used, and end\n"
+		"      --settings-manual print the table of settings as Markdown, and end\n"
+		"      --metrics-manual  print the table of metrics as Markdown, and end\n"
+		"  -V, --version         print the version and the DHT engines built in, and end\n"
+		"  -h, --help            print this, and end\n");
+}
+
+static void version(void)
+{
+	printf(NAME " %s (", P2PSIP_VERSION);
+	for (size_t i = 0; dht_backends[i]; i++)
+		printf("%s%s", i ? ", " : "", dht_backends[i]->name);
+	printf(")\n");
+}
+
+static void log_setup(struct program *p)
+{
+	p->log.sink = p->settings.log_to == GW_LOG_SYSLOG ? daemon_log_syslog : daemon_log_stderr;
+	p->log.arg = (void *)NAME;
+	p->log.level = (enum p2p_log_level)p->settings.log_level;
+}
+
+static void on_stop(void *arg)
+{
+	struct program *p = arg;
+
+	/* Sockets first, so that nobody asks for more; users stay published, their records hold as
+	 * long as the lease does. */
+	gw_admin_free(p->admin);
+	p->admin = NULL;
+	gw_resp_free(p->resp);
+	p->resp = NULL;
+	daemon_stopped(p->daemon);
+}
+
+struct changes {
+	struct program *p;
+	bool sip_uri;
+};
+
+static void on_changed(const struct setting *row, bool applied, void *arg)
+{
+	struct changes *c = arg;
+
+	p2p_log(&c->p->log, applied ? P2P_LOG_INFO : P2P_LOG_WARN, "[%s] %s %s", row->section,
+		row->key, applied ? "has changed" : "has changed, but needs a restart");
+	if (applied && !strcmp(row->section, "sip"))
+		c->sip_uri = true;
+}
+
+static void on_reload(void *arg)
+{
+	struct program *p = arg;
+	struct changes changes = {.p = p};
+	struct gw_settings fresh;
+	char err[512];
+
+	if (gw_settings_load(&fresh, p->path, err, sizeof(err))) {
+		p2p_log(&p->log, P2P_LOG_ERR, "settings stay as they are: %s", err);
+		return;
+	}
+	settings_reload(gw_settings_table, &p->settings, &fresh, on_changed, &changes);
+	gw_settings_free(&fresh);
+	p->log.level = (enum p2p_log_level)p->settings.log_level;
+	gw_core_reloaded(p->core, changes.sip_uri);
+	p2p_log(&p->log, P2P_LOG_INFO, "%s: settings were read again", p->path);
+}
+
+static void admin_reload(void *arg)
+{
+	struct program *p = arg;
+
+	daemon_reload(p->daemon);
+}
+
+static void admin_stop(void *arg)
+{
+	struct program *p = arg;
+
+	daemon_stop(p->daemon);
+}
+
+static int admin_log_level(const char *name, void *arg)
+{
+	struct program *p = arg;
+
+	return p2p_log_level_parse(&p->log.level, name);
+}
+
+static void on_summary(evutil_socket_t fd, short what, void *arg)
+{
+	struct program *p = arg;
+	char text[256];
+
+	(void)fd;
+	(void)what;
+	gw_core_summary(p->core, text, sizeof(text));
+	daemon_status(p->daemon, "%s", text);
+	gw_timer_set(p->summary, SUMMARY_MS);
+}
+
+static int run(struct program *p)
+{
+	struct daemon_config dc = {
+		.name = NAME,
+		.stop = on_stop,
+		.reload = on_reload,
+		.arg = p,
+		.stop_timeout_ms = STOP_TIMEOUT_MS,
+		.log = &p->log,
+	};
+	struct gw_admin_hooks hooks = {
+		.reload = admin_reload,
+		.stop = admin_stop,
+		.log_level = admin_log_level,
+		.arg = p,
+	};
+	struct gw_core_config cc;
+	char err[512] = "";
+	int ret = ENOMEM;
+
+	umask(0077);
+	p->base = event_base_new();
+	if (!p->base) {
+		snprintf(err, sizeof(err), "no event loop");
+		goto out;
+	}
+	ret = daemon_new(&p->daemon, p->base, &dc);
+	if (ret) {
+		snprintf(err, sizeof(err), "%s", strerror(ret));
+		goto out;
+	}
+	cc = (struct gw_core_config){
+		.base = p->base,
+		.settings = &p->settings,
+		.log = &p->log,
+		.clock = &p2p_clock_system,
+	};
+	ret = gw_core_new(&p->core, &cc, err, sizeof(err));
+	if (ret)
+		goto out;
+	ret = gw_resp_new(&p->resp, gw_core_gw(p->core), err, sizeof(err));
+	if (ret)
+		goto out;
+	ret = gw_admin_new(&p->admin, gw_core_gw(p->core), p->resp, &hooks, err, sizeof(err));
+	if (ret)
+		goto out;
+	p->summary = event_new(p->base, -1, 0, on_summary, p);
+	if (!p->summary) {
+		ret = ENOMEM;
+		goto out;
+	}
+	on_summary(-1, 0, p);
+	daemon_ready(p->daemon);
+	p2p_log(&p->log, P2P_LOG_INFO, NAME " %s serves %s", P2PSIP_VERSION, p->settings.socket);
+	if (event_base_dispatch(p->base) < 0) {
+		ret = EIO;
+		snprintf(err, sizeof(err), "the event loop failed");
+	}
+out:
+	if (ret)
+		p2p_log(&p->log, P2P_LOG_ERR, "%s", err);
+	if (p->summary)
+		event_free(p->summary);
+	gw_admin_free(p->admin);
+	gw_resp_free(p->resp);
+	gw_core_free(p->core);
+	daemon_free(p->daemon);
+	if (p->base)
+		event_base_free(p->base);
+	if (!ret)
+		p2p_log(&p->log, P2P_LOG_INFO, "stopped");
+	return ret;
+}
+
+int main(int argc, char **argv)
+{
+	enum { OPT_SETTINGS_MANUAL = 256, OPT_METRICS_MANUAL };
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check-config", no_argument, NULL, 'C'},
+		{"print-config", no_argument, NULL, 'P'},
+		{"settings-manual", no_argument, NULL, OPT_SETTINGS_MANUAL},
+		{"metrics-manual", no_argument, NULL, OPT_METRICS_MANUAL},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	struct program p = {.path = GW_SETTINGS_PATH};
+	bool check = false, print = false;
+	char err[512];
+	int opt, ret;
+
+	while ((opt = getopt_long(argc, argv, "c:CPVh", options, NULL)) != -1) {
+		switch (opt) {
+		case 'c':
+			p.path = optarg;
+			break;
+		case 'C':
+			check = true;
+			break;
+		case 'P':
+			print = true;
+			break;
+		case OPT_SETTINGS_MANUAL:
+			settings_manual(gw_settings_table, stdout);
+			return 0;
+		case OPT_METRICS_MANUAL:
+			metrics_manual(gw_metrics_table, stdout);
+			return 0;
+		case 'V':
+			version();
+			return 0;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		usage(stderr);
+		return 2;
+	}
+	ret = gw_settings_load(&p.settings, p.path, err, sizeof(err));
+	if (ret) {
+		fprintf(stderr, NAME ": %s\n", err);
+		return 1;
+	}
+	if (print)
+		settings_print(gw_settings_table, &p.settings, stdout);
+	if (check && !print)
+		printf("%s: good\n", p.path);
+	if (!check && !print) {
+		log_setup(&p);
+		ret = run(&p);
+	}
+	gw_settings_free(&p.settings);
+	return ret ? 1 : 0;
+}
