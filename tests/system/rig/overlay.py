@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Overlay peers: Kamailio with the modules of this project, rtpengine, gateway and relay."""
 
+import glob
 import os
+import subprocess
 
 from . import net, peer, proc, resp, scene, world
 
@@ -218,11 +220,13 @@ class OverlayPeer:
 
 def module_path():
     """Our modules from the build tree, Kamailio's own from where it has them."""
-    import subprocess       # pylint: disable=import-outside-toplevel
     out = subprocess.run(["kamailio", "-I"], stdout=subprocess.PIPE, text=True, timeout=10,
                          check=False).stdout
     own = [x.split(":", 1)[1].strip() for x in out.splitlines() if "paths to modules" in x]
-    return world.BUILD + "/.libs:" + (own[0] if own else "")
+    ours = sorted({os.path.dirname(x) for pattern in ("/.libs/p2p_*.so",
+                                                      "/modules/*/.libs/p2p_*.so")
+                   for x in glob.glob(world.BUILD + pattern)})
+    return ":".join(ours + own)
 
 
 class Overlay(scene.Scene):

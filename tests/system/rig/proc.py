@@ -2,6 +2,7 @@
 """Processes of a test: started in a node, as an unprivileged user, each with a log of its own."""
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -51,6 +52,9 @@ class Proc:
             self.log = os.path.join(world.WORK, "%s.%d.log" % (name, n))
         full = list(node.prefix()) if node else []
         if nofile:
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            if hard != resource.RLIM_INFINITY:
+                nofile = min(nofile, hard)
             full += ["prlimit", "--nofile=%d" % nofile, "--"]
         if user:
             full += ["setpriv", "--reuid=" + user, "--regid=" + user, "--clear-groups",
