@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* p2p_registrar: what takes the place of the registrar's functions in an overlay peer. Parameters,
  * exports, life cycle; the only file that maps results to script return codes. */
-#include "core/cfg/cfg_ctx.h"
+#include "core/cfg/cfg_struct.h"
 #include "core/mod_fix.h"
 #include "core/sr_module.h"
 #include "core/timer_ticks.h"
@@ -39,17 +39,18 @@ static const struct {
 /* tm's fr_timer guards the suspended request: the answer must be there well before. */
 static int fr_timer_check(void)
 {
-	str group = str_init("tm"), name = str_init("fr_timer");
-	cfg_ctx_t *ctx = NULL;
-	unsigned int type, ms;
-	void *val;
+	str group_name = str_init("tm"), name = str_init("fr_timer");
+	cfg_mapping_t *var;
+	cfg_group_t *group;
+	unsigned int ms;
 
-	if (cfg_register_ctx(&ctx, NULL) < 0
-	    || cfg_get_by_name(ctx, &group, NULL, &name, &val, &type) != 0) {
+	if (cfg_lookup_var(&group_name, &name, &group, &var) != 0
+	    || CFG_VAR_TYPE(var) != CFG_VAR_INT) {
 		LM_ERR("cannot read tm's fr_timer\n");
 		return -1;
 	}
-	ms = TICKS_TO_MS((unsigned int)(unsigned long)val);
+	/* kept in ticks; cfg_get_by_name() does not read variables that have a fixup */
+	ms = TICKS_TO_MS(*(unsigned int *)((char *)*group->handle + var->offset));
 	if ((unsigned int)reg_settings.lookup_timeout_ms + 1000 > ms) {
 		LM_ERR("parameter lookup_timeout_ms: %d must be at least 1000 below tm's fr_timer "
 		       "(%u), which ends a suspended request\n",
