@@ -139,8 +139,8 @@ static int point(void *arg, const uint8_t pubkey[P2P_PUBKEY_LEN], uint8_t xy[64]
 
 	(void)arg;
 	ok = EC_POINT_oct2point(group, p, pubkey, P2P_PUBKEY_LEN, NULL) == 1 &&
-	     EC_POINT_point2oct(group, p, POINT_CONVERSION_UNCOMPRESSED, full, sizeof(full), NULL) ==
-		     sizeof(full);
+	     EC_POINT_point2oct(group, p, POINT_CONVERSION_UNCOMPRESSED, full, sizeof(full),
+				NULL) == sizeof(full);
 	if (ok)
 		memcpy(xy, full + 1, 64);
 	EC_POINT_free(p);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* OpenSSL as the lib wants it (lib/proto/crypto.h), for tests: an implementation that shares nothing
- * with the gateway's. */
+/* OpenSSL as the lib wants it (lib/proto/crypto.h), for tests: an implementation that shares
+ * nothing with the gateway's. */
 #ifndef P2PSIP_TESTS_CRYPTO_H
 #define P2PSIP_TESTS_CRYPTO_H
 

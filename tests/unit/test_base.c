@@ -159,7 +159,7 @@ static void test_limit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_hash),   cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_hash),	cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_numbers), cmocka_unit_test(test_clock),
 		cmocka_unit_test(test_log),	cmocka_unit_test(test_limit),
 	};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The frozen vectors of tests/golden (made by golden.py, which shares no code with lib/): HITs, keys,
- * and records in both directions, and what must be refused, each for its reason. */
+/* The frozen vectors of tests/golden (made by golden.py, which shares no code with lib/): HITs,
+ * keys, and records in both directions, and what must be refused, each for its reason. */
 #include "tests/unit/test.h"
 
 #include "lib/base/bytes.h"
@@ -13,7 +13,7 @@
 
 static struct {
 	char *name, *value;
-} *vectors;
+} * vectors;
 static size_t n_vectors;
 
 static int load(void **state)
@@ -282,7 +282,8 @@ static void test_records(void **state)
 	base(&rec, P2P_RECORD_PEER, 0, "peer-key0", T0, T0 + 86400000);
 	rec.epoch = e0;
 	rec.lease_ms = T0 + 180000;
-	locator(&rec, P2P_SERVICE_SIP, P2P_TRANSPORT_UDP | P2P_TRANSPORT_TCP, 5060, "sip:192.0.2.1");
+	locator(&rec, P2P_SERVICE_SIP, P2P_TRANSPORT_UDP | P2P_TRANSPORT_TCP, 5060,
+		"sip:192.0.2.1");
 	locator(&rec, P2P_SERVICE_GATEWAY, P2P_TRANSPORT_TCP, 8443, "sip:192.0.2.1");
 	locator(&rec, P2P_SERVICE_HIP, P2P_TRANSPORT_UDP | P2P_TRANSPORT_TLS, 10500,
 		"sip:[2001:db8::1]");
