@@ -107,11 +107,9 @@ def show_dht(t, s, users):
 
 
 def candidate(c):
-    """One candidate of a lookup as a line."""
-    if isinstance(c, list) and len(c) >= 5:
-        uris = [str(x) for x in c[5:5 + int(c[4])]]
-        return "served by %s at %s, valid for %s s" % (c[0], ", ".join(uris), int(c[2]) // 1000)
-    return str(c)
+    """One candidate of a lookup (HIT, state, order, ms left, addresses) as a line."""
+    return "served by %s at %s; vouched for during the next %d s" % (
+        c[0], ", ".join(c[4:]), int(c[3]) // 1000)
 
 
 def sdp_lines(m):

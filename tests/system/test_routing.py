@@ -1184,7 +1184,7 @@ def kemi_peer(w):
 def t_quiet(w):
     """nothing is left: no transaction, no suspended request, no crash, no complaint of tm's"""
     for k in (w.a, w.b):
-        wait_for(k.name + ": transactions end", k.idle, 20)
+        wait_for(k.name + ": transactions end", k.idle, 60)
         equal(k.stat("p2p_registrar", "suspended_now"), 0, k.name + ": suspended")
         bad = [x for x in k.logged().splitlines()
                if re.search(r"CRITICAL|BUG|ERROR|signal 11|core dump", x)]

@@ -111,3 +111,17 @@ def ipv6_works():
 
 def remove_network(n):
     _ip("link del " + n.name)
+
+
+def bridges():
+    out = subprocess.run(["ip", "-o", "link", "show", "type", "bridge"], stdout=subprocess.PIPE,
+                         text=True, timeout=10, check=True).stdout
+    return [line.split()[1].rstrip(":") for line in out.splitlines()]
+
+
+def clear():
+    """Removes every node and network there is, whoever made it."""
+    for name in os.listdir("/run/netns") if os.path.isdir("/run/netns") else ():
+        _ip("netns del " + name)
+    for name in bridges():
+        _ip("link del " + name)

@@ -91,6 +91,17 @@ class Gateway(Daemon):
         os.chmod(self.dir + "/overlay.secret", 0o600)
         peer.own(self.dir + "/overlay.secret", self.user)
 
+    def joined(self):
+        """Its DHT node has answered by another."""
+        st = self.status()
+        return st["dht_state"] == "connected" and \
+            int(st["dht_nodes_ipv4"]) + int(st["dht_nodes_ipv6"]) > 0
+
+    def unpublished(self):
+        """Users whose record the DHT was not given yet, or has not taken."""
+        st = self.status()
+        return int(st["users_dirty"]) + int(st["users_in_flight"])
+
     def users(self):
         """Names that are published here."""
         return self._scan("USERS")
@@ -257,8 +268,7 @@ class Overlay(scene.Scene):
         if len(self.peers) < 2:
             return
         for p in self.peers:
-            proc.wait_for("%s's DHT node is connected" % p.name,
-                          lambda p=p: p.gateway.status().get("dht") == "connected", timeout, 0.05,
+            proc.wait_for("%s's DHT node is connected" % p.name, p.gateway.joined, timeout, 0.05,
                           [p.gateway.proc])
 
     def found(self, name, at, timeout=5):

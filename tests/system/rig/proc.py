@@ -110,8 +110,9 @@ class Proc:
         with open(self.log, encoding="utf-8", errors="replace") as f:
             return f.read()
 
-    def tail(self, lines=15):
-        return "".join("    %s\n" % x for x in self.text().splitlines()[-lines:])
+    def tail(self, lines=15, skip=None):
+        text = [x for x in self.text().splitlines() if not (skip and skip.search(x))]
+        return "".join("    %s\n" % x for x in text[-lines:])
 
     def said(self, *words):
         """A line of its log that holds all the words, or None."""

@@ -23,7 +23,7 @@ import sys
 import time
 import traceback
 
-from . import proc, world
+from . import net, proc, world
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TREE = os.path.dirname(os.path.dirname(HERE))
@@ -32,6 +32,9 @@ TREE = os.path.dirname(os.path.dirname(HERE))
 CRASH = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|exited by a signal|"
                    r"core was generated|terminate called|Assertion .* failed|stack smashing|"
                    r"double free|qm_debug_(check|frag)")
+
+# What every start says.
+NOISE = re.compile(r"INFO: (<core>|rr|ctl) |^Listening on|^Aliases:|^\s+(udp|tcp): |^\s*$")
 
 
 class Skip(Exception):
@@ -176,7 +179,7 @@ def _run(script, tests, evidence, shown):
         say("%.1f s" % (time.monotonic() - start))
         if stop_scene:
             signal.alarm(0)
-            _abandon(scene)
+            _abandon()
             scene = built_by = None
     if scene:
         try:
@@ -191,19 +194,14 @@ def _run(script, tests, evidence, shown):
     return 1 if failed else 0
 
 
-def _abandon(scene):
+def _abandon():
+    """Nothing of the scene is to reach the next test."""
     for p in proc.started:
-        if p.running():
-            p.kill()
-    if scene:
-        try:
-            scene.close()
-        except Exception:      # pylint: disable=broad-except
-            pass
-    for p in proc.started:
+        p.expected = True
         if p.running():
             p.kill()
     proc.started.clear()
+    net.clear()
     for entry in os.listdir(world.WORK):
         path = os.path.join(world.WORK, entry)
         if os.path.isdir(path):
@@ -215,7 +213,7 @@ def _abandon(scene):
 def _save(script, name, evidence, shown):
     """Log tails to the report, everything to the evidence directory."""
     for p in proc.started:
-        text = p.tail(12)
+        text = p.tail(12, skip=NOISE)
         if text and not p.name.startswith("tcpdump"):
             say("--- %s (%s)" % (p.name, p.how()))
             say(text)

@@ -1,0 +1,625 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""p2p_media and p2psip-relay with real rtpengines, without the overlay around them: two proxies
+with a static way, sipp as phones, RTP of our own.  After each kind of ending nothing may be left."""
+
+import re
+import socket
+import struct
+import time
+
+from rig import kam, overlay, peer, proc, resp, scene, sipp, tap, world
+
+CFG = world.SOURCE + "/tests/system/media.cfg"
+CALLEE, CALLEE2 = 5080, 5082
+
+
+class MediaPeer:
+    def __init__(self, node, nexthop, rtpengines=1, defines=(), **kw):
+        self.node = node
+        ua, ovl = node.addr4["ua"], node.addr4["ovl"]
+        self.address = ua
+        self.rtpengines = [
+            peer.Rtpengine(node, "rtpengine-%s%s" % (node.name, i or ""),
+                           ["ua/" + ua, "ovl/" + ovl], peer.NG_PORT + i,
+                           (30000 + 2000 * i, 31998 + 2000 * i)) for i in range(rtpengines)]
+        self.rtpengine = self.rtpengines[0]
+        self.relay = overlay.Relay(node, self.rtpengines)
+        self.relay.settings["sweep"].update(lease_s=5, media_timeout_s=10, reconcile_interval_s=2,
+                                            owner_grace_s=1)
+        self.kamailio = peer.Kamailio(node, "kamailio-" + node.name, CFG,
+                                      ["udp:%s:5060" % ua, "udp:%s:5060" % ovl], **kw)
+        self.kamailio.defines += ['CTLSOCK="unix:%s"' % self.kamailio.ctl,
+                                  'RELAY_SOCKET="%s"' % self.relay.socket,
+                                  'NEXTHOP="sip:%s"' % nexthop] + list(defines)
+        if not any(d.startswith("FR_INV_TIMER") for d in defines):
+            self.kamailio.defines.append("FR_INV_TIMER=20000")
+        self.kamailio.options += ["-L", overlay.module_path()]
+
+    def start(self):
+        for r in self.rtpengines:
+            r.start()
+        self.relay.start()
+        self.kamailio.start()
+        self.up()
+
+    def up(self, n=None):
+        n = len(self.rtpengines) if n is None else n
+        proc.wait_for("relay %s sees %d rtpengines" % (self.node.name, n),
+                      lambda: int(self.relay.status()["rtpengines_up"]) == n, 5)
+
+    def stop(self):
+        for x in [self.kamailio, self.relay] + self.rtpengines:
+            if x.proc and x.proc.running():
+                x.stop()
+
+    def calls(self):
+        return [resp.pairs(c) for c in self.relay.ask("CALLS")[1]]
+
+    def metric(self, name):
+        m = re.search(r"^%s (\d+)$" % re.escape(name), self.relay.ask("METRICS"), re.M)
+        return int(m.group(1))
+
+    def media(self):
+        return [c for r in self.rtpengines if r.proc.running() for c in r.calls()]
+
+    def stats(self):
+        return self.kamailio.rpc("p2p_media.stats")
+
+    def quiet(self, timeout=3):
+        proc.wait_for("no media is left at %s" % self.node.name, lambda: not self.media(), timeout)
+        if self.relay.proc.running():
+            proc.wait_for("no call is left in relay %s" % self.node.name,
+                          lambda: not self.calls(), timeout)
+        if self.kamailio.proc.running():
+            proc.wait_for("no session is left in Kamailio %s" % self.node.name,
+                          lambda: int(self.stats()["sessions"]) == 0, 12)
+
+
+class Pair(scene.Scene):
+    def __init__(self, a=(), b=(), start=True, **kw):
+        super().__init__()
+        self.load = self.host()
+        host = self.load.addr4["ua"]
+        na, nb = self.node("a", self.ua, self.ovl), self.node("b", self.ua, self.ovl)
+        self.b = MediaPeer(nb, "%s:%d" % (host, CALLEE),
+                           defines=[d.replace("CALLEE2", "%s:%d" % (host, CALLEE2)) for d in b])
+        self.a = MediaPeer(na, "%s:5060" % nb.addr4["ovl"], defines=a, **kw)
+        self.peers = [self.a, self.b]
+        if start:
+            for p in self.peers:
+                p.start()
+
+    def callee(self, steps, port=CALLEE, **kw):
+        return sipp.Sipp(self.load, steps, port=port, **kw)
+
+    def caller(self, steps, **kw):
+        return sipp.Sipp(self.load, steps, "%s:5060" % self.a.address, port=kw.pop("port", 5070),
+                         **kw)
+
+    def call(self, caller, callee, timeout=20, **kw):
+        b = self.callee(callee, **kw)
+        a = self.caller(caller, **kw)
+        a.finish(timeout)
+        b.finish(timeout)
+        return a, b
+
+    def quiet(self):
+        for p in self.peers:
+            p.quiet()
+
+
+def pair():
+    return Pair()
+
+
+RING_ANSWER = sipp.answer_scenario(20)
+
+
+def bodies(run, direction, first):
+    """SDP of the messages of a sipp whose first line begins so."""
+    return [t.split("v=0", 1)[1] for _, d, line, t in run.messages()
+            if d == direction and line.startswith(first) and "v=0" in t]
+
+
+def endpoint(sdp):
+    return (re.search(r"^c=IN IP4 (\S+)", sdp, re.M).group(1),
+            int(re.search(r"^m=audio (\d+)", sdp, re.M).group(1)))
+
+
+def speak(node, local_port, to, n=50):
+    """n RTP packets as fast as a phone with a hurry."""
+    with node.inside():
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind((node.addr4["ua"], local_port))
+    s.settimeout(0.2)
+    for i in range(n):
+        s.sendto(struct.pack("!BBHII", 0x80, 0, i, i * 160, 0x1234) + b"\xff" * 160, to)
+        time.sleep(0.002)
+    return s
+
+
+def heard(s):
+    n = 0
+    try:
+        while True:
+            s.recv(2048)
+            n += 1
+    except socket.timeout:
+        return n
+
+
+# --- the usual ----------------------------------------------------------------------------------
+@tap.on(pair)
+def test_a_call_is_anchored_at_both_sides_and_released(s):
+    a, b = s.call(sipp.call_scenario(300), RING_ANSWER)
+    offer, answer = bodies(b, "received", "INVITE")[0], bodies(a, "received", "SIP/2.0 200")[0]
+    assert endpoint(offer)[0] == s.b.address, offer
+    assert endpoint(answer)[0] == s.a.address, answer
+    assert s.load.addr4["ua"] not in offer and s.load.addr4["ua"] not in answer
+    s.quiet()
+
+
+@tap.on(pair)
+def test_packets_go_through_both(s):
+    b = s.callee(sipp.answer_scenario(20), media_port=21000)
+    a = s.caller(sipp.call_scenario(2500), media_port=22000)
+    proc.wait_for("the call is up", lambda: bodies(a, "received", "SIP/2.0 200")
+                  and bodies(b, "received", "INVITE"), 5)
+    to_a = endpoint(bodies(a, "received", "SIP/2.0 200")[0])
+    to_b = endpoint(bodies(b, "received", "INVITE")[0])
+    # sipp holds the ports of its SDP: these are neighbours, which rtpengine learns
+    sa, sb = speak(s.load, 23000, to_a), speak(s.load, 23100, to_b)
+    speak(s.load, 23001, to_b, 1).close()
+    for p in s.peers:
+        call = s_query(p)
+        assert call["totals"]["RTP"]["packets"] >= 100, call["totals"]
+    sa.close()
+    sb.close()
+    a.finish()
+    b.finish()
+    s.quiet()
+
+
+def s_query(p):
+    """What p's only call says of itself, asked through the relay as p2p_media could."""
+    prefix, handle, callid = p.calls()[0]["id"].split("-", 2)
+    assert prefix == "p2p"
+    with resp.Client(p.relay.socket) as c:
+        c("HANDSHAKE", 1, "test", "test")
+        import json
+        return json.loads(c("QUERY", "handle", handle, "callid", callid))
+
+
+@tap.on(pair)
+def test_the_callee_hangs_up(s):
+    s.call([sipp.invite(), sipp.recv(response=100, optional=True),
+            sipp.recv(response=180, optional=True), sipp.recv(response=200, rrs="true"),
+            sipp.in_dialog("ACK", 1), sipp.recv(request="BYE"),
+            sipp.reply(200, "OK", tag=False)],
+           [sipp.recv(request="INVITE", rrs="true", timeout=0), sipp.reply(180, "Ringing"),
+            sipp.pause(20), sipp.reply(200, "OK", sipp.sdp(), retrans=500),
+            sipp.recv(request="ACK"), sipp.pause(200), BYE_BACK, sipp.recv(response=200)])
+    s.quiet()
+
+
+BYE_BACK = sipp.send("""<![CDATA[
+
+BYE [next_url] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+[routes]
+From: <sip:[field1]@[remote_ip]>;tag=[pid]s[call_number]
+To: <sip:[field0]@[remote_ip]>[peer_tag_param]
+Call-ID: [call_id]
+CSeq: 1 BYE
+Max-Forwards: 70
+Content-Length: 0
+
+]]>""", retrans=500)
+
+
+@tap.on(pair)
+def test_busy(s):
+    s.call([sipp.invite(), sipp.recv(response=100, optional=True)] + sipp.refused(486),
+           sipp.busy_scenario())
+    s.quiet()
+
+
+@tap.on(pair)
+def test_cancelled_while_ringing(s):
+    b = s.callee([sipp.recv(request="INVITE", timeout=0), sipp.reply(180, "Ringing"),
+                  sipp.recv(request="CANCEL"), sipp.reply(200, "OK")])
+    a = s.caller([sipp.invite(), sipp.recv(response=100, optional=True),
+                  sipp.recv(response=180), sipp.pause(100), sipp.cancel(),
+                  sipp.recv(response=200)] + sipp.refused(487))
+    proc.wait_for("it rings with media held", lambda: s.b.media(), 5)
+    a.finish()
+    # sipp cannot say 487 to the INVITE after the CANCEL: b's timer ends that
+    b.finish()
+    s.quiet()
+
+
+@tap.on(lambda: Pair(b=["FR_INV_TIMER=1500"]))
+def test_nobody_answers(s):
+    b = s.callee([sipp.recv(request="INVITE", timeout=0), sipp.reply(180, "Ringing"),
+                  sipp.recv(request="CANCEL"), sipp.reply(200, "OK")])
+    a = s.caller([sipp.invite(), sipp.recv(response=100, optional=True),
+                  sipp.recv(response=180)] + sipp.refused(408))
+    a.finish()
+    b.finish()
+    s.quiet()
+
+
+@tap.on(pair)
+def test_early_media(s):
+    a, _ = s.call(
+        [sipp.invite(), sipp.recv(response=100, optional=True), sipp.recv(response=183),
+         sipp.recv(response=200, rrs="true"), sipp.in_dialog("ACK", 1), sipp.pause(100),
+         sipp.in_dialog("BYE", 2), sipp.recv(response=200)],
+        [sipp.recv(request="INVITE", rrs="true", timeout=0),
+         sipp.reply(183, "Session Progress", sipp.sdp()), sipp.pause(200),
+         sipp.reply(200, "OK", sipp.sdp(), retrans=500), sipp.recv(request="ACK"),
+         sipp.recv(request="BYE"), sipp.reply(200, "OK", tag=False)])
+    early, final = bodies(a, "received", "SIP/2.0 183")[0], bodies(a, "received", "SIP/2.0 200")[0]
+    assert endpoint(early) == endpoint(final) and endpoint(early)[0] == s.a.address
+    s.quiet()
+
+
+@tap.on(pair)
+def test_late_offer(s):
+    b = s.callee(RING_ANSWER)
+    a = s.caller([sipp.request("INVITE"), sipp.recv(response=100, optional=True),
+                  sipp.recv(response=180), sipp.recv(response=200, rrs="true"),
+                  sipp.in_dialog("ACK", 1, sipp.sdp()), sipp.pause(300),
+                  sipp.in_dialog("BYE", 2), sipp.recv(response=200)])
+    a.finish()
+    b.finish()
+    assert endpoint(bodies(a, "received", "SIP/2.0 200")[0])[0] == s.a.address
+    assert endpoint(bodies(b, "received", "ACK")[0])[0] == s.b.address
+    s.quiet()
+
+
+@tap.on(pair)
+def test_late_offer_answered_in_prack(s):
+    # sipp answers the request that came last: what the INVITE's 200 needs is kept aside
+    keep = "".join('<ereg regexp=".*" search_in="hdr" header="Via:" occurrence="%d" '
+                   'check_it="true" assign_to="via%d"/>' % (i, i) for i in (1, 2, 3))
+    ok = sipp.send("""<![CDATA[
+
+SIP/2.0 200 OK
+Via:[$via1]
+Via:[$via2]
+Via:[$via3]
+[last_From:]
+[last_To:]
+Call-ID: [call_id]
+CSeq: 1 INVITE
+Contact: <sip:[local_ip]:[local_port]>
+Content-Length: 0
+
+]]>""", retrans=500)
+    b = s.callee([sipp.recv(request="INVITE", rrs="true", timeout=0, actions=keep),
+                  sipp.reply(183, "Session Progress", sipp.sdp(), ["Require: 100rel", "RSeq: 1"]),
+                  sipp.recv(request="PRACK"), sipp.reply(200, "OK", tag=False), sipp.pause(50),
+                  ok, sipp.recv(request="ACK"), sipp.recv(request="BYE"),
+                  sipp.reply(200, "OK", tag=False)])
+    a = s.caller([sipp.request("INVITE", extra=["Supported: 100rel"]),
+                  sipp.recv(response=100, optional=True), sipp.recv(response=183, rrs="true"),
+                  sipp.in_dialog("PRACK", 2, sipp.sdp(), ["RAck: 1 1 INVITE"]),
+                  sipp.recv(response=200), sipp.recv(response=200),
+                  sipp.in_dialog("ACK", 1), sipp.pause(200),
+                  sipp.in_dialog("BYE", 3), sipp.recv(response=200)])
+    a.finish()
+    b.finish()
+    assert endpoint(bodies(a, "received", "SIP/2.0 183")[0])[0] == s.a.address
+    assert endpoint(bodies(b, "received", "PRACK")[0])[0] == s.b.address
+    for p in s.peers:
+        assert int(p.stats()["answers"]) >= 1, p.stats()
+    s.quiet()
+
+
+@tap.on(pair)
+def test_hold_and_resume(s):
+    held = sipp.sdp("sendonly")
+    back = [sipp.recv(request="INVITE"), sipp.reply(200, "OK", sipp.sdp("recvonly"), tag=False,
+                                                    retrans=500), sipp.recv(request="ACK")]
+    again = [sipp.recv(request="INVITE"), sipp.reply(200, "OK", sipp.sdp(), tag=False,
+                                                     retrans=500), sipp.recv(request="ACK")]
+    b = s.callee([sipp.recv(request="INVITE", rrs="true", timeout=0), sipp.reply(180, "Ringing"),
+                  sipp.pause(20), sipp.reply(200, "OK", sipp.sdp(), retrans=500),
+                  sipp.recv(request="ACK")] + back + again +
+                 [sipp.recv(request="BYE"), sipp.reply(200, "OK", tag=False)])
+    a = s.caller([sipp.invite(), sipp.recv(response=100, optional=True),
+                  sipp.recv(response=180, optional=True), sipp.recv(response=200, rrs="true"),
+                  sipp.in_dialog("ACK", 1), sipp.pause(100),
+                  sipp.in_dialog("INVITE", 2, held), sipp.recv(response=100, optional=True),
+                  sipp.recv(response=200), sipp.in_dialog("ACK", 2), sipp.pause(300),
+                  sipp.in_dialog("INVITE", 3, sipp.sdp()), sipp.recv(response=100, optional=True),
+                  sipp.recv(response=200), sipp.in_dialog("ACK", 3), sipp.pause(100),
+                  sipp.in_dialog("BYE", 4), sipp.recv(response=200)])
+    a.finish()
+    b.finish()
+    seen = bodies(b, "received", "INVITE")
+    assert len({endpoint(x) for x in seen}) == 1 and endpoint(seen[0])[0] == s.b.address, seen
+    assert "a=sendonly" in seen[1] and "a=sendrecv" in seen[2]
+    s.quiet()
+
+
+@tap.on(pair)
+def test_update(s):
+    b = s.callee([sipp.recv(request="INVITE", rrs="true", timeout=0), sipp.reply(180, "Ringing"),
+                  sipp.pause(20), sipp.reply(200, "OK", sipp.sdp(), retrans=500),
+                  sipp.recv(request="ACK"), sipp.recv(request="UPDATE"),
+                  sipp.reply(200, "OK", sipp.sdp("recvonly"), tag=False),
+                  sipp.recv(request="BYE"), sipp.reply(200, "OK", tag=False)])
+    a = s.caller([sipp.invite(), sipp.recv(response=100, optional=True),
+                  sipp.recv(response=180, optional=True), sipp.recv(response=200, rrs="true"),
+                  sipp.in_dialog("ACK", 1), sipp.pause(100),
+                  sipp.in_dialog("UPDATE", 2, sipp.sdp("sendonly")), sipp.recv(response=200),
+                  sipp.in_dialog("BYE", 3), sipp.recv(response=200)])
+    a.finish()
+    b.finish()
+    assert endpoint(bodies(b, "received", "UPDATE")[0])[0] == s.b.address
+    assert endpoint(bodies(a, "received", "SIP/2.0 200")[-1])[0] == s.a.address
+    s.quiet()
+
+
+# --- forks --------------------------------------------------------------------------------------
+@tap.on(lambda: Pair(b=['NEXTHOP2="sip:CALLEE2"']))
+def test_the_losers_media_is_released_when_another_wins(s):
+    lose = s.callee([sipp.recv(request="INVITE", timeout=0), sipp.reply(180, "Ringing"),
+                     sipp.recv(request="CANCEL"), sipp.reply(200, "OK")], CALLEE2)
+    win = s.callee(sipp.answer_scenario(600))
+    a = s.caller(sipp.call_scenario(1000))
+    proc.wait_for("both branches hold media", lambda: len(s.b.media()) == 2, 5)
+    proc.wait_for("only the winner's is left", lambda: len(s.b.media()) == 1, 3)
+    for x in (a, win, lose):
+        x.finish()
+    s.quiet()
+
+
+@tap.on(lambda: Pair(b=['NEXTHOP2="sip:CALLEE2"', "WITH_SERIAL"]))
+def test_the_next_target_after_a_refusal(s):
+    busy, win = s.callee(sipp.busy_scenario()), s.callee(sipp.answer_scenario(20), CALLEE2)
+    a = s.caller(sipp.call_scenario(500))
+    proc.wait_for("the second holds media alone",
+                  lambda: bodies(a, "received", "SIP/2.0 200") and len(s.b.media()) == 1, 5)
+    for x in (a, win, busy):
+        x.finish()
+    s.quiet()
+
+
+# --- who crashes --------------------------------------------------------------------------------
+@tap.on(pair)
+def test_a_bye_after_kamailios_sigkill_releases(s):
+    b = s.callee(RING_ANSWER)
+    a = s.caller(sipp.call_scenario(3000))
+    proc.wait_for("the call is up", lambda: bodies(a, "received", "SIP/2.0 200"), 5)
+    time.sleep(0.2)
+    for p in s.peers:
+        p.kamailio.kill()
+    for p in s.peers:
+        p.kamailio.start()
+        assert len(p.media()) == 1
+    a.finish()
+    b.finish()
+    s.quiet()
+
+
+@tap.on(pair)
+def test_a_call_that_rang_dies_with_its_kamailio(s):
+    b = s.callee([sipp.recv(request="INVITE", timeout=0), sipp.reply(180, "Ringing"),
+                  sipp.pause(15000)])
+    a = s.caller([sipp.invite(), sipp.recv(response=100, optional=True),
+                  sipp.recv(response=180), sipp.pause(15000)])
+    proc.wait_for("it rings", lambda: bodies(b, "received", "INVITE"), 5)
+    for p in s.peers:
+        p.kamailio.kill()
+    a.stop()
+    b.stop()
+    for p in s.peers:
+        p.quiet(8)
+        p.kamailio.start()
+
+
+@tap.on(pair)
+def test_a_bye_after_the_relays_sigkill_releases(s):
+    b = s.callee(RING_ANSWER)
+    a = s.caller(sipp.call_scenario(2500))
+    proc.wait_for("the call is up", lambda: bodies(a, "received", "SIP/2.0 200"), 5)
+    time.sleep(0.2)
+    for p in s.peers:
+        p.relay.kill()
+        p.relay.start()
+        p.up()
+        proc.wait_for("the call is taken over", lambda p=p: len(p.calls()) == 1, 3)
+    a.finish()
+    b.finish()
+    s.quiet()
+
+
+@tap.on(pair)
+def test_dead_phones_are_swept(s):
+    b = s.callee(RING_ANSWER)
+    a = s.caller(sipp.call_scenario(30000))
+    proc.wait_for("the call is up", lambda: bodies(a, "received", "SIP/2.0 200"), 5)
+    a.stop()
+    b.stop()
+    for p in s.peers:
+        p.quiet(20)
+        assert p.metric("p2psip_relay_swept_total") == 1
+
+
+@tap.on(lambda: Pair(rtpengines=2))
+def test_one_rtpengine_stopped(s):
+    first = s.a.rtpengine
+    b = s.callee(RING_ANSWER, calls=2)
+    a = s.caller(sipp.call_scenario(8000))
+    proc.wait_for("the call is up", lambda: bodies(a, "received", "SIP/2.0 200"), 5)
+    used = next(r for r in s.a.rtpengines if r.calls())
+    used.kill()
+    used.proc.expected = True
+    start = time.monotonic()
+    c = s.caller(sipp.call_scenario(200), port=5071)
+    c.finish()
+    assert time.monotonic() - start < 3
+    s.a.up(1)
+    used.start()
+    s.a.up(2)
+    proc.wait_for("what it lost is dropped", lambda: not s.a.calls(), 6)
+    assert s.a.metric("p2psip_relay_lost_total") == 1
+    a.finish()
+    b.finish()
+    assert first
+    s.quiet()
+
+
+def refusal(s, steps=None):
+    """How long a refused call takes, in ms."""
+    a = s.caller(steps or [sipp.invite(), sipp.recv(response=100, optional=True)]
+                 + sipp.refused(503))
+    a.finish()
+    m = a.messages()
+    sent = next(t for t, d, line, _ in m if d == "sent" and line.startswith("INVITE"))
+    got = next(t for t, d, line, _ in m if d == "received" and line.startswith("SIP/2.0 503"))
+    return (got - sent) * 1000
+
+
+@tap.on(pair)
+def test_without_relay_calls_get_503_at_once(s):
+    s.a.relay.stop()
+    for _ in range(5):
+        ms = refusal(s)
+        assert ms < 200, ms
+    assert s.a.kamailio.rpc("p2p_media.status")["breaker"] != "closed"
+    s.a.relay.start()
+    s.a.up()
+    proc.wait_for("calls pass again", lambda: _passes(s), 5)
+    s.quiet()
+
+
+def _passes(s):
+    time.sleep(0.3)
+    b = s.callee(RING_ANSWER)
+    a = s.caller(sipp.call_scenario(50))
+    try:
+        a.finish(5)
+        b.finish(5)
+        return True
+    except proc.Failed:
+        b.stop()
+        return False
+
+
+@tap.on(pair)
+def test_a_hanging_relay_costs_no_more_than_its_deadline(s):
+    import signal
+    s.a.relay.proc.signal(signal.SIGSTOP)
+    try:
+        times = [refusal(s) for _ in range(5)]
+    finally:
+        s.a.relay.proc.signal(signal.SIGCONT)
+    assert max(times) < 200, times
+    assert min(times) < 50, times       # the breaker
+    proc.wait_for("calls pass again", lambda: _passes(s), 5)
+    s.quiet()
+
+
+@tap.on(lambda: Pair(a=['ANCHOR="never"'], b=['ANCHOR="never"']))
+def test_never_anchored_needs_no_relay(s):
+    for p in s.peers:
+        p.relay.stop()
+    a, b = s.call(sipp.call_scenario(100), RING_ANSWER)
+    assert endpoint(bodies(b, "received", "INVITE")[0])[0] == s.load.addr4["ua"]
+    assert endpoint(bodies(a, "received", "SIP/2.0 200")[0])[0] == s.load.addr4["ua"]
+    for p in s.peers:
+        p.relay.start()
+
+
+@tap.on(lambda: Pair(a=["WITH_DIALOG"], b=["WITH_DIALOG"]))
+def test_the_end_of_a_dialog_releases(s):
+    b = s.callee(RING_ANSWER)
+    a = s.caller(sipp.call_scenario(30000))
+    proc.wait_for("the call is up", lambda: bodies(a, "received", "SIP/2.0 200"), 5)
+    a.stop()
+    b.stop()
+    for p in s.peers:
+        p.quiet(8)      # default_timeout is 3 s, the sweep's 10 s
+        assert p.metric("p2psip_relay_swept_total") == 0
+
+
+# --- bodies -------------------------------------------------------------------------------------
+def multipart(parts, boundary="unique-boundary-1"):
+    out = []
+    for kind, body in parts:
+        out.append("--%s\nContent-Type: %s\n\n%s" % (boundary, kind, body))
+    return "\n".join(out) + "\n--%s--\n" % boundary
+
+
+def invite_with(kind, body):
+    text = sipp.invite(body)
+    return text.replace("Content-Type: application/sdp", "Content-Type: " + kind)
+
+
+@tap.on(pair)
+def test_only_the_sdp_of_a_multipart_body_is_replaced(s):
+    other = "<info>keep --me</info>"
+    body = multipart([("application/sdp", sipp.sdp().strip()), ("application/x-info", other)])
+    a, b = s.call([invite_with('multipart/mixed;boundary="unique-boundary-1"', body)]
+                  + sipp.call_scenario(100)[1:], RING_ANSWER)
+    got = next(t for _, d, line, t in b.messages() if d == "received"
+               and line.startswith("INVITE"))
+    assert other in got and got.count("unique-boundary-1") == 4, got
+    assert endpoint(got.split("v=0", 1)[1])[0] == s.b.address
+    assert a
+    s.quiet()
+
+
+@tap.on(pair)
+def test_hostile_bodies_are_refused_or_passed(s):
+    bad = ["v=0\nm=\n", "v=1\n", "nonsense", "v=0\n" + "m=audio 1 RTP/AVP 0\n" * 40,
+           "v=0\no=- 1 1 IN IP4 x\ns=-\nt=0 0\nm=audio 99999 RTP/AVP 0\n",
+           "v=0\r\nc=IN IP4 1.2.3.4\n" + "a=x\n" * 2000]
+    for body in bad:
+        b = s.callee([sipp.recv(request="INVITE", timeout=0), sipp.reply(486, "Busy Here"),
+                      sipp.recv(request="ACK")])
+        a = s.caller([sipp.invite(body), sipp.pause(400)], transport="u1")
+        time.sleep(0.6)
+        a.stop()
+        b.stop()
+    assert s.a.kamailio.rpc("core.version")
+    s.call(sipp.call_scenario(100), RING_ANSWER)
+    s.quiet()
+
+
+# --- memory -------------------------------------------------------------------------------------
+def used(p):
+    """Shared memory by module, as Kamailio's own statistics see it."""
+    mods = p.kamailio.rpc("mod.stats", "p2p_media", "shm")
+    return mods
+
+
+def _memory():
+    return Pair(options=[])
+
+
+@tap.long
+@tap.on(pair)
+def test_memory_after_many_calls(s):
+    n = 1000
+    for round_ in range(2):
+        b = s.callee(RING_ANSWER, calls=n)
+        a = s.caller(sipp.call_scenario(50), calls=n, rate=50)
+        a.finish(120)
+        b.finish(30)
+        s.quiet()
+        now = [int(p.kamailio.rpc("core.shmmem")["used"]) for p in s.peers]
+        if round_ == 0:
+            before = now
+    assert all(y - x <= 4096 for x, y in zip(before, now)), (before, now)
+
+
+if __name__ == "__main__":
+    assert kam
+    tap.main(globals())
