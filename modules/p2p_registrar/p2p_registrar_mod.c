@@ -459,7 +459,7 @@ static cmd_export_t cmds[] = {
 	  REQUEST_ROUTE | FAILURE_ROUTE },
 	{ "p2p_fetch_contacts", CMD(w_fetch), 3, fetch_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE },
 	{ "p2p_free_contacts", CMD(w_free), 1, fixup_str_null, 0, REQUEST_ROUTE | FAILURE_ROUTE },
-	{ "p2p_next", CMD(w_next), 2, next_fixup, 0, FAILURE_ROUTE },
+	{ "p2p_next", CMD(w_next), 2, next_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE },
 	{ "p2p_reply", CMD(w_reply), 0, 0, 0, REQUEST_ROUTE | FAILURE_ROUTE },
 	{ 0, 0, 0, 0, 0, 0 },
 };

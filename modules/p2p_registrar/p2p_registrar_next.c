@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* p2p_next(): in a failure route, when all branches are final.
+/* p2p_next(): in a failure route, when all branches are final, or after a t_relay() that failed (a
+ * connection refused: then all branches are final at once).
  *
  *   a peer said 404         its record was stale: forget it. Next candidate not tried yet; else ask
  *                           once past every cache; else 404
@@ -10,6 +11,7 @@
  * more than `attempts` rounds. All of it is read off the transaction's branches (their ruid names
  * the peer, their URI is the AoR), so nothing needs to be kept besides. */
 #include "core/dset.h"
+#include "core/route.h"
 #include "modules/tm/h_table.h"
 #include "modules/tm/t_lookup.h"
 #include "modules/tm/t_reply.h"
@@ -19,6 +21,7 @@ struct summary {
 	struct p2p_candidate_set tried; /* HITs only */
 	int stale, dead, others, rounds;
 	int best;	 /* branch of the best reply of the others, or -1 */
+	bool open;	 /* a branch is not final: nothing to decide yet */
 	bool fresh_done; /* a suspension after a branch went out: the fresh question */
 	const str *aor;	 /* Request-URI of a peer's branch */
 	struct p2p_hit stale_hit[P2P_CANDIDATES_MAX], dead_hit[P2P_CANDIDATES_MAX];
@@ -69,6 +72,8 @@ static void summarize(const struct cell *t, struct summary *s)
 		} else if (state == P2P_BRANCH_DEAD) {
 			if (s->dead < P2P_CANDIDATES_MAX)
 				s->dead_hit[s->dead++] = hit;
+		} else if (uac->last_received < 200) {
+			s->open = true;
 		} else {
 			s->others++;
 			if (s->best < 0
@@ -83,7 +88,7 @@ static void summarize(const struct cell *t, struct summary *s)
  * stale 404 or silence. */
 static int pass(struct sip_msg *msg, const struct cell *t, const struct summary *s)
 {
-	int picked = reg_tm.t_get_picked_branch();
+	int picked = is_route_type(FAILURE_ROUTE) ? reg_tm.t_get_picked_branch() : -1;
 	int code = t->uac[s->best].last_received;
 	struct sip_msg *rpl = t->uac[s->best].reply;
 	char phrase[64] = "Request Failed";
@@ -127,7 +132,7 @@ int reg_next(struct sip_msg *msg, const str *table, const struct reg_route_ref *
 	if (t == NULL || t == T_UNDEFINED || (t->flags & T_CANCELED))
 		return -1;
 	summarize(t, &s);
-	if (s.stale == 0 && s.dead == 0)
+	if (s.open || (s.stale == 0 && s.dead == 0))
 		return -1;
 	if (s.aor == NULL || reg_lookup_prepare(msg, table, s.aor, &lk) < 0 || !lk.has_name)
 		return -1;

@@ -72,10 +72,11 @@ int route_health_child(void); /* in PROC_MAIN: forks the watching process */
 int route_peer_usable(const struct p2p_hit *hit);
 void route_peer_failed(const struct p2p_hit *hit, const char *what);
 void route_peer_heard(const struct p2p_hit *hit);
-/* A request went out to the peer on branch b: watch whether it answers. uri: where it went. */
+/* A request went out to the peer on branch b: watch whether it answers. */
 void route_health_watch(const struct p2p_hit *hit, struct cell *t, unsigned int b, bool invite);
-/* Remember where a peer is reached, for probing. */
-void route_health_seen(const struct p2p_hit *hit, const char *uri);
+/* Remember where a peer is reached, and from which socket of ours (proto:address:port), for
+ * probing. */
+void route_health_seen(const struct p2p_hit *hit, const char *uri, const str *own_socket);
 
 struct route_peer_info {
 	struct p2p_hit hit;

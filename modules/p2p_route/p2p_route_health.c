@@ -29,15 +29,18 @@
 #include "p2p_route.h"
 
 #define TICK_MS 100
+#define SOCKET_TEXT_MAX 64
 #define VERDICT_MS 250	  /* after the branch's time is up, tm has said so by then */
 #define WATCHES_MAX 20000 /* more are not watched: their calls go on as usual */
 #define PROBES_A_TICK 16
+#define WANTED_MS 20000	  /* a peer that is down is probed while somebody wants it */
 #define BATCH 64
 
 struct peer { /* shm, under lock */
 	bool used, down;
 	struct p2p_hit hit;
 	char uri[P2P_CANDIDATE_URI_MAX];
+	char socket[SOCKET_TEXT_MAX]; /* ours towards it */
 	uint64_t heard_ms; /* 0: never */
 	uint64_t wanted_ms; /* last branch towards it */
 	uint64_t retry_ms; /* DOWN: not before */
@@ -240,7 +243,7 @@ void route_peer_heard(const struct p2p_hit *hit)
 	}
 }
 
-void route_health_seen(const struct p2p_hit *hit, const char *uri)
+void route_health_seen(const struct p2p_hit *hit, const char *uri, const str *own_socket)
 {
 	uint64_t now = now_ms();
 	struct peer *p;
@@ -250,6 +253,7 @@ void route_health_seen(const struct p2p_hit *hit, const char *uri)
 	p->wanted_ms = now;
 	p->sent++;
 	snprintf(p->uri, sizeof(p->uri), "%s", uri);
+	snprintf(p->socket, sizeof(p->socket), "%.*s", own_socket->len, own_socket->s);
 	lock_release(&health->lock);
 }
 
@@ -372,24 +376,38 @@ static void probe_done_h(struct cell *t, int type, struct tmcb_params *ps)
 		route_peer_heard(&hit);
 }
 
+struct probe { /* what is copied out of the table before asking */
+	char uri[P2P_CANDIDATE_URI_MAX];
+	char socket[SOCKET_TEXT_MAX];
+	unsigned long ref;
+};
+
+static void probe_fill(struct probe *pr, struct peer *p, uint64_t now)
+{
+	p->probe_ms = now;
+	memcpy(pr->uri, p->uri, sizeof(pr->uri));
+	memcpy(pr->socket, p->socket, sizeof(pr->socket));
+	pr->ref = (unsigned long)(p - health->peer) | (unsigned long)p->generation << 16;
+}
+
 /* Ask a peer whether it lives: any reply will do. */
-static void probe(const char *uri, unsigned long ref)
+static void probe(const struct probe *pr)
 {
 	static str method = str_init("OPTIONS");
 	static str headers = str_init("Max-Forwards: 1\r\n");
-	str to = { (char *)uri, (int)strlen(uri) };
-	char from_text[P2P_CANDIDATE_URI_MAX + 8];
+	str to = { (char *)pr->uri, (int)strlen(pr->uri) };
+	str own_socket = { (char *)pr->socket, (int)strlen(pr->socket) };
 	uac_req_t req;
-	str from, own;
+	str from;
 
-	if (to.len == 0 || route_own_uri(&own) < 0)
+	if (to.len == 0 || route_own_uri(&from) < 0)
 		return;
-	from.s = from_text;
-	from.len = snprintf(from_text, sizeof(from_text), "%.*s", own.len, own.s);
 	set_uac_req(&req, &method, &headers, NULL, NULL, TMCB_LOCAL_COMPLETED, probe_done_h,
-		    (void *)ref);
+		    (void *)pr->ref);
+	if (own_socket.len > 0)
+		req.ssock = &own_socket;
 	if (route_tm.t_request(&req, &to, &to, &from, NULL) < 0)
-		LM_DBG("no probe could be sent to %s\n", uri);
+		LM_DBG("no probe could be sent to %s\n", pr->uri);
 	else
 		route_count(ROUTE_CNT_PROBES);
 }
@@ -436,25 +454,21 @@ static bool watch_look(struct watch *w, uint64_t heard_ms)
 /* Ask the watched peer now, unless it has been asked this moment. */
 static void watch_probe(const struct watch *w, uint64_t now)
 {
-	char uri[P2P_CANDIDATE_URI_MAX] = "";
-	unsigned long ref = 0;
+	struct probe pr = { .ref = 0 };
 	struct peer *p;
 
 	lock_get(&health->lock);
 	p = peer_find(&w->hit);
-	if (p != NULL && now >= p->probe_ms + 500 && p->heard_ms <= w->sent_ms) {
-		p->probe_ms = now;
-		memcpy(uri, p->uri, sizeof(uri));
-		ref = (unsigned long)(p - health->peer) | (unsigned long)p->generation << 16;
-	}
+	if (p != NULL && now >= p->probe_ms + 500 && p->heard_ms <= w->sent_ms)
+		probe_fill(&pr, p, now);
 	lock_release(&health->lock);
-	if (uri[0] != '\0')
-		probe(uri, ref);
+	if (pr.uri[0] != '\0')
+		probe(&pr);
 }
 
 /* Take up to n watches that are due off the list. The list is in the order of sending, and no
  * stage comes earlier than probe_after_ms: stop at the first that is younger. */
-static int watches_take(struct watch **out, int n, uint64_t now, const struct watch *stop)
+static int watches_take(struct watch **out, int n, uint64_t now)
 {
 	struct watch **wp;
 	int got = 0;
@@ -463,7 +477,7 @@ static int watches_take(struct watch **out, int n, uint64_t now, const struct wa
 	for (wp = &health->first; *wp != NULL && got < n;) {
 		struct watch *w = *wp;
 
-		if (w == stop || now < w->sent_ms + (uint64_t)route_settings.probe_after_ms)
+		if (now < w->sent_ms + (uint64_t)route_settings.probe_after_ms)
 			break;
 		if (!is_due(w, now)) {
 			wp = &w->next;
@@ -486,7 +500,7 @@ static void watches_run(uint64_t now)
 	uint64_t heard;
 	int i, n;
 
-	while ((n = watches_take(batch, BATCH, now, NULL)) > 0) {
+	while ((n = watches_take(batch, BATCH, now)) > 0) {
 		for (i = 0; i < n; i++) {
 			w = batch[i];
 			lock_get(&health->lock);
@@ -521,29 +535,24 @@ static void watches_run(uint64_t now)
 	lock_release(&health->lock);
 }
 
-/* Peers that are down and were wanted in the last minutes are asked from time to time. */
+/* Peers that are down and still wanted are asked from time to time. */
 static void probes_run(uint64_t now)
 {
-	struct {
-		char uri[P2P_CANDIDATE_URI_MAX];
-		unsigned long ref;
-	} due[PROBES_A_TICK];
+	struct probe due[PROBES_A_TICK];
 	int i, n = 0;
 
 	lock_get(&health->lock);
 	for (i = 0; i < health->n_peers && n < PROBES_A_TICK; i++) {
 		struct peer *p = &health->peer[i];
 
-		if (!p->used || !p->down || now < p->probe_ms + (uint64_t)route_settings.peer_down_ms
-		    || now > p->wanted_ms + 600000)
-			continue;
-		p->probe_ms = now;
-		memcpy(due[n].uri, p->uri, sizeof(due[n].uri));
-		due[n++].ref = (unsigned long)i | (unsigned long)p->generation << 16;
+		if (p->used && p->down
+		    && now >= p->probe_ms + (uint64_t)route_settings.peer_down_ms
+		    && now < p->wanted_ms + WANTED_MS)
+			probe_fill(&due[n++], p, now);
 	}
 	lock_release(&health->lock);
 	for (i = 0; i < n; i++)
-		probe(due[i].uri, due[i].ref);
+		probe(&due[i]);
 }
 
 static void tick(unsigned int ticks, void *arg)

@@ -305,7 +305,7 @@ int route_branch_add(struct sip_msg *msg, const str *aor, const struct p2p_candi
 		   < 0) {
 		return -1;
 	}
-	route_health_seen(&peer->hit, c.uri);
+	route_health_seen(&peer->hit, c.uri, &c.si->sock_str);
 	return 0;
 }
 
