@@ -10,6 +10,10 @@
 
 MODULE_VERSION
 
+#ifndef PARAM_USE_FUNC /* Kamailio before 6.0 */
+#define PARAM_USE_FUNC USE_FUNC_PARAM
+#endif
+
 struct route_settings route_settings = {
 	.tcp_threshold = 1300,
 	.peer_timeout_ms = 1750,
@@ -212,9 +216,9 @@ static cmd_export_t cmds[] = {
 };
 
 static param_export_t params[] = {
-	{ "peer", PARAM_STRING | USE_FUNC_PARAM, (void *)peer_param },
-	{ "advertise", PARAM_STRING | USE_FUNC_PARAM, (void *)advertise_param },
-	{ "socket", PARAM_STRING | USE_FUNC_PARAM, (void *)socket_param },
+	{ "peer", PARAM_STRING | PARAM_USE_FUNC, (void *)peer_param },
+	{ "advertise", PARAM_STRING | PARAM_USE_FUNC, (void *)advertise_param },
+	{ "socket", PARAM_STRING | PARAM_USE_FUNC, (void *)socket_param },
 	{ "tcp_threshold", PARAM_INT, &route_settings.tcp_threshold },
 	{ "peer_timeout_ms", PARAM_INT, &route_settings.peer_timeout_ms },
 	{ "probe_after_ms", PARAM_INT, &route_settings.probe_after_ms },
