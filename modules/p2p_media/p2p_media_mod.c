@@ -179,10 +179,12 @@ static int parameters_check(void)
 		return -1;
 	}
 	for (i = 0; i < c->rr_param.len; i++)
-		if ((c->rr_param.s[i] < 'a' || c->rr_param.s[i] > 'z') && c->rr_param.s[i] != '_')
+		if ((c->rr_param.s[i] < 'a' || c->rr_param.s[i] > 'z')
+		    && (i == 0 || c->rr_param.s[i] < '0' || c->rr_param.s[i] > '9'))
 			break;
 	if (i < c->rr_param.len || i == 0 || i > 16) {
-		LM_ERR("parameter rr_param is \"%.*s\": must be 1 to 16 lower-case letters\n",
+		LM_ERR("parameter rr_param is \"%.*s\": must be a lower-case letter and up to 15 "
+		       "letters and digits\n",
 		       c->rr_param.len, c->rr_param.s);
 		return -1;
 	}
