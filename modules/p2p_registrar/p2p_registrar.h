@@ -65,6 +65,7 @@ void reg_outcome_set_code(struct sip_msg *msg, enum reg_result result, int code,
 const struct reg_outcome *reg_outcome(void);
 /* Answer the request as the outcome says (or with code and phrase). 1, or -1. */
 int reg_reply(struct sip_msg *msg);
+int reg_reply_unavailable(struct sip_msg *msg, const str *reason);
 int reg_reply_code(struct sip_msg *msg, int code, const char *phrase, const char *reason);
 
 /* --- where a lookup goes on: a route of the script, or a KEMI function --------------------------- */

@@ -214,6 +214,12 @@ static int ki_reply(sip_msg_t *msg)
 	return reg_reply(msg);
 }
 
+/* 503 with this reason, whatever the lookup came to */
+static int ki_reply_unavailable(sip_msg_t *msg, str *reason)
+{
+	return reg_reply_unavailable(msg, reason);
+}
+
 /* an optional string parameter of the script; 0, or -1 when it is there and empty or broken */
 static int uri_get(struct sip_msg *msg, char *p, str *uri)
 {
@@ -346,6 +352,16 @@ static int w_reply(struct sip_msg *msg, char *p1, char *p2)
 	return reg_reply(msg);
 }
 
+static int w_reply_unavailable(struct sip_msg *msg, char *reason, char *p2)
+{
+	str s;
+
+	(void)p2;
+	if (fixup_get_svalue(msg, (gparam_t *)reason, &s) != 0)
+		return -1;
+	return reg_reply_unavailable(msg, &s);
+}
+
 /* --- fixups -------------------------------------------------------------------------------------- */
 
 static int table_fixup(void **param)
@@ -461,6 +477,8 @@ static cmd_export_t cmds[] = {
 	{ "p2p_free_contacts", CMD(w_free), 1, fixup_str_null, 0, REQUEST_ROUTE | FAILURE_ROUTE },
 	{ "p2p_next", CMD(w_next), 2, next_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE },
 	{ "p2p_reply", CMD(w_reply), 0, 0, 0, REQUEST_ROUTE | FAILURE_ROUTE },
+	{ "p2p_reply", CMD(w_reply_unavailable), 1, fixup_spve_null, 0,
+	  REQUEST_ROUTE | FAILURE_ROUTE },
 	{ 0, 0, 0, 0, 0, 0 },
 };
 
@@ -508,6 +526,7 @@ static sr_kemi_t kemi[] = {
 	KEMI("free_contacts", reg_free_contacts, S, N, N, N),
 	KEMI("next", ki_next, S, S, N, N),
 	KEMI("reply", ki_reply, N, N, N, N),
+	KEMI("reply_unavailable", ki_reply_unavailable, S, N, N, N),
 	{ { 0, 0 }, { 0, 0 }, 0, NULL, { N, N, N, N, N, N } },
 };
 

@@ -118,3 +118,17 @@ int reg_reply(struct sip_msg *msg)
 		return reg_reply_code(msg, 500, "Server Internal Error", NULL);
 	return reg_reply_code(msg, current.code, current.phrase, current.reason);
 }
+
+int reg_reply_unavailable(struct sip_msg *msg, const str *reason)
+{
+	char text[96];
+	int i, n = 0;
+
+	/* into a quoted string: nothing that would need escaping */
+	for (i = 0; i < reason->len && n < (int)sizeof(text) - 1; i++)
+		if (reason->s[i] >= ' ' && reason->s[i] < 0x7f && reason->s[i] != '"'
+		    && reason->s[i] != '\\')
+			text[n++] = reason->s[i];
+	text[n] = '\0';
+	return reg_reply_code(msg, 503, results[REG_UNAVAILABLE].phrase, text);
+}

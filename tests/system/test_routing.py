@@ -29,11 +29,12 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 
-A, B, C = "10.88.0.1", "10.88.0.2", "10.88.0.3"
+A, B, C, D = "10.88.0.1", "10.88.0.2", "10.88.0.3", "10.88.0.4"
 A6, B6 = "fd88::1", "fd88::2"
 DEAD = "10.88.0.99"       # an address of ours where nothing listens and nothing is refused
 STRANGER = "10.88.0.200"
-HIT_A, HIT_B, HIT_C, HIT_DEAD = ("2001:22:%x:1::%x" % (i, i) for i in (0xa, 0xb, 0xc, 0xdead))
+HIT_A, HIT_B, HIT_C, HIT_D, HIT_DEAD = ("2001:22:%x:1::%x" % (i, i)
+                                        for i in (0xa, 0xb, 0xc, 0xd, 0xdead))
 
 
 def die_with_parent():
@@ -230,7 +231,7 @@ class Kamailio:
                 "-Y", self.dir, "-m", "64", "-M", "8", "-L", MODULES + ":" + STOCK]
         for x in self.listen:
             argv += ["-l", x]
-        for d in self.defines + ['CTLSOCK="unix:%s"' % self.ctl, "P2P_WORKERS=2",
+        for d in self.defines + ['CTLSOCK="unix:%s"' % self.ctl, "P2P_WORKERS=2", "WITHOUT_P2P_MEDIA",
                                  'P2P_DOMAIN="%s"' % DOMAIN,
                                  'P2P_GATEWAY_SOCKET="%s"' % self.gateway.path]:
             argv += ["-A", d]
@@ -1101,6 +1102,77 @@ def t_kemi(w):
     k.stop()
 
 
+DEBIAN = "/etc/kamailio/kamailio.cfg"
+
+
+def debian_cfg():
+    """The Debian package's own kamailio.cfg with the include, as docs/moving.md changes it."""
+    with open(DEBIAN, encoding="utf-8") as f:
+        text = f.read()
+
+    def change(old, new):
+        nonlocal text
+        equal(text.count(old), 1, "in Debian's kamailio.cfg: %r" % old)
+        text = text.replace(old, new)
+
+    change("# ----------------- setting module-specific parameters ---------------\n",
+           "#!define P2P_NATMANAGE_ROUTE NATMANAGE\n"
+           'include_file "%s/cfg/kamailio-p2psip.cfg"\n' % TOP)
+    change("\troute(WITHINDLG);\n", "\troute(WITHINDLG);\n\troute(P2P_IN);\n")
+    change("\tif (loose_route()) {\n\t\troute(DLGURI);\n",
+           "\tif (loose_route()) {\n\t\troute(DLGURI);\n\t\troute(P2P_DIALOG);\n")
+    change('if (!save("location"))', 'if (!p2p_save("location"))')
+    change('\tif (!lookup("location")) {\n',
+           '\tif (is_method("INVITE")) {\n\t\tsetflag(FLT_ACCMISSED);\n\t}\n'
+           '\tp2p_lookup("location", "P2P_CALL");\n\texit;\n\tif (!lookup("location")) {\n')
+    # for the test only: its own sockets
+    change("# ----- jsonrpcs params -----\n",
+           'modparam("ctl", "binrpc", CTLSOCK)\nalias=P2P_DOMAIN\n'
+           'modparam("jsonrpcs", "fifo_name", "%s/rpc.fifo")\n'
+           'modparam("jsonrpcs", "dgram_socket", "%s/rpc.sock")\n' % (WORK, WORK))
+    path = WORK + "/debian.cfg"
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    return path
+
+
+@test
+def t_debian(w):
+    """the Debian package's own kamailio.cfg with the include: local calls, calls both ways, 404, 405"""
+    if not os.path.exists(DEBIAN):
+        return
+    k = Kamailio("debian", D, HIT_D, cfg=debian_cfg())
+    peers = dict(w.b.gateway.peers)
+    peers[HIT_D] = k.uris()
+    for g in (k.gateway, w.a.gateway, w.b.gateway):
+        g.peers = peers
+    dora, dan = Phone("10.88.0.61", "dora"), Phone("10.88.0.62", "dan")
+    for p in (dora, dan):
+        p.register(k)
+    c = dora.send("INVITE", sip("dan"), (D, 5060))
+    equal(c.final().code, 200, "INVITE, local")
+    c.bye()
+    k.gateway.users["bob"] = [(HIT_B, w.b.uris(), {})]
+    for _ in (1, 2):
+        c = dora.send("INVITE", sip("bob"), (D, 5060))
+        equal(c.final().code, 200, "INVITE over the overlay")
+        c.bye()
+    w.served("dora", (HIT_D, k.uris()))
+    c = w.call("dora")
+    equal(c.final().code, 200, "INVITE from the overlay")
+    c.bye()
+    check(dora.got("BYE"), "BYE arrived")
+    equal(dora.send("INVITE", sip("nobody"), (D, 5060)).final().code, 404, "INVITE to nobody")
+    # allowed methods, as registrar's method_filtering sees them
+    dan.register(k, contact="<sip:dan@%s>;methods=\"INVITE,ACK,BYE\"" % dan.host)
+    equal(dora.send("MESSAGE", sip("dan"), (D, 5060)).final().code, 405, "MESSAGE, not allowed")
+    dan.register(k, expires=0)
+    equal(dora.send("INVITE", sip("dan"), (D, 5060)).final().code, 404, "INVITE, de-registered")
+    bad = [x for x in k.logged().splitlines() if "ERROR" in x and "xhttp" not in x]
+    equal(bad, [], "log")
+    k.stop()
+
+
 LUA = """
 function ksr_request_route()
 	if KSR.is_CANCEL() then
@@ -1212,7 +1284,7 @@ def network():
     run("link", "add", "d0", "type", "veth", "peer", "name", "d1")
     run("link", "set", "d0", "up")
     run("link", "set", "d1", "up")
-    for n in [1, 2, 3] + list(range(10, 80)) + [200]:
+    for n in [1, 2, 3, 4] + list(range(10, 80)) + [200]:
         run("addr", "add", "10.88.0.%d/24" % n, "dev", "d0")
     # packets to this one go out and vanish
     run("neigh", "add", DEAD, "lladdr", "02:00:00:00:de:ad", "dev", "d0")
