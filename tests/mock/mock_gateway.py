@@ -126,30 +126,50 @@ class Gateway:
             cls.array(i) if isinstance(i, (list, tuple)) else cls.bulk(i) for i in items)
 
     @staticmethod
-    def read_command(f):
-        line = f.readline()
-        if not line:
-            raise Gone
-        if not line.startswith(b"*"):
-            return [w.decode("utf-8", "replace") for w in line.split()]
+    def parse(buf):
+        """(argv, rest), or None when the command is not complete yet."""
+        def line(at):
+            end = buf.find(b"\r\n", at)
+            return None if end < 0 else (buf[at:end], end + 2)
+        got = line(0)
+        if not got:
+            return None
+        first, at = got
+        if not first.startswith(b"*"):
+            return [w.decode("utf-8", "replace") for w in first.split()], buf[at:]
         argv = []
-        for _ in range(int(line[1:])):
-            line = f.readline()
-            if not line.startswith(b"$"):
+        for _ in range(int(first[1:])):
+            got = line(at)
+            if not got:
+                return None
+            head, at = got
+            if not head.startswith(b"$"):
                 raise Gone
-            body = f.read(int(line[1:]) + 2)
-            argv.append(body[:-2].decode("utf-8", "replace"))
-        return argv
+            n = int(head[1:])
+            if len(buf) < at + n + 2:
+                return None
+            argv.append(buf[at:at + n].decode("utf-8", "replace"))
+            at += n + 2
+        return argv, buf[at:]
 
     def serve(self, conn):
-        state = {"shaken": False, "conn": conn, "instance": None, "lock": threading.Lock()}
-        f = conn.makefile("rb")
+        state = {"shaken": False, "conn": conn, "instance": None, "lock": threading.Lock(),
+                 "out": []}
+        buf = b""
         try:
             while True:
-                argv = self.read_command(f)
-                if not argv:
-                    continue
-                self.one(state, argv)
+                data = conn.recv(65536)
+                if not data:
+                    raise Gone
+                buf += data
+                while True:
+                    got = self.parse(buf)
+                    if not got:
+                        break
+                    argv, buf = got
+                    if argv:
+                        self.one(state, argv)
+                self.flush(state)
         except (Gone, OSError, ValueError):
             pass
         finally:
@@ -157,12 +177,18 @@ class Gateway:
                 self.conns.discard(conn)
                 for subs in self.subscribers.values():
                     subs[:] = [s for s in subs if s["conn"] is not conn]
-            f.close()
             conn.close()
 
     def send(self, state, data):
+        """Answers to commands that came together go out together, as a real server's do."""
         with state["lock"]:
-            state["conn"].sendall(data)
+            state["out"].append(data)
+
+    def flush(self, state):
+        with state["lock"]:
+            if state["out"]:
+                state["conn"].sendall(b"".join(state["out"]))
+                state["out"] = []
 
     def one(self, state, argv):
         cmd = argv[0].upper()
@@ -191,6 +217,7 @@ class Gateway:
             reply = b"*2\r\n*1\r\n:7\r\n$3\r\nabc\r\n"
         if mode == "close" and cmd not in ("HANDSHAKE", "PING", "SUBSCRIBE"):
             self.send(state, reply[:max(1, len(reply) // 2)])
+            self.flush(state)
             raise Gone
         return self.send(state, reply)
 
@@ -273,6 +300,7 @@ class Gateway:
             subs = list(self.subscribers.get(channel, []))
         for s in subs:
             self.send(s, self.array(["message", channel, payload]))
+            self.flush(s)
         return len(subs)
 
 
