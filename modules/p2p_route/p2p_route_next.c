@@ -3,10 +3,11 @@
  * the destination, and the branch's ruid names the peer's HIT: tm keeps it (uac[].ruid), so that
  * branch routes, replies and failure routes know the branch again. */
 #include <stdio.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/dset.h"
-#include "core/forward.h"
 #include "core/parser/parse_uri.h"
 #include "core/resolve.h"
 #include "core/socket_info.h"
@@ -50,6 +51,26 @@ static bool loopback(const struct ip_addr *ip)
 #define ROUTES_KEPT 64
 #define ROUTE_KEPT_MS 10000
 
+/* The address of ours that the kernel would send from. (The core's get_out_socket() is for UDP
+ * sockets only.) 0 or -1. */
+static int source_address(const struct ip_addr *to, struct ip_addr *from)
+{
+	union sockaddr_union su;
+	socklen_t len = sizeof(su);
+	int fd, rc = -1;
+
+	init_su(&su, (struct ip_addr *)to, SIP_PORT);
+	fd = socket(to->af == AF_INET ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	if (connect(fd, &su.s, sockaddru_len(su)) == 0 && getsockname(fd, &su.s, &len) == 0) {
+		su2ip_addr(from, &su);
+		rc = 0;
+	}
+	close(fd);
+	return rc;
+}
+
 /* With several sockets to choose from, the kernel's routing table says which one. Asking it costs a
  * few system calls: each process keeps what it learnt for some seconds. */
 static struct socket_info *routed(int proto, const struct ip_addr *to)
@@ -60,7 +81,7 @@ static struct socket_info *routed(int proto, const struct ip_addr *to)
 		struct socket_info *si;
 		uint64_t until_ms;
 	} kept[ROUTES_KEPT];
-	union sockaddr_union su;
+	struct ip_addr from;
 	struct timespec ts;
 	unsigned int h = (unsigned int)proto, i;
 	uint64_t now;
@@ -72,8 +93,8 @@ static struct socket_info *routed(int proto, const struct ip_addr *to)
 	h %= ROUTES_KEPT;
 	if (kept[h].until_ms > now && kept[h].proto == proto && ip_addr_cmp(&kept[h].to, to))
 		return kept[h].si;
-	init_su(&su, (struct ip_addr *)to, SIP_PORT);
-	kept[h].si = get_out_socket(&su, proto);
+	kept[h].si = source_address(to, &from) == 0 ? find_si(&from, 0, (unsigned short)proto)
+						    : NULL;
 	kept[h].to = *to;
 	kept[h].proto = proto;
 	kept[h].until_ms = now + ROUTE_KEPT_MS;
