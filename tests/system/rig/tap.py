@@ -143,6 +143,7 @@ def _run(script, tests, evidence, shown):
                 old, scene, built_by = scene, None, None
                 if old:
                     old.close()
+                    _clear()        # the next scene's parts are to find nobody's state
                 if factory:
                     scene = factory()
                     built_by = factory
@@ -200,6 +201,10 @@ def _abandon():
         p.expected = True
         if p.running():
             p.kill()
+    _clear()
+
+
+def _clear():
     proc.started.clear()
     net.clear()
     for entry in os.listdir(world.WORK):
