@@ -282,7 +282,7 @@ def story(args, told):
             import traceback        # pylint: disable=import-outside-toplevel
             traceback.print_exc()
         for p in proc.started:
-            text = p.tail(12)
+            text = p.tail(12, skip=tap.NOISE)
             if text and not p.name.startswith("tcpdump"):
                 print("--- %s (%s)\n%s" % (p.name, p.how(), text))
         save_logs()

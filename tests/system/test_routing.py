@@ -29,12 +29,15 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 
-A, B, C, D = "10.88.0.1", "10.88.0.2", "10.88.0.3", "10.88.0.4"
+A, B, C, D, E, F = ("10.88.0.%d" % i for i in range(1, 7))
 A6, B6 = "fd88::1", "fd88::2"
 DEAD = "10.88.0.99"       # an address of ours where nothing listens and nothing is refused
 STRANGER = "10.88.0.200"
 HIT_A, HIT_B, HIT_C, HIT_D, HIT_DEAD = ("2001:22:%x:1::%x" % (i, i)
                                         for i in (0xa, 0xb, 0xc, 0xd, 0xdead))
+
+
+MEMORY_ALLOWED = re.compile("nothing yet")
 
 
 def die_with_parent():
@@ -1252,6 +1255,99 @@ def kemi_peer(w):
     return k
 
 
+def memory(k):
+    """Shared memory per place of allocation, and each process's private memory."""
+    shm, module = {}, ""
+    for line in (k.rpc("mod.stats", "all", "shm") or "").splitlines():
+        m = re.match(r"Module: (\S+)", line)
+        if m:
+            module = m.group(1)
+        m = re.match(r"\s*(\S+\(\d+\)): (-?\d+)", line)
+        if m:
+            shm[module + " " + m.group(1)] = shm.get(module + " " + m.group(1), 0) \
+                + int(m.group(2))
+    pkg = {}
+    for x in re.findall(r"\{(.*?)\}", k.rpc("pkg.stats") or "", re.S):
+        f = dict(re.findall(r"(\w+): (\S+)", x))
+        pkg[f["desc"] + f["pid"] if "desc" in f else f["pid"]] = int(f["used"])
+    return shm, pkg
+
+
+@test
+def t_memory(w):
+    """memory, shared and private: the same before and after many rounds of everything"""
+    e = Kamailio("e", E, "2001:22:e:1::e", options=["-x", "qm", "-X", "qm"])
+    f = Kamailio("f", F, "2001:22:f:1::f", options=["-x", "qm", "-X", "qm"])
+    for k in (e, f):
+        k.gateway.peers = {e.hit: e.uris(), f.hit: f.uris()}
+    alice, bob = Phone("10.88.0.63", "alice"), Phone("10.88.0.64", "bob")
+    alice.answer["INVITE"] = [(0, 200)]
+    bob.register(f)
+    g = f.gateway
+    g.users = {"alice": [(e.hit, e.uris(), {})], "ghost": [(e.hit, e.uris(), {})],
+               "dead": [("2001:22:d:9::1", ["sip:%s:5060" % DEAD], {})],
+               "lazy": [(e.hit, e.uris(), {})]}
+    # "nowhere" does not exist; "slow" is not found in time
+    g.error["slow"] = "TIMEOUT search not completed"
+
+    def ask(user, method="INVITE"):
+        return bob.send(method, sip(user), (F, 5060))
+
+    def round_of(i):
+        alice.register(e)
+        if i % 3 == 0:
+            g.publish("users", "alice")
+        c = ask("alice")
+        equal(c.final().code, 200, "INVITE")
+        c.bye()
+        equal(ask("nowhere").final().code, 404, "INVITE to nowhere")
+        equal(ask("alice", "MESSAGE").final().code, 200, "MESSAGE")
+        if i % 4 == 0:
+            equal(ask("ghost").final().code, 404, "INVITE to a stale record")
+            equal(ask("slow").final().code, 480, "INVITE, search not completed")
+        if i % 25 == 0:
+            check(ask("dead").final().code == 503, "INVITE to a dead peer")
+            g.delay["lazy"] = 0.2
+            g.publish("users", "lazy")
+            time.sleep(0.02)
+            c = ask("lazy")
+            c.code(100)
+            c.cancel()
+            equal(c.final().code, 487, "cancelled INVITE")
+            g.delay.clear()
+        alice.register(e, expires=0)
+        bob.calls.clear()
+        del alice.requests[:], bob.requests[:]
+        alice.calls.clear()
+
+    def drained():
+        for k in (e, f):
+            wait_for(k.name + ": transactions end", k.idle, 60)
+        time.sleep(6)       # tcp and usrloc timers
+        return [memory(k) for k in (e, f)]
+
+    for i in range(40):
+        round_of(i)
+    before = drained()
+    for i in range(ROUNDS):
+        round_of(i)
+    after = drained()
+    grown = []
+    for k, b, a in zip((e, f), before, after):
+        for part in (0, 1):
+            for what in sorted(set(b[part]) | set(a[part])):
+                d = a[part].get(what, 0) - b[part].get(what, 0)
+                if d != 0:
+                    grown.append((k.name, ("shm", "pkg")[part], what, d))
+    for x in grown:
+        print("# %s %s %s: %+d" % x)
+    check(before[0][0] and before[0][1], "no statistics")
+    bad = [x for x in grown if x[3] > 0 and not MEMORY_ALLOWED.match("%s %s" % x[1:3])]
+    equal(bad, [], "grown in %d rounds" % ROUNDS)
+    for k in (e, f):
+        k.stop()
+
+
 @test
 def t_quiet(w):
     """nothing is left: no transaction, no suspended request, no crash, no complaint of tm's"""
@@ -1284,7 +1380,7 @@ def network():
     run("link", "add", "d0", "type", "veth", "peer", "name", "d1")
     run("link", "set", "d0", "up")
     run("link", "set", "d1", "up")
-    for n in [1, 2, 3, 4] + list(range(10, 80)) + [200]:
+    for n in list(range(1, 7)) + list(range(10, 80)) + [200]:
         run("addr", "add", "10.88.0.%d/24" % n, "dev", "d0")
     # packets to this one go out and vanish
     run("neigh", "add", DEAD, "lladdr", "02:00:00:00:de:ad", "dev", "d0")
@@ -1303,13 +1399,14 @@ def janitor(path):
 
 
 def main():
-    global WORK, MODULES, PHONES    # pylint: disable=global-variable-undefined
+    global WORK, MODULES, PHONES, ROUNDS    # pylint: disable=global-variable-undefined
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("--modules", default=os.environ.get("P2P_MODULES"))
     ap.add_argument("--keep-logs", action="store_true")
     ap.add_argument("--long", action="store_true")
     ap.add_argument("pattern", nargs="?", default="")
     args = ap.parse_args()
+    ROUNDS = 1000 if args.long else 120
     build = os.environ.get("top_builddir") or os.environ.get("P2P_BUILD") or TOP
     MODULES = os.path.abspath(args.modules or os.path.join(build, ".libs"))
     if os.geteuid() != 0:

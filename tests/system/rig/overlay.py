@@ -120,12 +120,15 @@ class Gateway(Daemon):
                 return out
 
     def lookup(self, name):
-        """The candidates for a name, or None when a completed search found none."""
+        """The candidates for a name; None when a completed search found none, [] when no search
+        could be completed."""
         try:
             return self.ask("LOOKUP", name)
         except resp.Error as e:
             if e.code == "NOTFOUND":
                 return None
+            if e.code == "TIMEOUT":
+                return []
             raise
 
 
