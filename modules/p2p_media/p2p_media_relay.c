@@ -22,8 +22,10 @@
 #include "core/pt.h"
 #include "modules/p2p_media/p2p_media.h"
 
-/* Replies to deletions that may be unread before they are read between two exchanges. */
+/* Replies to deletions that may be unread: more are read with the next deletion, and when so many
+ * are owed the connection is given up. */
 #define UNREAD_MAX 32
+#define UNREAD_LIMIT 512
 #define INSTANCE_HEX 32
 #define LOG_INTERVAL_MS 60000
 
@@ -259,34 +261,65 @@ static void unread_reply(const redisReply *reply)
 			p2p_media_config.relay_socket.s, reply->str);
 }
 
-/* Send one command over the connection there is and, if reply is not NULL, wait for its reply. */
-static int command_once(int argc, const char **argv, const size_t *argvlen, redisReply **reply,
-			uint64_t deadline)
+static int append(int argc, const char **argv, const size_t *argvlen)
+{
+	return redisAppendCommandArgv(conn, argc, argv, argvlen) == REDIS_OK ? 0 : ENOMEM;
+}
+
+/* Send one command over the connection there is, and wait for its reply. */
+static int ask_once(int argc, const char **argv, const size_t *argvlen, redisReply **reply,
+		    uint64_t deadline)
 {
 	redisReply *r;
-	int err;
+	int err = append(argc, argv, argvlen);
 
-	if (redisAppendCommandArgv(conn, argc, argv, argvlen) != REDIS_OK)
-		return ENOMEM;
-	err = write_all(deadline);
+	if (err == 0)
+		err = write_all(deadline);
 	if (err != 0)
 		return err;
 	unread++;
-	while (reply != NULL || unread > UNREAD_MAX) {
+	for (;;) {
 		err = read_reply(&r, deadline);
 		if (err != 0)
 			return err;
-		if (--unread == 0 && reply != NULL) {
+		if (--unread == 0) {
 			*reply = r;
 			return 0;
 		}
 		unread_reply(r);
 		freeReplyObject(r);
 	}
+}
+
+/* Send one command and leave its reply for later. Never waits. */
+static int tell_once(int argc, const char **argv, const size_t *argvlen)
+{
+	redisReply *r;
+	int err = append(argc, argv, argvlen);
+
+	if (err == 0)
+		err = write_all(0);
+	if (err != 0)
+		return err;
+	unread++;
+	/* what has come by now; a relay that does not keep up is not told more */
+	while (unread > UNREAD_MAX) {
+		err = read_reply(&r, 0);
+		if (err != 0)
+			return err == ETIMEDOUT && unread < UNREAD_LIMIT ? 0 : err;
+		unread--;
+		unread_reply(r);
+		freeReplyObject(r);
+	}
 	return 0;
 }
 
-static int command(int argc, const char **argv, const size_t *argvlen, redisReply **reply)
+static bool connected(void)
+{
+	return conn != NULL && conn_pid == getpid();
+}
+
+static int ask(int argc, const char **argv, const size_t *argvlen, redisReply **reply)
 {
 	uint64_t deadline = p2p_media_now_ms() + (uint64_t)p2p_media_config.timeout_ms;
 	bool fresh;
@@ -295,10 +328,10 @@ static int command(int argc, const char **argv, const size_t *argvlen, redisRepl
 	if (!breaker_allows())
 		return EHOSTUNREACH;
 	for (tries = 0; tries < 2; tries++) {
-		fresh = conn == NULL || conn_pid != getpid();
+		fresh = !connected();
 		err = fresh ? open_connection() : 0;
 		if (err == 0)
-			err = command_once(argc, argv, argvlen, reply, deadline);
+			err = ask_once(argc, argv, argvlen, reply, deadline);
 		if (err == 0) {
 			breaker_success();
 			return 0;
@@ -312,11 +345,31 @@ static int command(int argc, const char **argv, const size_t *argvlen, redisRepl
 	}
 	if (err == ENOMEM)
 		return err;
-	breaker_failure(err == ETIMEDOUT    ? "no answer in time"
+	breaker_failure(err == ETIMEDOUT      ? "no answer in time"
 			: err == EHOSTUNREACH ? "cannot connect"
 			: err == EPROTO	      ? "its answer cannot be understood"
 					      : "it closed the connection");
 	return err == ETIMEDOUT ? ETIMEDOUT : EHOSTUNREACH;
+}
+
+/* Past the breaker: it costs nothing, and tells nothing of the relay's health either. */
+static int tell(int argc, const char **argv, const size_t *argvlen)
+{
+	bool fresh;
+	int err = 0, tries;
+
+	for (tries = 0; tries < 2; tries++) {
+		fresh = !connected();
+		err = fresh ? open_connection() : 0;
+		if (err == 0)
+			err = tell_once(argc, argv, argvlen);
+		if (err == 0)
+			return 0;
+		p2p_media_relay_close();
+		if (fresh || err != ENOTCONN)
+			break;
+	}
+	return err;
 }
 
 /* --- commands ------------------------------------------------------------------------------- */
@@ -389,7 +442,7 @@ int p2p_media_relay_exchange(const struct p2p_media_exchange *x, str *out)
 	if (p2p_media_config.flags.len > 0)
 		add_len(&a, "flags", p2p_media_config.flags.s, (size_t)p2p_media_config.flags.len);
 	add_len(&a, "sdp", x->sdp.s, (size_t)x->sdp.len);
-	err = command(a.n, a.v, a.len, &reply);
+	err = ask(a.n, a.v, a.len, &reply);
 	if (err != 0)
 		return err;
 	if (reply->type == REDIS_REPLY_STRING && reply->len > 0
@@ -424,6 +477,6 @@ void p2p_media_relay_delete(uint64_t handle, const str *callid)
 	begin(&a, "DELETE", handle, text, callid);
 	p2p_media_count(P2P_MEDIA_DELETES);
 	/* what does not arrive is found by the relay's sweep: its media has stopped */
-	if (command(a.n, a.v, a.len, NULL) != 0)
+	if (tell(a.n, a.v, a.len) != 0)
 		p2p_media_count(P2P_MEDIA_DELETES_DROPPED);
 }
