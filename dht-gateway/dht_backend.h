@@ -72,7 +72,7 @@ typedef void dht_got_h(enum dht_verdict verdict, unsigned nodes, void *arg);
 /* err 0: some node besides this one said that it took it, which proves little (a node that refuses
  * says the same): read it back. ENETUNREACH: there was nobody. ECANCELED: the engine closes. */
 typedef void dht_put_h(int err, unsigned nodes, void *arg);
-/* The connection to the network came, went, or grew. */
+/* The connection to the network came, went, grew or shrank. Never NULL. */
 typedef void dht_status_h(void *arg);
 
 struct dht_ops {

@@ -31,7 +31,10 @@
 #define SLOT_LOST_S 600
 #define NODES_FILE_MAX (256 * 1024)
 #define NODES_MAX 1024
-#define INFO_PERIOD_S 2
+/* How often the state of the engine is looked at: always, and after it changed. */
+#define INFO_PERIOD_MS 2000
+#define INFO_SOON_MS 100
+#define INFO_SOON_N 30
 
 #define TAG_WATCH (1ULL << 63)
 
@@ -87,6 +90,7 @@ struct dht_backend {
 	bool closing;
 	bool connected;
 	unsigned int good; /* as last told by status */
+	unsigned int soon; /* looks left at the quick pace */
 
 	struct dht_op *slot; /* max_ops of them */
 	unsigned int n_slots;
@@ -263,12 +267,14 @@ static void deliver_done(struct dht_backend *b, const struct note *n)
 
 	if (!op)
 		return;
+	/* A put that finds its value acknowledged already names no nodes. */
+	if (n->ok)
+		err = 0;
 	if (n->ok && n->nodes) {
 		/* Every one of the (up to 8) closest nodes that it knows of and that are not
 		 * given up has answered this very search. */
 		if (atomic_load(&b->dropped) == op->dropped && op->values <= DHT_VALUES_MAX)
 			verdict = DHT_COMPLETE;
-		err = 0;
 	} else if (alone(b)) {
 		/* the first peer of an overlay: what it has itself is all there is */
 		verdict = DHT_COMPLETE;
@@ -303,8 +309,21 @@ static void status_look(struct dht_backend *b)
 	b->good = info.good4 + info.good6;
 	if (b->good)
 		b->met = true;
-	if ((was != b->connected || good_was != b->good) && b->status)
-		b->status(b->status_arg);
+	if (was == b->connected && good_was == b->good)
+		return;
+	b->soon = INFO_SOON_N;
+	b->status(b->status_arg);
+}
+
+static void tick_arm(struct dht_backend *b)
+{
+	struct timeval tv = {.tv_sec = INFO_PERIOD_MS / 1000};
+
+	if (b->soon) {
+		b->soon--;
+		tv = (struct timeval){.tv_usec = INFO_SOON_MS * 1000};
+	}
+	event_add(b->tick, &tv);
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
@@ -334,7 +353,9 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 		free(n);
 	}
 	if (changed) {
+		b->soon = INFO_SOON_N;
 		odht_info_refresh(b->odht);
+		tick_arm(b);
 		status_look(b);
 	}
 }
@@ -351,6 +372,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	for (unsigned int i = 0; i < b->n_slots; i++)
 		if (b->slot[i].kind != SLOT_FREE && now - b->slot[i].since > SLOT_LOST_S)
 			slot_end(b, &b->slot[i], ETIMEDOUT, DHT_INCOMPLETE, 0);
+	tick_arm(b);
 }
 
 /* "192.0.2.1", "192.0.2.1:4222", "[2001:db8::1]:4222", "2001:db8::1", "host:4222" */
@@ -496,7 +518,6 @@ static int backend_open(struct dht_backend **bp, struct event_base *base,
 			const struct dht_config *config, dht_status_h *status, void *arg,
 			char *reason, size_t reasonlen)
 {
-	struct timeval period = {.tv_sec = INFO_PERIOD_S};
 	struct odht_config oc = {
 		.bind4 = config->bind4 && *config->bind4 ? config->bind4 : NULL,
 		.bind6 = config->bind6 && *config->bind6 ? config->bind6 : NULL,
@@ -541,8 +562,8 @@ static int backend_open(struct dht_backend **bp, struct event_base *base,
 		b->free_slots = &b->slot[i];
 	}
 	b->wake = event_new(base, b->wake_fd, EV_READ | EV_PERSIST, on_wake, b);
-	b->tick = event_new(base, -1, EV_PERSIST, on_tick, b);
-	if (!b->wake || !b->tick || event_add(b->wake, NULL) || event_add(b->tick, &period)) {
+	b->tick = event_new(base, -1, 0, on_tick, b);
+	if (!b->wake || !b->tick || event_add(b->wake, NULL)) {
 		err = ENOMEM;
 		goto fail;
 	}
@@ -568,6 +589,8 @@ static int backend_open(struct dht_backend **bp, struct event_base *base,
 			goto fail;
 		}
 	}
+	b->soon = INFO_SOON_N;
+	tick_arm(b);
 	*bp = b;
 	return 0;
 fail:

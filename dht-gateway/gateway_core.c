@@ -21,6 +21,10 @@
 #define TICK_MS 1000
 #define SAVE_MS 60000
 #define REFUSED_MS 60000
+/* A node that knows fewer others than a search asks looks for more, at first often. */
+#define PROBE_MIN_MS 1000
+#define PROBE_MAX_MS 30000
+#define PROBE_NODES 8
 #define DHT_OPS_MAX 16384
 
 struct gw_core {
@@ -28,6 +32,7 @@ struct gw_core {
 	struct gw_identity *identity;
 	struct event *tick;
 	bool connected;
+	uint64_t probe_ms, probe_wait_ms; /* when to search for neighbours, and how long after that */
 	uint64_t save_ms, refused_ms;
 	uint64_t refused; /* as last logged */
 };
@@ -74,8 +79,26 @@ static void on_status(void *arg)
 	if (st.connected != c->connected)
 		p2p_log(gw->log, P2P_LOG_INFO, "DHT: %s (%u IPv4 and %u IPv6 nodes)",
 			st.connected ? "connected" : "disconnected", st.good4, st.good6);
+	if (st.connected && !c->connected)
+		c->probe_ms = c->probe_wait_ms = 0;
 	c->connected = st.connected;
 	gw_users_kick(gw->users);
+}
+
+static void probe(struct gw_core *c, uint64_t now)
+{
+	struct gw *gw = &c->gw;
+	struct dht_stats st;
+
+	if (!c->connected || now < c->probe_ms)
+		return;
+	gw->dht_ops->stats(gw->dht, &st);
+	if (st.good4 + st.good6 && st.good4 + st.good6 < PROBE_NODES)
+		gw_peers_probe(gw->peers);
+	c->probe_wait_ms = c->probe_wait_ms ? c->probe_wait_ms * 3 / 2 : PROBE_MIN_MS;
+	if (c->probe_wait_ms > PROBE_MAX_MS)
+		c->probe_wait_ms = PROBE_MAX_MS;
+	c->probe_ms = now + c->probe_wait_ms;
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -87,6 +110,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	on_status(c);
+	probe(c, now);
 	if (now >= c->save_ms) {
 		int err = gw->dht_ops->save(gw->dht);
 

@@ -59,7 +59,7 @@ struct gw_peers {
 	uint64_t lease_ms;    /* wall: as far as it is known to be out there */
 	uint64_t lease_next;  /* of the put under way */
 	uint64_t order;
-	struct dht_op *own_op;
+	struct dht_op *own_op, *probe;
 	struct event *own_deadline;
 	bool seen;
 };
@@ -85,7 +85,7 @@ static void peer_drop(void *value, void *arg)
 	struct peer *peer = value;
 
 	(void)arg;
-	if (peer->op) {
+	if (peer->op && peer->all->gw->dht) {
 		peer->all->gw->dht_ops->cancel(peer->all->gw->dht, peer->op);
 		peer->all->fetches--;
 	}
@@ -530,6 +530,35 @@ void gw_peers_announce(struct gw_peers *p)
 		gw_timer_set(p->own_timer, 0);
 }
 
+static void on_probe_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data,
+			   size_t len, void *arg)
+{
+	(void)key;
+	(void)id;
+	(void)data;
+	(void)len;
+	(void)arg;
+}
+
+static void on_probe_got(enum dht_verdict verdict, unsigned int nodes, void *arg)
+{
+	struct gw_peers *p = arg;
+
+	(void)verdict;
+	(void)nodes;
+	p->probe = NULL;
+}
+
+void gw_peers_probe(struct gw_peers *p)
+{
+	struct gw *gw = p->gw;
+
+	if (p->probe)
+		return;
+	if (gw->dht_ops->get(gw->dht, p->key.b, on_probe_found, on_probe_got, p, &p->probe))
+		p->probe = NULL;
+}
+
 uint64_t gw_peers_lease(const struct gw_peers *p)
 {
 	return p->lease_ms;
@@ -567,8 +596,10 @@ void gw_peers_free(struct gw_peers *p)
 	if (!p)
 		return;
 	gw_map_free(p->map);
-	if (p->own_op)
+	if (p->own_op && p->gw->dht)
 		p->gw->dht_ops->cancel(p->gw->dht, p->own_op);
+	if (p->probe && p->gw->dht)
+		p->gw->dht_ops->cancel(p->gw->dht, p->probe);
 	if (p->own_timer)
 		event_free(p->own_timer);
 	if (p->own_deadline)

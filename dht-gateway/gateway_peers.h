@@ -21,6 +21,8 @@ unsigned int gw_peers_uris(const struct gw_peers *p,
 			   char uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX]);
 /* Put our own record now (connected, addresses or epoch changed). */
 void gw_peers_announce(struct gw_peers *p);
+/* Search for our own key: what OpenDHT learns of its neighbours, it learns by searching. */
+void gw_peers_probe(struct gw_peers *p);
 /* Until when others believe our records, wall clock; 0: never told. */
 uint64_t gw_peers_lease(const struct gw_peers *p);
 

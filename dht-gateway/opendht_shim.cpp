@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "dht-gateway/opendht_shim.h"
 #include <opendht/dhtrunner.h>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -26,6 +27,7 @@ dht::InfoHash to_hash(const uint8_t key[ODHT_KEY_LEN])
 struct sink {
 	std::mutex mtx;
 	bool open{true};
+	std::atomic<bool> connected{false};
 	odht_config config{};
 
 	void value(uint64_t tag, const dht::Value &v)
@@ -119,6 +121,17 @@ dht::ValueType value_type(const std::shared_ptr<sink> &out)
 		});
 }
 
+/* A get is answered from what a listen of the same key has collected, if the listen asked for no
+ * less; and that misses every value that took the place of another of its id. Asking for one type
+ * of values (which is all there are) makes it "less". */
+dht::Where listen_where()
+{
+	dht::Where w;
+
+	w.valueType(VALUE_TYPE);
+	return w;
+}
+
 void start(odht *d, const odht_config *config)
 {
 	dht::DhtRunner::Config rc;
@@ -143,7 +156,11 @@ void start(odht *d, const odht_config *config)
 		rc.bind6.setPort(config->port);
 	}
 	auto out = d->out;
-	ctx.statusChangedCallback = [out](dht::NodeStatus, dht::NodeStatus) { out->status(); };
+	ctx.statusChangedCallback = [out](dht::NodeStatus s4, dht::NodeStatus s6) {
+		out->connected = s4 == dht::NodeStatus::Connected ||
+				 s6 == dht::NodeStatus::Connected;
+		out->status();
+	};
 	d->runner.run(rc, std::move(ctx));
 	/* The thread runs now, but knows nobody to talk to yet: the type is there before the first
 	 * packet that could bring a value. */
@@ -269,7 +286,8 @@ int odht_listen(struct odht *d, const uint8_t key[ODHT_KEY_LEN], uint64_t tag,
 							   for (const auto &v : vals)
 								   out->value(tag, *v);
 						   return true;
-					   }))
+					   }),
+					   {}, listen_where())
 				   .share();
 	});
 	if (err) {
@@ -292,6 +310,7 @@ void odht_info_get(struct odht *d, struct odht_info *info)
 {
 	std::lock_guard<std::mutex> lock(d->stats_mtx);
 	*info = d->stats;
+	info->connected = d->out->connected;
 }
 
 void odht_info_refresh(struct odht *d)
@@ -306,7 +325,6 @@ void odht_info_refresh(struct odht *d)
 			d->stats.dubious = ni->ipv4.dubious_nodes + ni->ipv6.dubious_nodes;
 			d->stats.stored = ni->storage_values;
 			d->stats.stored_bytes = ni->storage_size;
-			d->stats.connected = ni->ipv4.good_nodes || ni->ipv6.good_nodes;
 		});
 	});
 }
