@@ -11,7 +11,7 @@ p2p_registrar_la_SOURCES = \
 	modules/p2p_registrar/p2p_registrar_stats.c \
 	modules/p2p_registrar/p2p_registrar_suspend.c \
 	modules/p2p_registrar/p2p_registrar_worker.c
-p2p_registrar_la_CPPFLAGS = $(MODULE_CPPFLAGS)
+p2p_registrar_la_CPPFLAGS = $(MODULE_CPPFLAGS) -DMOD_NAME='"p2p_registrar"' -DMOD_NAMEID=p2p_registrar
 p2p_registrar_la_CFLAGS = $(MODULE_CFLAGS)
 p2p_registrar_la_LDFLAGS = $(MODULE_LDFLAGS)
 p2p_registrar_la_LIBADD = lib/libp2pcore.la

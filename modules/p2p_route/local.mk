@@ -10,7 +10,7 @@ p2p_route_la_SOURCES = \
 	modules/p2p_route/p2p_route_peer.c \
 	modules/p2p_route/p2p_route_rpc.c \
 	modules/p2p_route/p2p_route_stats.c
-p2p_route_la_CPPFLAGS = $(MODULE_CPPFLAGS)
+p2p_route_la_CPPFLAGS = $(MODULE_CPPFLAGS) -DMOD_NAME='"p2p_route"' -DMOD_NAMEID=p2p_route
 p2p_route_la_CFLAGS = $(MODULE_CFLAGS)
 p2p_route_la_LDFLAGS = $(MODULE_LDFLAGS)
 p2p_route_la_LIBADD = lib/libp2pcore.la

@@ -17,7 +17,9 @@ p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/p2p_usrloc_stats.c \
 	modules/p2p_usrloc/p2p_usrloc_ul.c \
 	modules/p2p_usrloc/p2p_usrloc_users.c
-p2p_usrloc_la_CPPFLAGS = $(MODULE_CPPFLAGS) $(HIREDIS_CFLAGS)
+# the names by which log lines and the memory statistics call the module
+p2p_usrloc_la_CPPFLAGS = $(MODULE_CPPFLAGS) $(HIREDIS_CFLAGS) \
+	-DMOD_NAME='"p2p_usrloc"' -DMOD_NAMEID=p2p_usrloc
 p2p_usrloc_la_CFLAGS = $(MODULE_CFLAGS)
 p2p_usrloc_la_LDFLAGS = $(MODULE_LDFLAGS)
 p2p_usrloc_la_LIBADD = lib/libp2pcore.la $(HIREDIS_LIBS)

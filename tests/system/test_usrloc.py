@@ -527,6 +527,8 @@ def test_gateway_stopped_cached_users_go_on_others_get_503_at_once(s):
     # beyond the record's time: the gateway is away, it is all there is
     time.sleep(1.2)     # the record's time to live is what is tested
     need(s.sip.ask("cached")[0] == 202, "a cached user was given up")
+    s.gw.start()
+    s.in_step()
 
 
 @tap.on(lookups)
@@ -643,22 +645,30 @@ def test_memory_is_the_same_after_a_thousand_rounds(s):
     def settled():
         proc.wait_for("transactions are gone",
                       lambda: s.kam.rpc("tm.stats")["current"] == 0, 60, 0.5)
-        proc.wait_for("all withdrawn", lambda: s.status()["withdrawn"] == 0
-                      and s.status()["questions"] == 0)
-        return {k: v for k, v in module_memory(s).items() if v}
+        proc.wait_for("all withdrawn and answered",
+                      lambda: s.status()["withdrawn"] == 0 and s.status()["questions"] == 0
+                      and s.status()["lookups"] == 0)
+        shared = s.text("mod.stats", "p2p_usrloc", "shm")
+        return dict(re.findall(r"(\w+\(\d+\)): (\d+)", shared)), private(s)
 
-    rounds(s, 0, 300)
+    rounds(s, 0, 500)
     before = settled()
-    rounds(s, 300, 1000)
+    rounds(s, 500, 1000)
     after = settled()
-    tap.say("p2p_usrloc, shared: %s" % after)
+    tap.say("p2p_usrloc, shared: %s; client process, private: %s" % after)
+    need(len(before[0]) > 4, "no statistics: %r" % (before,))
     need(before == after, "before %s\nafter %s" % (before, after))
 
 
-def module_memory(s):
-    text = subprocess.run(["kamcmd", "-s", "unix:" + s.kam.ctl, "mod.stats", "p2p_usrloc", "shm"],
-                          stdout=subprocess.PIPE, text=True, check=False, timeout=20).stdout
-    return {m.group(1): int(m.group(2)) for m in re.finditer(r"(\w+\(\d+\)|\w+): (\d+)", text)}
+def private(s):
+    """Private memory that the client process uses."""
+    table = s.text("core.psx")
+    pid = re.search(r"PID: (\d+)\s+DSC: P2P USRLOC CLIENT", table)
+    need(pid, "no client process: " + table)
+    for entry in s.text("pkg.stats").split("}"):
+        if re.search(r"pid: %s\b" % pid.group(1), entry):
+            return int(re.search(r"\bused: (\d+)", entry).group(1))
+    raise proc.Failed("no private memory of the client process")
 
 
 if __name__ == "__main__":
