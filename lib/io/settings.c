@@ -471,7 +471,10 @@ int settings_load(const struct setting *table, void *settings, const char *path,
 	rc = ini_parse_stream(line_h, &l, value_h, &l);
 	if (rc == -2)
 		fail(&l, 0, ENOMEM, "out of memory");
-	else if (rc > 0)
+	/* inih goes on after its own errors, so that it may have found one before ours */
+	if (rc > 0 && (unsigned int)rc < l.err_line)
+		l.err = 0;
+	if (rc > 0)
 		fail(&l, (unsigned int)rc, EINVAL, "neither [section] nor key = value");
 	if (l.err == 0)
 		required_check(&l);

@@ -1,1 +1,67 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# Fuzzers. Everywhere: each decoder's corpus is run by fuzz_main.c, as a test. With clang and
+# --enable-fuzzers: libFuzzer programs beside them, tests/fuzz/lf_<name>; run one as
+#   tests/fuzz/lf_record -max_total_time=60 <a folder for what it finds> $(top_srcdir)/tests/fuzz/corpus/record
+FUZZ_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(HIREDIS_CFLAGS) $(INIH_CFLAGS)
+FUZZ_MAIN = tests/fuzz/fuzz_main.c tests/fuzz/fuzz.h
+
+fuzz_programs = \
+	tests/fuzz/fuzz_name \
+	tests/fuzz/fuzz_record \
+	tests/fuzz/fuzz_resp \
+	tests/fuzz/fuzz_settings \
+	tests/fuzz/fuzz_text
+check_PROGRAMS += $(fuzz_programs)
+dist_check_SCRIPTS += tests/fuzz/run_corpus
+TESTS += tests/fuzz/run_corpus
+
+tests_fuzz_fuzz_name_SOURCES = tests/fuzz/fuzz_name.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_name_LDADD = lib/libp2pcore.la
+
+tests_fuzz_fuzz_record_SOURCES = tests/fuzz/fuzz_record.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_record_LDADD = lib/libp2pcore.la
+
+tests_fuzz_fuzz_resp_SOURCES = tests/fuzz/fuzz_resp.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_resp_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_resp_LDADD = $(P2PIO_LIBS)
+
+tests_fuzz_fuzz_settings_SOURCES = tests/fuzz/fuzz_settings.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_settings_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_settings_LDADD = $(P2PIO_LIBS)
+
+tests_fuzz_fuzz_text_SOURCES = tests/fuzz/fuzz_text.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_text_LDADD = lib/libp2pcore.la
+
+if WITH_FUZZERS
+# The library's sources once more, so that the fuzzer sees their branches.
+LF_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+LF_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer,address,undefined
+LF_LIBS = $(LIBEVENT_LIBS) $(HIREDIS_LIBS) $(INIH_LIBS)
+noinst_PROGRAMS += \
+	tests/fuzz/lf_name \
+	tests/fuzz/lf_record \
+	tests/fuzz/lf_resp \
+	tests/fuzz/lf_settings \
+	tests/fuzz/lf_text
+tests_fuzz_lf_name_SOURCES = tests/fuzz/fuzz_name.c $(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_name_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_name_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_record_SOURCES = tests/fuzz/fuzz_record.c $(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_record_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_record_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_text_SOURCES = tests/fuzz/fuzz_text.c $(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_text_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_text_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_resp_SOURCES = tests/fuzz/fuzz_resp.c $(lib_libp2pcore_la_SOURCES) $(lib_libp2pio_la_SOURCES)
+tests_fuzz_lf_resp_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_lf_resp_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_resp_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_resp_LDADD = $(LF_LIBS)
+tests_fuzz_lf_settings_SOURCES = tests/fuzz/fuzz_settings.c $(lib_libp2pcore_la_SOURCES) $(lib_libp2pio_la_SOURCES)
+tests_fuzz_lf_settings_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_lf_settings_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_settings_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_settings_LDADD = $(LF_LIBS)
+endif
+
+EXTRA_DIST += tests/fuzz/corpus tests/fuzz/make_corpus.py

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Write the seeds of the corpora below tests/fuzz/corpus: golden vectors, and hand-made inputs.
+What a fuzzer found is put beside them by hand, under a name that says what it is."""
+import os
+
+here = os.path.dirname(os.path.abspath(__file__))
+
+
+def put(fuzzer, name, data):
+    d = os.path.join(here, "corpus", fuzzer)
+    os.makedirs(d, exist_ok=True)
+    with open(os.path.join(d, name), "wb") as f:
+        f.write(data)
+
+
+with open(os.path.join(here, "..", "golden", "vectors.txt"), encoding="utf-8") as f:
+    for line in f:
+        name, value = line.split(" ", 1)
+        if name.startswith("record:") or name in ("bad:unknown", "bad:body:doubled", "bad:body:9-locators"):
+            put("record", name.replace(":", "-"), bytes.fromhex(value.strip()))
+
+for i, (n, flags) in enumerate((("alice", 0), ("Alice", 1), ("%41%6c%69ce", 0), ("bob", 2), ("a%4", 0),
+                                ("j%C3%B6rg", 0))):
+    put("name", "user%d" % i, bytes([flags]) + n.encode())
+put("name", "user-host", bytes([2 | 5 << 2]) + b"aliceExample.COM.")
+put("name", "user-v6", bytes([3 | 1 << 2]) + b"a[2001:db8::1]")
+put("name", "long", bytes([0]) + b"x" * 201)
+
+for i, t in enumerate(("2001:22:81c2:d509:f8cf:4fc2:3af3:f782", "2001:20::", "sip:192.0.2.1:5060;transport=udp",
+                       "sip:[2001:db8::1]:5061;transport=tls", "SIP:192.0.2.1;Transport=TCP", "sip:192.0.2.1",
+                       "18446744073709551615", "0", "afce75dbec9ee285e81bf8b24cf6dba6", "STALE 17",
+                       "\"<urn:uuid:F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6>\"")):
+    put("text", "text%d" % i, t.encode())
+
+
+def cmd(*a):
+    return b"*%d\r\n" % len(a) + b"".join(b"$%d\r\n%s\r\n" % (len(x), x.encode()) for x in a)
+
+
+put("resp", "ping", cmd("PING") + cmd("PING", "hi"))
+put("resp", "handshake", cmd("HANDSHAKE", "1", "k", "id") + cmd("DONE", "x") + cmd("HANDSHAKE", "2") + cmd("DONE"))
+put("resp", "command", cmd("COMMAND", "DOCS") + cmd("COMMAND", "COUNT"))
+put("resp", "subscribe", cmd("SUBSCRIBE", "a", "b") + cmd("PING") + cmd("UNSUBSCRIBE", "a") + cmd("UNSUBSCRIBE") +
+    cmd("UNSUBSCRIBE"))
+put("resp", "hold", cmd("HOLD") * 6 + cmd("PING") + cmd("SUBSCRIBE", "a"))
+put("resp", "args", cmd("ARGS", "", "a b", "\r\n") + cmd("ARGS", *"123456") + cmd("QUIT") + cmd("PING"))
+put("resp", "inline", b"PING\r\n")
+put("resp", "nested", b"*1\r\n*1\r\n*1\r\n$4\r\nPING\r\n")
+put("resp", "lengths", b"*2\r\n$-1\r\n$512\r\n" + b"x" * 512 + b"\r\n")
+put("resp", "types", b"+OK\r\n-ERR\r\n:5\r\n*0\r\n*-1\r\n")
+
+put("settings", "all", b"[s]\na_ms = 12\nb = no\n[t]\nc = some text ; why\nd = two\ne = a, b\ne = c\n")
+put("settings", "unit", b"[s]\na_s = 12\n")
+put("settings", "bad", b"[s]\na_ms = 12ms\n")
+put("settings", "twice", b"[s]\nb = no\nb = yes\n")
+put("settings", "section", b"[x]\n[s\n")
+put("settings", "bom", b"\xef\xbb\xbf[t]\r\nc =\r\ne =\r\n# end")
+put("settings", "colon", b"[t]\nc: x:y = z\n e = indented\n")
+put("settings", "long", b"[t]\nc = " + b"x" * 250 + b"\n")
