@@ -90,18 +90,26 @@ def rtpengine(name, ns, directory, addr):
     return program
 
 
-def resp(path, *words, timeout=5):
-    """Ask a daemon one thing over its RESP socket; errors are raised as RuntimeError."""
-    with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(timeout)
-        s.connect(path)
-        f = s.makefile("rwb")
-        f.write(b"*%d\r\n" % len(words))
+class Resp:
+    """A connection to a daemon's RESP socket; error replies are raised as RuntimeError."""
+
+    def __init__(self, path, timeout=5):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(timeout)
+        self.sock.connect(path)
+        self.file = self.sock.makefile("rwb")
+
+    def ask(self, *words):
+        self.file.write(b"*%d\r\n" % len(words))
         for word in words:
             w = str(word).encode()
-            f.write(b"$%d\r\n%s\r\n" % (len(w), w))
-        f.flush()
-        return resp_read(f)
+            self.file.write(b"$%d\r\n%s\r\n" % (len(w), w))
+        self.file.flush()
+        return resp_read(self.file)
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
 
 
 def resp_read(f):
