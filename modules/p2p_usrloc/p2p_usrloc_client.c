@@ -40,6 +40,7 @@
 #define SWEEP_MS 60000
 
 struct sent {
+	struct sent *next; /* of those not in use */
 	struct p2p_name name;
 	enum pul_job_kind kind;
 };
@@ -56,6 +57,8 @@ static char instance[33]; /* of this Kamailio run, hex */
 static uint64_t seq;	  /* of PUBLISH and WITHDRAW */
 static struct pul_cursor cursor;
 static bool synced;	       /* SYNCED was sent since the handshake */
+static struct sent *window;    /* publish_window of them */
+static struct sent *window_free;
 static unsigned int in_window; /* PUBLISH and WITHDRAW not answered yet */
 static bool window_full;
 static uint64_t hold_until_ms;
@@ -299,6 +302,12 @@ static void main_run(uint64_t now)
 
 /* --- publishing --- */
 
+static void sent_free(struct sent *sent)
+{
+	sent->next = window_free;
+	window_free = sent;
+}
+
 static void published_h(struct pul_conn *conn, const redisReply *r, void *arg)
 {
 	struct sent *sent = arg;
@@ -312,7 +321,7 @@ static void published_h(struct pul_conn *conn, const redisReply *r, void *arg)
 	if (r == NULL || r->type != REDIS_REPLY_ERROR) {
 		/* after a loss all users are marked at the next handshake */
 		pul_users_done(&sent->name, sent->kind, r != NULL, false);
-		pkg_free(sent);
+		sent_free(sent);
 		return;
 	}
 	pul_count(PUL_CNT_PUBLISH_ERRORS);
@@ -344,7 +353,7 @@ static void published_h(struct pul_conn *conn, const redisReply *r, void *arg)
 		LM_WARN("the gateway did not take [%s]: %.*s; %s\n", sent->name.s, (int)r->len,
 			r->str, retry ? "trying again" : "given up");
 	pul_users_done(&sent->name, sent->kind, false, retry);
-	pkg_free(sent);
+	sent_free(sent);
 }
 
 /* False: it could not be sent, and is to be done again. */
@@ -355,10 +364,10 @@ static bool job_send(const struct pul_job *job)
 	struct sent *sent;
 	unsigned int i;
 
-	sent = pkg_malloc(sizeof(*sent));
-	if (sent == NULL)
-		return false;
-	sent->name = job->name;
+	sent = window_free; /* there is one: in_window is below publish_window */
+	window_free = sent->next;
+	sent->name.len = job->name.len;
+	memcpy(sent->name.s, job->name.s, job->name.len + 1);
 	sent->kind = job->kind;
 	p2p_writer_init(&w, command, sizeof(command));
 	if (job->kind == PUL_JOB_PUBLISH) {
@@ -377,7 +386,7 @@ static bool job_send(const struct pul_job *job)
 			  pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms, published_h,
 			  sent)
 	    != 0) {
-		pkg_free(sent);
+		sent_free(sent);
 		return false;
 	}
 	pul_count(job->kind == PUL_JOB_PUBLISH ? PUL_CNT_PUBLISH : PUL_CNT_WITHDRAW);
@@ -656,12 +665,15 @@ void pul_client_run(void)
 	struct pollfd *fds = pkg_malloc(n_max * sizeof(*fds));
 	uint64_t now, due;
 	unsigned int n;
-	int timeout;
+	int timeout, i;
 
-	if (fds == NULL || pul_lookup_init(handshake_send) != 0) {
+	window = pkg_malloc((size_t)pul_settings.publish_window * sizeof(*window));
+	if (fds == NULL || window == NULL || pul_lookup_init(handshake_send) != 0) {
 		LM_ERR("no private memory for the client process\n");
 		exit(-1);
 	}
+	for (i = 0; i < pul_settings.publish_window; i++)
+		sent_free(&window[i]);
 	pul_conn_init(&main_conn);
 	pul_conn_init(&sub_conn);
 	sub_conn.push = push_h;
@@ -700,7 +712,7 @@ void pul_client_run(void)
 		else
 			timeout = due - now > 10000 ? 10000 : (int)(due - now);
 		if (poll(fds, n, timeout) < 0) {
-			for (unsigned int i = 0; i < n; i++)
+			for (i = 0; i < (int)n; i++)
 				fds[i].revents = 0;
 		}
 		cfg_update();
