@@ -22,3 +22,18 @@ RELAY_LIBS = relay/librelay.la $(P2PIO_LIBS) $(JSONC_LIBS)
 relay_p2psip_relay_SOURCES = relay/main.c
 relay_p2psip_relay_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(LIBEVENT_CFLAGS)
 relay_p2psip_relay_LDADD = $(RELAY_LIBS)
+
+if WITH_CMOCKA
+relay_unit_programs = tests/unit/test_relay tests/unit/test_relay_ng
+check_PROGRAMS += $(relay_unit_programs)
+TESTS += $(relay_unit_programs)
+RELAY_UNIT_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(CMOCKA_CFLAGS) $(LIBEVENT_CFLAGS) $(JSONC_CFLAGS)
+
+tests_unit_test_relay_SOURCES = tests/unit/test_relay.c tests/unit/test.h
+tests_unit_test_relay_CPPFLAGS = $(RELAY_UNIT_CPPFLAGS)
+tests_unit_test_relay_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
+
+tests_unit_test_relay_ng_SOURCES = tests/unit/test_relay_ng.c tests/unit/test.h
+tests_unit_test_relay_ng_CPPFLAGS = $(RELAY_UNIT_CPPFLAGS)
+tests_unit_test_relay_ng_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
+endif

@@ -155,9 +155,11 @@ void relay_free(struct relay *relay)
 	relay->closing = true;
 	relay_sweep_stop(relay);
 	/* what is under way is answered while the connections are still there */
-	ng_pool_free(relay->pool);
+	if (relay->pool != NULL)
+		ng_pool_cancel(relay->pool);
 	relay_close_sockets(relay);
 	relay_calls_free(relay->calls);
+	ng_pool_free(relay->pool);
 	relay_owners_free(relay);
 	free(relay);
 }

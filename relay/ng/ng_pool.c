@@ -166,7 +166,6 @@ static void instance_free(struct ng_instance *in)
 
 	if (pool->at[in->index] == in && pool->config.gone != NULL && !pool->closing)
 		pool->config.gone(in, pool->config.arg);
-	/* what is under way ends with ECANCELED while the instance is still there */
 	ng_client_free(in->client);
 	if (pool->at[in->index] == in)
 		pool->at[in->index] = NULL;
@@ -290,13 +289,29 @@ int ng_pool_new(struct ng_pool **pp, struct event_base *base, const struct ng_po
 	return 0;
 }
 
+void ng_pool_cancel(struct ng_pool *pool)
+{
+	struct ng_client *client;
+	unsigned int i;
+
+	pool->closing = true;
+	for (i = 0; i < NG_INSTANCES_MAX; i++) {
+		if (pool->at[i] == NULL)
+			continue;
+		evtimer_del(pool->at[i]->ping_timer);
+		client = pool->at[i]->client;
+		pool->at[i]->client = NULL;
+		ng_client_free(client);
+	}
+}
+
 void ng_pool_free(struct ng_pool *pool)
 {
 	unsigned int i;
 
 	if (pool == NULL)
 		return;
-	pool->closing = true;
+	ng_pool_cancel(pool);
 	for (i = 0; i < NG_INSTANCES_MAX; i++)
 		if (pool->at[i] != NULL)
 			instance_free(pool->at[i]);
@@ -482,9 +497,12 @@ static void on_done(int err, const struct ng_reply *reply, void *arg)
 int ng_instance_send(struct ng_instance *in, struct json_object *request, unsigned int deadline_ms,
 		     ng_done_h *done, void *arg)
 {
-	struct errand *e = malloc(sizeof(*e));
+	struct errand *e;
 	int err;
 
+	if (in->client == NULL)
+		return ECANCELED;
+	e = malloc(sizeof(*e));
 	if (e == NULL)
 		return ENOMEM;
 	*e = (struct errand){.instance = in, .done = done, .arg = arg};
@@ -503,11 +521,13 @@ void ng_instance_stats(const struct ng_instance *in, struct ng_instance_stats *s
 		.draining = in->draining,
 		.weight = in->spec.weight,
 		.calls = in->calls,
-		.pending = ng_client_pending(in->client),
 		.up_count = in->up_count,
 		.down_count = in->down_count,
 		.since_ms = in->since_ms,
 		.rtt_us = in->rtt_us,
 	};
+	if (in->client == NULL)
+		return;
+	st->pending = ng_client_pending(in->client);
 	ng_client_stats(in->client, &st->client);
 }

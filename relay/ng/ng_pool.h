@@ -64,6 +64,9 @@ struct ng_instance_stats {
 };
 
 int ng_pool_new(struct ng_pool **pp, struct event_base *base, const struct ng_pool_config *config);
+/* End what is under way (ECANCELED) and take nothing more; instances stay, for whoever points to
+ * them, until ng_pool_free. */
+void ng_pool_cancel(struct ng_pool *pool);
 void ng_pool_free(struct ng_pool *pool);
 
 /* The instances that are to be there: new ones are added, those with a changed weight keep their
