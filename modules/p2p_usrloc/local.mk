@@ -4,6 +4,7 @@ kamailiomod_LTLIBRARIES += p2p_usrloc.la
 p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/api.h \
 	modules/p2p_usrloc/p2p_usrloc.h \
+	modules/p2p_usrloc/p2p_usrloc_answer.c modules/p2p_usrloc/p2p_usrloc_answer.h \
 	modules/p2p_usrloc/p2p_usrloc_cache.c \
 	modules/p2p_usrloc/p2p_usrloc_client.c \
 	modules/p2p_usrloc/p2p_usrloc_conn.c modules/p2p_usrloc/p2p_usrloc_conn.h \
@@ -23,3 +24,18 @@ p2p_usrloc_la_CPPFLAGS = $(MODULE_CPPFLAGS) $(HIREDIS_CFLAGS) \
 p2p_usrloc_la_CFLAGS = $(MODULE_CFLAGS)
 p2p_usrloc_la_LDFLAGS = $(MODULE_LDFLAGS)
 p2p_usrloc_la_LIBADD = lib/libp2pcore.la $(HIREDIS_LIBS)
+
+check_PROGRAMS += tests/fuzz/fuzz_answer
+tests_fuzz_fuzz_answer_SOURCES = tests/fuzz/fuzz_answer.c $(FUZZ_MAIN) \
+	modules/p2p_usrloc/p2p_usrloc_answer.c
+tests_fuzz_fuzz_answer_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(HIREDIS_CFLAGS)
+tests_fuzz_fuzz_answer_LDADD = lib/libp2pcore.la $(HIREDIS_LIBS)
+if WITH_FUZZERS
+noinst_PROGRAMS += tests/fuzz/lf_answer
+tests_fuzz_lf_answer_SOURCES = tests/fuzz/fuzz_answer.c modules/p2p_usrloc/p2p_usrloc_answer.c \
+	$(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_answer_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(HIREDIS_CFLAGS)
+tests_fuzz_lf_answer_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_answer_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_answer_LDADD = $(HIREDIS_LIBS)
+endif

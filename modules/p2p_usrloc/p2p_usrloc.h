@@ -17,6 +17,7 @@
 #include "lib/model/candidate.h"
 #include "lib/proto/name.h"
 #include "modules/p2p_usrloc/api.h"
+#include "modules/p2p_usrloc/p2p_usrloc_answer.h"
 
 /* --- _settings.c: module parameters ---------------------------------------------------------- */
 
@@ -45,16 +46,6 @@ extern param_export_t pul_params[];
 int pul_settings_check(void);
 
 /* --- _shared.c: what all processes see -------------------------------------------------------- */
-
-/* What the gateway said at the last handshake, for RPC and own_hit. */
-struct pul_gateway_info {
-	bool known; /* a handshake has succeeded since Kamailio's start */
-	struct p2p_hit hit;
-	char server[32], version[16], overlay[64], epoch[32];
-	char error[160]; /* why it is not connected; empty when it is */
-	uint64_t synced_ms; /* when all users had been told after the last handshake; 0: not yet */
-	int64_t orphans;    /* what SYNCED answered */
-};
 
 struct pul_box; /* a question with the client process' own fields, see _question.c */
 

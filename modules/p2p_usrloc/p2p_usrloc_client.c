@@ -162,47 +162,6 @@ static void gateway_lost(const char *why)
 	pul_lookup_gateway_lost();
 }
 
-static void info_take(char *to, size_t room, const redisReply *value)
-{
-	size_t len = value->len < room - 1 ? value->len : room - 1, i;
-
-	for (i = 0; i < len; i++)
-		to[i] = value->str[i] > ' ' && value->str[i] < 0x7f ? value->str[i] : '?';
-	to[len] = '\0';
-}
-
-/* HANDSHAKE's answer: pairs of key and value. */
-static bool handshake_read(struct pul_gateway_info *info, const redisReply *r)
-{
-	const redisReply *key, *value;
-	bool has_hit = false;
-	size_t i;
-
-	memset(info, 0, sizeof(*info));
-	if (r->type != REDIS_REPLY_ARRAY || r->elements % 2 != 0)
-		return false;
-	for (i = 0; i < r->elements; i += 2) {
-		key = r->element[i];
-		value = r->element[i + 1];
-		if (key->type != REDIS_REPLY_STRING)
-			return false;
-		if (value->type != REDIS_REPLY_STRING)
-			continue;
-		if (strcmp(key->str, "hit") == 0)
-			has_hit = p2p_hit_parse(&info->hit, value->str, value->len) == 0;
-		else if (strcmp(key->str, "server") == 0)
-			info_take(info->server, sizeof(info->server), value);
-		else if (strcmp(key->str, "version") == 0)
-			info_take(info->version, sizeof(info->version), value);
-		else if (strcmp(key->str, "overlay") == 0)
-			info_take(info->overlay, sizeof(info->overlay), value);
-		else if (strcmp(key->str, "epoch") == 0)
-			info_take(info->epoch, sizeof(info->epoch), value);
-	}
-	info->known = has_hit;
-	return has_hit;
-}
-
 static void resync_begin(void)
 {
 	pul_users_mark_all();
@@ -227,7 +186,7 @@ static void main_handshake_h(struct pul_conn *conn, const redisReply *r, void *a
 		pul_conn_doom(conn, "handshake refused: %.*s", (int)r->len, r->str);
 		return;
 	}
-	if (!handshake_read(&info, r)) {
+	if (!pul_answer_handshake(&info, r)) {
 		pul_count(PUL_CNT_PROTOCOL_ERRORS);
 		pul_conn_doom(conn, "the answer to the handshake makes no sense");
 		return;

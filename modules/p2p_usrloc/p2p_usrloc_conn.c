@@ -12,6 +12,7 @@
 #include "core/dprint.h"
 #include "core/mem/mem.h"
 #include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_answer.h"
 #include "modules/p2p_usrloc/p2p_usrloc_conn.h"
 
 #define READ_SIZE 65536
@@ -20,45 +21,12 @@
 /* Reads per turn, so that one connection cannot keep the others waiting. */
 #define READS_MAX 8
 
-/* Elements of one array in an answer; more than any answer has. */
-#define ELEMENTS_MAX 1024
-
 struct pul_request {
 	struct pul_request *next;
 	uint64_t deadline_ms;
 	pul_reply_h *h;
 	void *arg;
 };
-
-#if HIREDIS_MAJOR < 1
-/* This hiredis would allocate as many elements as the other side says. */
-static redisReplyObjectFunctions bounded;
-static void *(*create_array)(const redisReadTask *task, int elements);
-
-static void *create_array_bounded(const redisReadTask *task, int elements)
-{
-	return elements > ELEMENTS_MAX ? NULL : create_array(task, elements);
-}
-#endif
-
-static redisReader *reader_new(void)
-{
-	redisReader *reader = redisReaderCreate();
-
-	if (reader == NULL)
-		return NULL;
-#if HIREDIS_MAJOR < 1
-	if (create_array == NULL) {
-		bounded = *reader->fn;
-		create_array = bounded.createArray;
-		bounded.createArray = create_array_bounded;
-	}
-	reader->fn = &bounded;
-#else
-	reader->maxelements = ELEMENTS_MAX;
-#endif
-	return reader;
-}
 
 /* Some requests are kept for the next ones: Kamailio's private allocator would be a third of all
  * that publishing costs. */
@@ -108,7 +76,7 @@ int pul_conn_open(struct pul_conn *conn, const char *path)
 		err = errno;
 		goto fail;
 	}
-	conn->reader = reader_new();
+	conn->reader = pul_answer_reader();
 	if (conn->reader == NULL) {
 		err = ENOMEM;
 		goto fail;

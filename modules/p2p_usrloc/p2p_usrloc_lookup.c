@@ -211,99 +211,6 @@ static void lookup_answer(struct pul_lookup *l, enum p2p_answer_code code,
 
 /* --- reading the gateway's answers --- */
 
-static bool number(const redisReply *r, uint64_t *v)
-{
-	if (r->type == REDIS_REPLY_INTEGER && r->integer >= 0) {
-		*v = (uint64_t)r->integer;
-		return true;
-	}
-	return (r->type == REDIS_REPLY_STRING || r->type == REDIS_REPLY_STATUS)
-	       && p2p_u64_parse(v, r->str, r->len) == 0;
-}
-
-static bool uris_read(struct p2p_candidate *c, redisReply *const *element, size_t n)
-{
-	size_t i, k;
-
-	for (i = 0; i < n; i++) {
-		if (element[i]->type != REDIS_REPLY_STRING
-		    || element[i]->len >= P2P_CANDIDATE_URI_MAX || element[i]->len < 5
-		    || strncasecmp(element[i]->str, "sip", 3) != 0)
-			return false;
-		for (k = 0; k < element[i]->len; k++) {
-			unsigned char ch = (unsigned char)element[i]->str[k];
-
-			if (ch <= ' ' || ch >= 0x7f || ch == '<' || ch == '>' || ch == '"')
-				return false;
-		}
-		if (i >= P2P_CANDIDATE_URIS_MAX)
-			continue; /* the less preferred ones */
-		memcpy(c->uri[i], element[i]->str, element[i]->len);
-		c->uri[i][element[i]->len] = '\0';
-		c->n_uris = (uint8_t)(i + 1);
-	}
-	return c->n_uris > 0;
-}
-
-/* [hit, order, ttl_ms, flags, n_uris, uri..., instance-hash...] */
-static bool candidate_read(struct p2p_candidate *c, const redisReply *r)
-{
-	uint64_t ttl, flags, n_uris, i;
-	uint8_t h[4];
-
-	memset(c, 0, sizeof(*c));
-	if (r->type != REDIS_REPLY_ARRAY || r->elements < 6
-	    || r->element[0]->type != REDIS_REPLY_STRING
-	    || p2p_hit_parse(&c->hit, r->element[0]->str, r->element[0]->len) != 0
-	    || !number(r->element[1], &c->order) || !number(r->element[2], &ttl)
-	    || !number(r->element[3], &flags) || !number(r->element[4], &n_uris) || n_uris == 0
-	    || n_uris > r->elements - 5 || !uris_read(c, r->element + 5, n_uris))
-		return false;
-	c->ttl_ms = ttl > UINT32_MAX ? UINT32_MAX : (uint32_t)ttl;
-	c->flags = (uint32_t)flags;
-	for (i = 5 + n_uris; i < r->elements && c->n_instances < P2P_CANDIDATE_INSTANCES_MAX; i++) {
-		if (r->element[i]->type != REDIS_REPLY_STRING
-		    || p2p_hex_parse(h, sizeof(h), r->element[i]->str, r->element[i]->len) != 0)
-			return false;
-		c->instance[c->n_instances++] = p2p_be32(h);
-	}
-	return true;
-}
-
-static bool route_read(struct p2p_candidate_set *set, const redisReply *r)
-{
-	size_t i;
-
-	set->n = 0;
-	if (r->type != REDIS_REPLY_ARRAY || r->elements == 0)
-		return false;
-	for (i = 0; i < r->elements && set->n < P2P_CANDIDATES_MAX; i++) {
-		if (!candidate_read(&set->c[set->n], r->element[i]))
-			return false;
-		set->n++;
-	}
-	return true;
-}
-
-/* [hit, epoch, lease_ms_left, n_uris, uri...] */
-static bool peer_read(struct p2p_candidate_set *set, const redisReply *r, const struct p2p_hit *hit)
-{
-	struct p2p_candidate *c = &set->c[0];
-	uint64_t ttl, n_uris;
-
-	memset(c, 0, sizeof(*c));
-	set->n = 1;
-	if (r->type != REDIS_REPLY_ARRAY || r->elements < 5
-	    || r->element[0]->type != REDIS_REPLY_STRING
-	    || p2p_hit_parse(&c->hit, r->element[0]->str, r->element[0]->len) != 0
-	    || p2p_hit_cmp(&c->hit, hit) != 0 || !number(r->element[1], &c->order)
-	    || !number(r->element[2], &ttl) || !number(r->element[3], &n_uris) || n_uris == 0
-	    || n_uris > r->elements - 4 || !uris_read(c, r->element + 4, n_uris))
-		return false;
-	c->ttl_ms = ttl > UINT32_MAX ? UINT32_MAX : (uint32_t)ttl;
-	return true;
-}
-
 static enum p2p_answer_code error_code(const redisReply *r)
 {
 	switch (p2p_resp_code(r->str, r->len)) {
@@ -409,9 +316,9 @@ static void lookup_reply_h(struct pul_conn *conn, const redisReply *r, void *arg
 		sense = r->type == REDIS_REPLY_INTEGER && r->integer >= 0 && r->integer <= 2;
 		serves = sense ? (int)r->integer : 0;
 	} else if (l->kind == P2P_QUESTION_PEER) {
-		sense = peer_read(&set, r, &l->hit);
+		sense = pul_answer_peer(&set, r, &l->hit);
 	} else {
-		sense = route_read(&set, r);
+		sense = pul_answer_route(&set, r);
 	}
 	if (!sense) {
 		set.n = 0;

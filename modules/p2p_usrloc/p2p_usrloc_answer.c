@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* p2p_usrloc: what the gateway's answers mean; see the header. */
+#include <string.h>
+#include <strings.h>
+
+#include "lib/base/bytes.h"
+#include "modules/p2p_usrloc/p2p_usrloc_answer.h"
+
+/* Elements of one array in an answer; more than any answer has. */
+#define ELEMENTS_MAX 1024
+
+#if HIREDIS_MAJOR < 1
+/* This hiredis would allocate as many elements as the other side says. */
+static redisReplyObjectFunctions bounded;
+static void *(*create_array)(const redisReadTask *task, int elements);
+
+static void *create_array_bounded(const redisReadTask *task, int elements)
+{
+	return elements > ELEMENTS_MAX ? NULL : create_array(task, elements);
+}
+#endif
+
+redisReader *pul_answer_reader(void)
+{
+	redisReader *reader = redisReaderCreate();
+
+	if (reader == NULL)
+		return NULL;
+#if HIREDIS_MAJOR < 1
+	if (create_array == NULL) {
+		bounded = *reader->fn;
+		create_array = bounded.createArray;
+		bounded.createArray = create_array_bounded;
+	}
+	reader->fn = &bounded;
+#else
+	reader->maxelements = ELEMENTS_MAX;
+#endif
+	return reader;
+}
+
+static bool number(const redisReply *r, uint64_t *v)
+{
+	if (r->type == REDIS_REPLY_INTEGER && r->integer >= 0) {
+		*v = (uint64_t)r->integer;
+		return true;
+	}
+	return (r->type == REDIS_REPLY_STRING || r->type == REDIS_REPLY_STATUS)
+	       && p2p_u64_parse(v, r->str, r->len) == 0;
+}
+
+static bool uris_read(struct p2p_candidate *c, redisReply *const *element, size_t n)
+{
+	size_t i, k;
+
+	for (i = 0; i < n; i++) {
+		if (element[i]->type != REDIS_REPLY_STRING
+		    || element[i]->len >= P2P_CANDIDATE_URI_MAX || element[i]->len < 5
+		    || strncasecmp(element[i]->str, "sip", 3) != 0)
+			return false;
+		for (k = 0; k < element[i]->len; k++) {
+			unsigned char ch = (unsigned char)element[i]->str[k];
+
+			if (ch <= ' ' || ch >= 0x7f || ch == '<' || ch == '>' || ch == '"')
+				return false;
+		}
+		if (i >= P2P_CANDIDATE_URIS_MAX)
+			continue; /* the less preferred ones */
+		memcpy(c->uri[i], element[i]->str, element[i]->len);
+		c->uri[i][element[i]->len] = '\0';
+		c->n_uris = (uint8_t)(i + 1);
+	}
+	return c->n_uris > 0;
+}
+
+/* [hit, order, ttl_ms, flags, n_uris, uri..., instance-hash...] */
+static bool candidate_read(struct p2p_candidate *c, const redisReply *r)
+{
+	uint64_t ttl, flags, n_uris, i;
+	uint8_t h[4];
+
+	memset(c, 0, sizeof(*c));
+	if (r->type != REDIS_REPLY_ARRAY || r->elements < 6
+	    || r->element[0]->type != REDIS_REPLY_STRING
+	    || p2p_hit_parse(&c->hit, r->element[0]->str, r->element[0]->len) != 0
+	    || !number(r->element[1], &c->order) || !number(r->element[2], &ttl)
+	    || !number(r->element[3], &flags) || !number(r->element[4], &n_uris) || n_uris == 0
+	    || n_uris > r->elements - 5 || !uris_read(c, r->element + 5, n_uris))
+		return false;
+	c->ttl_ms = ttl > UINT32_MAX ? UINT32_MAX : (uint32_t)ttl;
+	c->flags = (uint32_t)flags;
+	for (i = 5 + n_uris; i < r->elements && c->n_instances < P2P_CANDIDATE_INSTANCES_MAX; i++) {
+		if (r->element[i]->type != REDIS_REPLY_STRING
+		    || p2p_hex_parse(h, sizeof(h), r->element[i]->str, r->element[i]->len) != 0)
+			return false;
+		c->instance[c->n_instances++] = p2p_be32(h);
+	}
+	return true;
+}
+
+bool pul_answer_route(struct p2p_candidate_set *set, const redisReply *r)
+{
+	size_t i;
+
+	set->n = 0;
+	if (r->type != REDIS_REPLY_ARRAY || r->elements == 0)
+		return false;
+	for (i = 0; i < r->elements && set->n < P2P_CANDIDATES_MAX; i++) {
+		if (!candidate_read(&set->c[set->n], r->element[i]))
+			return false;
+		set->n++;
+	}
+	return true;
+}
+
+/* [hit, epoch, lease_ms_left, n_uris, uri...] */
+bool pul_answer_peer(struct p2p_candidate_set *set, const redisReply *r,
+		     const struct p2p_hit *hit)
+{
+	struct p2p_candidate *c = &set->c[0];
+	uint64_t ttl, n_uris;
+
+	memset(c, 0, sizeof(*c));
+	set->n = 1;
+	if (r->type != REDIS_REPLY_ARRAY || r->elements < 5
+	    || r->element[0]->type != REDIS_REPLY_STRING
+	    || p2p_hit_parse(&c->hit, r->element[0]->str, r->element[0]->len) != 0
+	    || p2p_hit_cmp(&c->hit, hit) != 0 || !number(r->element[1], &c->order)
+	    || !number(r->element[2], &ttl) || !number(r->element[3], &n_uris) || n_uris == 0
+	    || n_uris > r->elements - 4 || !uris_read(c, r->element + 4, n_uris))
+		return false;
+	c->ttl_ms = ttl > UINT32_MAX ? UINT32_MAX : (uint32_t)ttl;
+	return true;
+}
+
+static void info_take(char *to, size_t room, const redisReply *value)
+{
+	size_t len = value->len < room - 1 ? value->len : room - 1, i;
+
+	for (i = 0; i < len; i++)
+		to[i] = value->str[i] > ' ' && value->str[i] < 0x7f ? value->str[i] : '?';
+	to[len] = '\0';
+}
+
+bool pul_answer_handshake(struct pul_gateway_info *info, const redisReply *r)
+{
+	const redisReply *key, *value;
+	bool has_hit = false;
+	size_t i;
+
+	memset(info, 0, sizeof(*info));
+	if (r->type != REDIS_REPLY_ARRAY || r->elements % 2 != 0)
+		return false;
+	for (i = 0; i < r->elements; i += 2) {
+		key = r->element[i];
+		value = r->element[i + 1];
+		if (key->type != REDIS_REPLY_STRING)
+			return false;
+		if (value->type != REDIS_REPLY_STRING)
+			continue;
+		if (strcmp(key->str, "hit") == 0)
+			has_hit = p2p_hit_parse(&info->hit, value->str, value->len) == 0;
+		else if (strcmp(key->str, "server") == 0)
+			info_take(info->server, sizeof(info->server), value);
+		else if (strcmp(key->str, "version") == 0)
+			info_take(info->version, sizeof(info->version), value);
+		else if (strcmp(key->str, "overlay") == 0)
+			info_take(info->overlay, sizeof(info->overlay), value);
+		else if (strcmp(key->str, "epoch") == 0)
+			info_take(info->epoch, sizeof(info->epoch), value);
+	}
+	info->known = has_hit;
+	return has_hit;
+}

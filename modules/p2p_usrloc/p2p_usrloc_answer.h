@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* p2p_usrloc: what the gateway's answers mean. Nothing here knows of Kamailio, so that a fuzzer can
+ * feed it: an answer is believed only as far as it is well-formed. */
+#ifndef P2P_USRLOC_ANSWER_H
+#define P2P_USRLOC_ANSWER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <hiredis/hiredis.h>
+#include "lib/model/candidate.h"
+
+/* What the gateway said at the last handshake, and how it went on, for RPC and own_hit. */
+struct pul_gateway_info {
+	bool known; /* a handshake has succeeded since Kamailio's start */
+	struct p2p_hit hit;
+	char server[32], version[16], overlay[64], epoch[32];
+	char error[160]; /* why it is not connected; empty when it is */
+	uint64_t synced_ms; /* when all users had been told after the last handshake; 0: not yet */
+	int64_t orphans;    /* what SYNCED answered */
+};
+
+/* A parser that does not allocate for arrays larger than any answer has; NULL: no memory. The
+ * caller frees it (redisReaderFree). */
+redisReader *pul_answer_reader(void);
+
+/* HANDSHAKE's answer: pairs of key and value, `hit` among them. info is zeroed first. */
+bool pul_answer_handshake(struct pul_gateway_info *info, const redisReply *r);
+/* ROUTE's: at least one candidate, each [hit, order, ttl_ms, flags, n_uris, uri...,
+ * instance-hash...]. Candidates and URIs beyond what a set holds are left out. */
+bool pul_answer_route(struct p2p_candidate_set *set, const redisReply *r);
+/* PEER's: [hit, epoch, lease_ms_left, n_uris, uri...], about hit and no other. */
+bool pul_answer_peer(struct p2p_candidate_set *set, const redisReply *r,
+		     const struct p2p_hit *hit);
+
+#endif
