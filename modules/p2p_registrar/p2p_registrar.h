@@ -110,6 +110,12 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk);
 /* p2p_lookup(table, ROUTE): the route has run or will run. 0: the script ends here. */
 int reg_lookup_route(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_route_ref *ref);
 
+/* Peers that a request has been sent to already. */
+struct reg_tried {
+	int n;
+	struct p2p_hit hit[P2P_CANDIDATES_MAX];
+};
+
 /* What was learnt by asking, for the continuation. */
 struct reg_answers {
 	bool asked_route, asked_serves, asked_peer;
@@ -126,19 +132,19 @@ void reg_lookup_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct r
  * out (already tried), may be NULL. */
 int reg_candidates_add(struct sip_msg *msg, const struct reg_lookup *lk,
 		       const struct p2p_candidate_set *set, bool first,
-		       const struct p2p_candidate_set *skip, int *down);
+		       const struct reg_tried *skip, int *down);
 bool reg_in_orphan_window(void);
 
 /* --- _suspend.c ------------------------------------------------------------------------------------ */
 
 enum reg_stage { REG_STAGE_LOOKUP, REG_STAGE_NEXT };
 
-/* Suspend the transaction, ask, and go on in the route when the answer is there. skip, dead: of
+/* Suspend the transaction, ask, and go on in the route when the answer is there. skip: of
  * p2p_next. 1: suspended. 0: nothing more to do (a retransmission, or cancelled). -1: could not,
  * the caller runs the route now. */
 int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct reg_route_ref *ref,
 		enum p2p_question_kind kind, unsigned int flags, enum reg_stage stage,
-		const struct p2p_candidate_set *skip);
+		const struct reg_tried *skip);
 /* A question without a request waiting for it: refreshes the cache. */
 void reg_refresh(const struct p2p_name *name);
 /* An answer arrived in a worker: the one place that ends a question. */
@@ -151,7 +157,7 @@ int reg_continuation_init(void);
 /* p2p_next(table, ROUTE): 0 the route ran, or will run; -1 nothing to do, the reply passes. */
 int reg_next(struct sip_msg *msg, const str *table, const struct reg_route_ref *ref);
 void reg_next_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_answers *an,
-		    const struct p2p_candidate_set *skip);
+		    const struct reg_tried *skip);
 
 /* --- _worker.c --------------------------------------------------------------------------------------- */
 int reg_workers_init(void);   /* mod_init: the socket pair, process slots */

@@ -98,12 +98,12 @@ bool reg_in_orphan_window(void)
 	return reg_ul.uptime() < (unsigned int)reg_settings.orphan_window_s;
 }
 
-static bool hit_in(const struct p2p_hit *hit, const struct p2p_candidate_set *set)
+static bool hit_in(const struct p2p_hit *hit, const struct reg_tried *tried)
 {
 	int i;
 
-	for (i = 0; set != NULL && i < set->n; i++)
-		if (p2p_hit_cmp(hit, &set->c[i].hit) == 0)
+	for (i = 0; tried != NULL && i < tried->n; i++)
+		if (p2p_hit_cmp(hit, &tried->hit[i]) == 0)
 			return true;
 	return false;
 }
@@ -123,7 +123,7 @@ static bool instance_fits(const struct reg_lookup *lk, const struct p2p_candidat
 
 int reg_candidates_add(struct sip_msg *msg, const struct reg_lookup *lk,
 		       const struct p2p_candidate_set *set, bool first,
-		       const struct p2p_candidate_set *skip, int *down)
+		       const struct reg_tried *skip, int *down)
 {
 	int i, pass, n = 0;
 
@@ -203,7 +203,7 @@ int reg_lookup_now(struct sip_msg *msg, struct reg_lookup *lk)
 	int local, remote = 0, down = 0;
 
 	reg_count(REG_CNT_LOOKUPS);
-	lk->peer = reg_route.peer_status(msg, &lk->hit);
+	lk->peer = reg_route.peer_judge(msg, &lk->hit);
 	reg_route.headers_strip(msg);
 	local = local_lookup(msg, lk);
 	if (lk->peer == P2P_PEER_NO && cached(lk, &set) != P2P_CACHE_MISS) {
@@ -222,7 +222,7 @@ int reg_lookup_to_dset(struct sip_msg *msg, struct reg_lookup *lk)
 
 	reg_count(REG_CNT_LOOKUPS);
 	local = reg_stock.lookup_to_dset(msg, &lk->table, &lk->aor);
-	if (reg_route.peer_status(msg, &lk->hit) == P2P_PEER_NO
+	if (reg_route.peer_judge(msg, &lk->hit) == P2P_PEER_NO
 	    && cached(lk, &set) != P2P_CACHE_MISS)
 		remote = reg_candidates_add(msg, lk, &set, false, NULL, &down);
 	return remote > 0 ? 1 : local;
@@ -240,7 +240,7 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 	str table, uri;
 
 	reg_count(REG_CNT_LOOKUPS);
-	if (reg_route.peer_status(msg, &lk->hit) != P2P_PEER_NO)
+	if (reg_route.peer_judge(msg, &lk->hit) != P2P_PEER_NO)
 		return reg_stock_lookup_branches(msg, &lk->table);
 	/* the AoRs of the branches, before the registrar puts contacts in their place */
 	if (n > 0) {
@@ -351,7 +351,7 @@ int reg_lookup_route(struct sip_msg *msg, struct reg_lookup *lk, const struct re
 	bool suspended = false;
 
 	reg_count(REG_CNT_LOOKUPS);
-	lk->peer = reg_route.peer_status(msg, &lk->hit);
+	lk->peer = reg_route.peer_judge(msg, &lk->hit);
 	reg_route.headers_strip(msg);
 	switch (lk->peer) {
 	case P2P_PEER_NO:

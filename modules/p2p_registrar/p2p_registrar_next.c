@@ -18,7 +18,7 @@
 #include "p2p_registrar.h"
 
 struct summary {
-	struct p2p_candidate_set tried; /* HITs only */
+	struct reg_tried tried;
 	int stale, dead, others, rounds;
 	int best;	 /* branch of the best reply of the others, or -1 */
 	bool open;	 /* a branch is not final: nothing to decide yet */
@@ -64,7 +64,7 @@ static void summarize(const struct cell *t, struct summary *s)
 		if (state != P2P_BRANCH_NONE) {
 			s->aor = &uac->uri;
 			if (s->tried.n < P2P_CANDIDATES_MAX)
-				s->tried.c[s->tried.n++].hit = hit;
+				s->tried.hit[s->tried.n++] = hit;
 		}
 		if (state == P2P_BRANCH_STALE) {
 			if (s->stale < P2P_CANDIDATES_MAX)
@@ -174,7 +174,7 @@ int reg_next(struct sip_msg *msg, const str *table, const struct reg_route_ref *
 /* The fresh answer is there. Peers that were tried and said 404 are not tried again, whatever the
  * search says. */
 void reg_next_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_answers *an,
-		    const struct p2p_candidate_set *skip)
+		    const struct reg_tried *skip)
 {
 	int down = 0;
 

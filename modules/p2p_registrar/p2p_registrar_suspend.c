@@ -29,7 +29,7 @@ struct pending { /* shm; owned with its question */
 	enum reg_stage stage;
 	unsigned int hash_index, label;
 	flag_t branch_flags;
-	struct p2p_candidate_set skip; /* REG_STAGE_NEXT: already tried (HITs only) */
+	struct reg_tried skip; /* REG_STAGE_NEXT */
 };
 
 static atomic_t *pending_count; /* shm */
@@ -133,7 +133,7 @@ static void suspend_undo(struct pending *p)
 
 int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct reg_route_ref *ref,
 		enum p2p_question_kind kind, unsigned int flags, enum reg_stage stage,
-		const struct p2p_candidate_set *skip)
+		const struct reg_tried *skip)
 {
 	struct p2p_question *q;
 	struct pending *p;

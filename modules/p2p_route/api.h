@@ -51,6 +51,8 @@ enum p2p_branch_state {
 typedef struct p2p_route_api {
 	/* Who sent this request; hit is written when it names one (may be NULL). */
 	enum p2p_peer_status (*peer_status)(struct sip_msg *msg, struct p2p_hit *hit);
+	/* The same for whoever acts upon it, once per request: counted. */
+	enum p2p_peer_status (*peer_judge)(struct sip_msg *msg, struct p2p_hit *hit);
 	/* The record of the peer that msg names has been fetched and verified: is msg from it?
 	 * P2P_PEER_VERIFIED or P2P_PEER_DENIED. */
 	enum p2p_peer_status (*peer_verified)(struct sip_msg *msg, const struct p2p_candidate *peer);

@@ -42,6 +42,8 @@ extern tm_api_t route_tm;
 /* _peer.c: who is a peer */
 int route_peer_param(char *val); /* one entry of `peer`: 0 or -1 */
 enum p2p_peer_status route_peer_status(struct sip_msg *msg, struct p2p_hit *hit);
+/* The same, counted: once per request. */
+enum p2p_peer_status route_peer_judge(struct sip_msg *msg, struct p2p_hit *hit);
 enum p2p_peer_status route_peer_verified(struct sip_msg *msg, const struct p2p_candidate *peer);
 
 /* _hdr.c: the header between peers */

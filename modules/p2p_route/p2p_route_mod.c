@@ -198,6 +198,7 @@ static int bind_route(p2p_route_api_t *api)
 	if (api == NULL)
 		return -1;
 	api->peer_status = route_peer_status;
+	api->peer_judge = route_peer_judge;
 	api->peer_verified = route_peer_verified;
 	api->branch_add = route_branch_add;
 	api->peer_usable = route_peer_usable;

@@ -71,14 +71,10 @@ enum p2p_peer_status route_peer_status(struct sip_msg *msg, struct p2p_hit *hit)
 	route_header_read(msg, &h);
 	if (h.has_hit && hit != NULL)
 		*hit = h.hit;
-	if (h.has_hit && route_ul.own_hit(&own) == 0 && p2p_hit_cmp(&own, &h.hit) == 0) {
-		route_count(ROUTE_CNT_LOOPS);
+	if (h.has_hit && route_ul.own_hit(&own) == 0 && p2p_hit_cmp(&own, &h.hit) == 0)
 		return P2P_PEER_LOOP;
-	}
-	if (h.present && h.hops > (unsigned int)route_settings.max_hops) {
-		route_count(ROUTE_CNT_LOOPS);
+	if (h.present && h.hops > (unsigned int)route_settings.max_hops)
 		return P2P_PEER_TOOMANY;
-	}
 	if (configured(&msg->rcv.src_ip))
 		return P2P_PEER_VERIFIED;
 	if (!h.present)
@@ -90,12 +86,36 @@ enum p2p_peer_status route_peer_status(struct sip_msg *msg, struct p2p_hit *hit)
 	return lists(&peer, &msg->rcv.src_ip) ? P2P_PEER_VERIFIED : P2P_PEER_DENIED;
 }
 
+static enum p2p_peer_status count(enum p2p_peer_status status)
+{
+	switch (status) {
+	case P2P_PEER_VERIFIED:
+		route_count(ROUTE_CNT_FROM_PEER);
+		break;
+	case P2P_PEER_DENIED:
+		route_count(ROUTE_CNT_DENIED);
+		break;
+	case P2P_PEER_LOOP:
+	case P2P_PEER_TOOMANY:
+		route_count(ROUTE_CNT_LOOPS);
+		break;
+	default:
+		break;
+	}
+	return status;
+}
+
+enum p2p_peer_status route_peer_judge(struct sip_msg *msg, struct p2p_hit *hit)
+{
+	return count(route_peer_status(msg, hit));
+}
+
 enum p2p_peer_status route_peer_verified(struct sip_msg *msg, const struct p2p_candidate *peer)
 {
 	struct route_header h;
 
 	route_header_read(msg, &h);
 	if (!h.has_hit || p2p_hit_cmp(&h.hit, &peer->hit) != 0)
-		return P2P_PEER_DENIED;
-	return lists(peer, &msg->rcv.src_ip) ? P2P_PEER_VERIFIED : P2P_PEER_DENIED;
+		return count(P2P_PEER_DENIED);
+	return count(lists(peer, &msg->rcv.src_ip) ? P2P_PEER_VERIFIED : P2P_PEER_DENIED);
 }
