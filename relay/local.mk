@@ -37,3 +37,35 @@ tests_unit_test_relay_ng_SOURCES = tests/unit/test_relay_ng.c tests/unit/test.h
 tests_unit_test_relay_ng_CPPFLAGS = $(RELAY_UNIT_CPPFLAGS)
 tests_unit_test_relay_ng_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
 endif
+
+# Fuzzers of the relay's decoders (tests/fuzz/local.mk has the lib's, and the rules).
+relay_fuzz_programs = tests/fuzz/fuzz_ng tests/fuzz/fuzz_relay_args
+check_PROGRAMS += $(relay_fuzz_programs)
+RELAY_FUZZ_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(LIBEVENT_CFLAGS) $(JSONC_CFLAGS)
+
+tests_fuzz_fuzz_ng_SOURCES = tests/fuzz/fuzz_ng.c tests/fuzz/fuzz_main.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_ng_CPPFLAGS = $(RELAY_FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_ng_LDADD = $(RELAY_LIBS)
+
+tests_fuzz_fuzz_relay_args_SOURCES = tests/fuzz/fuzz_relay_args.c tests/fuzz/fuzz_main.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_relay_args_CPPFLAGS = $(RELAY_FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_relay_args_LDADD = $(RELAY_LIBS)
+
+if WITH_FUZZERS
+RELAY_LF_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+RELAY_LF_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer,address,undefined
+noinst_PROGRAMS += tests/fuzz/lf_ng tests/fuzz/lf_relay_args
+
+tests_fuzz_lf_ng_SOURCES = tests/fuzz/fuzz_ng.c relay/ng/ng_msg.c
+tests_fuzz_lf_ng_CPPFLAGS = $(RELAY_FUZZ_CPPFLAGS)
+tests_fuzz_lf_ng_CFLAGS = $(RELAY_LF_CFLAGS)
+tests_fuzz_lf_ng_LDFLAGS = $(RELAY_LF_LDFLAGS)
+tests_fuzz_lf_ng_LDADD = $(JSONC_LIBS)
+
+tests_fuzz_lf_relay_args_SOURCES = tests/fuzz/fuzz_relay_args.c relay/relay_args.c
+tests_fuzz_lf_relay_args_CPPFLAGS = $(RELAY_FUZZ_CPPFLAGS)
+tests_fuzz_lf_relay_args_CFLAGS = $(RELAY_LF_CFLAGS)
+tests_fuzz_lf_relay_args_LDFLAGS = $(RELAY_LF_LDFLAGS)
+tests_fuzz_lf_relay_args_LDADD = $(RELAY_LIBS)
+endif
+
