@@ -138,7 +138,7 @@ static void info_take(char *to, size_t room, const redisReply *value)
 	size_t len = value->len < room - 1 ? value->len : room - 1, i;
 
 	for (i = 0; i < len; i++)
-		to[i] = value->str[i] > ' ' && value->str[i] < 0x7f ? value->str[i] : '?';
+		to[i] = value->str[i] >= ' ' && value->str[i] < 0x7f ? value->str[i] : '?';
 	to[len] = '\0';
 }
 

@@ -280,6 +280,9 @@ static void published_h(struct pul_conn *conn, const redisReply *r, void *arg)
 	if (r == NULL || r->type != REDIS_REPLY_ERROR) {
 		/* after a loss all users are marked at the next handshake */
 		pul_users_done(&sent->name, sent->kind, r != NULL, false);
+		/* the gateway told of others because the name was ours; now it has to be asked */
+		if (sent->kind == PUL_JOB_WITHDRAW)
+			pul_cache_drop(pul_routes, sent->name.s, sent->name.len, NULL);
 		sent_free(sent);
 		return;
 	}
