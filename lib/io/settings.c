@@ -141,6 +141,16 @@ static void list_free(struct setting_list *list)
 	list->n = 0;
 }
 
+/* After a space, ';' begins a comment; without one it would begin a value, which no reader expects
+ * and settings_print could not write. */
+static bool starts_comment(const char *value, char *why, size_t n)
+{
+	if (value[0] != ';')
+		return false;
+	snprintf(why, n, "a value cannot begin with ';'");
+	return true;
+}
+
 static int list_add(const struct setting *row, struct setting_list *list, const char *s, size_t len,
 		    char *why, size_t n)
 {
@@ -151,6 +161,8 @@ static int list_add(const struct setting *row, struct setting_list *list, const 
 		snprintf(why, n, "more than %zu values", max);
 		return EINVAL;
 	}
+	if (starts_comment(s, why, n))
+		return EINVAL;
 	copy = strndup(s, len);
 	v = realloc(list->v, (list->n + 1) * sizeof(*v));
 	if (v != NULL)
@@ -215,6 +227,8 @@ static int value_set(const struct setting *row, void *settings, const char *valu
 		size_t len = strlen(value);
 		char *copy;
 
+		if (starts_comment(value, why, n))
+			return EINVAL;
 		if (row->min > 0 && len == 0) {
 			snprintf(why, n, "must not be empty");
 			return EINVAL;
@@ -388,7 +402,16 @@ static char *line_h(char *s, int num, void *stream)
 		if (leading && (c == ' ' || c == '\t'))
 			continue;
 		leading = false;
-		if (c == '\0' || (iscntrl(c) && c != '\t' && c != '\r')) {
+		if (c == '\r') {
+			/* CR LF is a line's end as well; any other CR would be seen as space here
+			 * and as part of the value there */
+			int next = getc(l->f);
+
+			if (next == '\n' || next == EOF)
+				break;
+			ungetc(next, l->f);
+		}
+		if (iscntrl(c) && c != '\t') {
 			fail(l, l->line, EINVAL, "not a text file (byte %d)", c);
 			return NULL;
 		}
@@ -567,6 +590,14 @@ void settings_reload(const struct setting *table, void *settings, void *fresh,
 
 /* --- printing --------------------------------------------------------------------------------- */
 
+/* Lines have a longest length: what came from one without spaces must go back into one. */
+static void text_print(const struct setting *row, const char *value, FILE *f)
+{
+	bool roomy = strlen(row->key) + strlen(value) < 160;
+
+	fprintf(f, "%s%s%s\n", row->key, roomy ? " = " : "=", value);
+}
+
 static void row_print(const struct setting *row, const void *settings, FILE *f)
 {
 	const void *m = cmember(row, settings);
@@ -580,8 +611,7 @@ static void row_print(const struct setting *row, const void *settings, FILE *f)
 		fprintf(f, "%s = %s\n", row->key, *(const bool *)m ? "yes" : "no");
 		break;
 	case SETTING_STRING:
-		fprintf(f, "%s = %s\n", row->key,
-			*(char *const *)m != NULL ? *(char *const *)m : "");
+		text_print(row, *(char *const *)m != NULL ? *(char *const *)m : "", f);
 		break;
 	case SETTING_ENUM:
 		fprintf(f, "%s = %s\n", row->key, row->choices[*(const int *)m]);
@@ -592,7 +622,7 @@ static void row_print(const struct setting *row, const void *settings, FILE *f)
 		if (list->n == 0)
 			fprintf(f, "%s =\n", row->key);
 		for (i = 0; i < list->n; i++)
-			fprintf(f, "%s = %s\n", row->key, list->v[i]);
+			text_print(row, list->v[i], f);
 		break;
 	}
 	}

@@ -552,6 +552,7 @@ static void job_begin(struct p2p_published *p, struct entry *e, struct p2p_publi
 	p->st.in_flight++;
 	job->id = e->id;
 	job->tombstone = e->put == P2P_PUT_KILLING;
+	job->changed = e->was_dirty;
 	job->first = e->before == P2P_PUT_NOTHING && e->last_expiry_ms == 0;
 	job->last_expiry_ms = e->last_expiry_ms;
 	job->name_len = e->name_len;

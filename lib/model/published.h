@@ -85,6 +85,7 @@ struct p2p_published_job {
 	uint64_t id; /* names the entry and the attempt, for p2p_published_done */
 	bool tombstone;
 	bool first;		 /* nothing of this user is out there yet, as far as is known */
+	bool changed;		 /* what was wished changed: not just a repetition */
 	uint64_t last_expiry_ms; /* of the last record put (as given to done; 0: none): a tombstone
 				  * must live at least as long */
 	size_t name_len;

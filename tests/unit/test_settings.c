@@ -205,6 +205,10 @@ static void test_refused(void **state)
 	refused(N "port = 1\nwhat is this\n", ":3: [main] unknown key 'port'");
 	refused_n(N "na\0me = 1\n", sizeof(N "na\0me = 1\n") - 1, ":3: not a text file (byte 0)");
 	refused(N "\x7f\x45LF\n", ":3: not a text file (byte 127)");
+	refused(N "[dht]\nbootstrap =;a\n", ":4: [dht] bootstrap: a value cannot begin with ';'");
+	refused(N "[dht]\nbootstrap =a,;b\n", ":4: [dht] bootstrap: a value cannot begin with ';'");
+	refused("[main]\nname=;a\n", ":2: [main] name: a value cannot begin with ';'");
+	refused(N "quick = yes\rport = 1\n", ":3: not a text file (byte 13)");
 	memset(big, 'x', sizeof(big));
 	memcpy(big, "[main]\nname = ", 14);
 	big[sizeof(big) - 1] = '\0';
