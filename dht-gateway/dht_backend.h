@@ -22,11 +22,16 @@ struct dht_backend;
 struct dht_op;	  /* a get on its way */
 struct dht_watch; /* a standing wish to hear of new values of a key */
 
+enum dht_kind {
+	DHT_RECORD, /* what get finds; one of the same id takes its place */
+	DHT_BELL,   /* a copy of one that has changed, for those who watch the key; short-lived */
+};
+
 /* What may be stored here on others' behalf. Called from any thread, at once and more than once for
  * the same bytes: must not block, and must judge by the bytes and the clock alone. */
 struct dht_policy {
-	bool (*store)(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
-		      void *arg);
+	bool (*store)(enum dht_kind kind, const uint8_t key[DHT_KEY_LEN], uint64_t id,
+		      const void *data, size_t len, void *arg);
 	/* May next take prev's place? Both have the same key and id, and store() said yes to next. */
 	bool (*edit)(const void *prev, size_t prevlen, const void *next, size_t nextlen, void *arg);
 	void *arg;
@@ -37,6 +42,9 @@ struct dht_config {
 	const char *bind4, *bind6; /* numeric; NULL or "": not used, and at least one is */
 	uint16_t port;
 	uint32_t network;	   /* nodes of another network are not talked to */
+	/* The same over restarts: as long as others believe that a node of another id lives at our
+	 * address, each of their searches, and ours, waits for it in vain. */
+	uint8_t node_id[DHT_KEY_LEN];
 	const char *const *bootstrap; /* host or host:port or [v6]:port */
 	size_t n_bootstrap;
 	const char *nodes_file;	   /* known nodes are kept here over restarts; NULL: nowhere */
@@ -92,8 +100,12 @@ struct dht_ops {
 		   dht_got_h *got, void *arg, struct dht_op **op);
 	/* Neither found nor got is called any more. op is gone. Not for an op whose got was called. */
 	void (*cancel)(struct dht_backend *b, struct dht_op *op);
-	/* found for values that are there and that come; it must not unwatch. An engine may miss
-	 * the replacement of a value by another of the same id. EBUSY: too many. */
+	/* Tell those who watch the key of this value, which was put under it; best effort. id: its
+	 * own, not that of the put. */
+	int (*ring)(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], uint64_t id,
+		    const void *data, size_t len);
+	/* found for values that are rung for from now on, and perhaps for some that are there; it
+	 * must not unwatch. EBUSY: too many. */
 	int (*watch)(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], dht_found_h *found,
 		     void *arg, struct dht_watch **watch);
 	void (*unwatch)(struct dht_backend *b, struct dht_watch *watch);

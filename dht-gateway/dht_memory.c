@@ -136,7 +136,7 @@ static void key_read(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], dht_
 			continue;
 		/* expired, mostly */
 		if (b->policy.store &&
-		    !b->policy.store(key, v[n].id, v[n].data, v[n].len, b->policy.arg)) {
+		    !b->policy.store(DHT_RECORD, key, v[n].id, v[n].data, v[n].len, b->policy.arg)) {
 			unlinkat(fd, de->d_name, 0);
 			continue;
 		}
@@ -157,7 +157,7 @@ static int value_store(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], ui
 	size_t prevlen;
 	int dirfd, fd = -1, err = 0;
 
-	if (b->policy.store && !b->policy.store(key, id, data, len, b->policy.arg))
+	if (b->policy.store && !b->policy.store(DHT_RECORD, key, id, data, len, b->policy.arg))
 		return 0; /* as an engine does: what was refused is told by reading it back */
 	dirfd = key_open(b, key, true);
 	if (dirfd < 0)
@@ -338,6 +338,18 @@ static void backend_cancel(struct dht_backend *b, struct dht_op *op)
 		op_unlink(op);
 }
 
+/* inotify has told them. */
+static int backend_ring(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], uint64_t id,
+			const void *data, size_t len)
+{
+	(void)b;
+	(void)key;
+	(void)id;
+	(void)data;
+	(void)len;
+	return 0;
+}
+
 static int backend_watch(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], dht_found_h *found,
 			 void *arg, struct dht_watch **wp)
 {
@@ -491,6 +503,7 @@ const struct dht_ops dht_memory_ops = {
 	.put = backend_put,
 	.get = backend_get,
 	.cancel = backend_cancel,
+	.ring = backend_ring,
 	.watch = backend_watch,
 	.unwatch = backend_unwatch,
 	.stats = backend_stats,

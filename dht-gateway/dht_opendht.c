@@ -81,6 +81,7 @@ struct dht_watch {
 
 struct dht_backend {
 	struct event_base *base;
+	struct dht_policy policy;
 	struct odht *odht;
 	dht_status_h *status;
 	void *status_arg;
@@ -110,7 +111,34 @@ struct dht_backend {
 	struct dht_stats counts; /* puts, gets */
 };
 
+/* A key is either read or listened for (opendht_shim.h), so bells hang under a key of their own, a
+ * neighbour of the record's. */
+static void bell_key(uint8_t out[DHT_KEY_LEN], const uint8_t key[DHT_KEY_LEN])
+{
+	memcpy(out, key, DHT_KEY_LEN);
+	out[DHT_KEY_LEN - 1] ^= 1;
+}
+
 /* --- on OpenDHT's thread ------------------------------------------------------------------- */
+
+static bool on_store(enum odht_type type, const uint8_t key[ODHT_KEY_LEN], uint64_t id,
+		     const void *data, size_t len, void *arg)
+{
+	const struct dht_backend *b = arg;
+	uint8_t own[DHT_KEY_LEN];
+
+	if (type == ODHT_RECORD)
+		return b->policy.store(DHT_RECORD, key, id, data, len, b->policy.arg);
+	bell_key(own, key);
+	return b->policy.store(DHT_BELL, own, id, data, len, b->policy.arg);
+}
+
+static bool on_edit(const void *prev, size_t prevlen, const void *next, size_t nextlen, void *arg)
+{
+	const struct dht_backend *b = arg;
+
+	return b->policy.edit(prev, prevlen, next, nextlen, b->policy.arg);
+}
 
 static void note_push(struct dht_backend *b, struct note *n)
 {
@@ -527,9 +555,7 @@ static int backend_open(struct dht_backend **bp, struct event_base *base,
 		.max_peer_requests = config->max_peer_requests,
 		.store_bytes = config->store_bytes,
 		.value_ttl_s = config->value_ttl_s,
-		.policy = {.store = config->policy.store,
-			   .edit = config->policy.edit,
-			   .arg = config->policy.arg},
+		.policy = {.store = on_store, .edit = on_edit},
 		.value = on_value,
 		.done = on_done,
 		.status = on_status,
@@ -546,6 +572,7 @@ static int backend_open(struct dht_backend **bp, struct event_base *base,
 		return ENOMEM;
 	pthread_mutex_init(&b->mtx, NULL);
 	b->base = base;
+	b->policy = config->policy;
 	b->status = status;
 	b->status_arg = arg;
 	b->tail = &b->head;
@@ -574,7 +601,8 @@ static int backend_open(struct dht_backend **bp, struct event_base *base,
 			goto fail;
 		}
 	}
-	oc.arg = b;
+	oc.arg = oc.policy.arg = b;
+	memcpy(oc.node_id, config->node_id, sizeof(oc.node_id));
 	err = odht_new(&b->odht, &oc, reason, reasonlen);
 	if (err)
 		goto fail;
@@ -612,7 +640,7 @@ static int backend_put(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], ui
 	if (!op)
 		return EBUSY;
 	op->done.put = done;
-	err = odht_put(b->odht, key, id, data, len, slot_tag(op));
+	err = odht_put(b->odht, ODHT_RECORD, key, id, data, len, slot_tag(op));
 	if (err) {
 		slot_release(b, op);
 		return err;
@@ -650,9 +678,34 @@ static void backend_cancel(struct dht_backend *b, struct dht_op *op)
 	op->detached = true;
 }
 
+static int backend_ring(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], uint64_t id,
+			const void *data, size_t len)
+{
+	uint8_t bell[DHT_KEY_LEN];
+	struct dht_op *op;
+	int err;
+
+	if (b->closing)
+		return ECANCELED;
+	if (!id || len > DHT_VALUE_MAX)
+		return EINVAL;
+	if (!b->connected)
+		return ENETUNREACH;
+	bell_key(bell, key);
+	op = slot_take(b, SLOT_PUT, bell, NULL);
+	if (!op)
+		return EBUSY;
+	op->detached = true;
+	err = odht_put(b->odht, ODHT_BELL, bell, id, data, len, slot_tag(op));
+	if (err)
+		slot_release(b, op);
+	return err;
+}
+
 static int backend_watch(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], dht_found_h *found,
 			 void *arg, struct dht_watch **wp)
 {
+	uint8_t bell[DHT_KEY_LEN];
 	struct dht_watch *w;
 	int err;
 
@@ -667,7 +720,8 @@ static int backend_watch(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], 
 	memcpy(w->key, key, sizeof(w->key));
 	w->found = found;
 	w->arg = arg;
-	err = odht_listen(b->odht, key, w->tag, &w->listener);
+	bell_key(bell, key);
+	err = odht_listen(b->odht, bell, w->tag, &w->listener);
 	if (err) {
 		free(w);
 		return err;
@@ -725,6 +779,7 @@ const struct dht_ops dht_opendht_ops = {
 	.put = backend_put,
 	.get = backend_get,
 	.cancel = backend_cancel,
+	.ring = backend_ring,
 	.watch = backend_watch,
 	.unwatch = backend_unwatch,
 	.stats = backend_stats,

@@ -131,6 +131,18 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	gw_timer_set(c->tick, TICK_MS);
 }
 
+/* From the HIT, so that it lasts, and the secret, so that strangers cannot tell who it is. */
+static int node_id_make(const struct gw *gw, uint8_t id[DHT_KEY_LEN])
+{
+	uint8_t mac[32];
+	int err = gw->crypto->hmac_sha256(gw->crypto->arg, gw->secret.b, gw->secret.len, &gw->hit,
+					  sizeof(gw->hit), mac);
+
+	if (!err)
+		memcpy(id, mac, DHT_KEY_LEN);
+	return err;
+}
+
 static int dht_open(struct gw_core *c, char *err, size_t errlen)
 {
 	struct gw *gw = &c->gw;
@@ -154,9 +166,14 @@ static int dht_open(struct gw_core *c, char *err, size_t errlen)
 			   .edit = gw_record_policy_edit,
 			   .arg = gw},
 	};
-	int ret = gw->dht_ops->open(&gw->dht, gw->base, &config, on_status, c, reason,
-				    sizeof(reason));
+	int ret = node_id_make(gw, config.node_id);
 
+	if (ret) {
+		snprintf(err, errlen, "the DHT's node id: %s", strerror(ret));
+		return ret;
+	}
+	ret = gw->dht_ops->open(&gw->dht, gw->base, &config, on_status, c, reason,
+				sizeof(reason));
 	if (ret)
 		snprintf(err, errlen, "the DHT (%s): %s", gw->dht_ops->name,
 			 *reason ? reason : strerror(ret));

@@ -506,7 +506,7 @@ static void own_start(struct gw_peers *p)
 	p->lease_next = rec.lease_ms;
 	p->putting = true;
 	gw_timer_set(p->own_deadline, (uint64_t)gw->settings->query_timeout_ms * 2);
-	err = gw->dht_ops->put(gw->dht, p->key.b, gw_record_id(&gw->hit, false), buf, len,
+	err = gw->dht_ops->put(gw->dht, p->key.b, p2p_record_value_id(&gw->hit), buf, len,
 			       on_own_put, p);
 	if (err)
 		own_end(p, false);

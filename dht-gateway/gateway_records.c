@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <string.h>
 
-uint64_t gw_record_id(const struct p2p_hit *hit, bool tombstone)
-{
-	uint64_t id = p2p_record_value_id(hit) ^ (tombstone ? 1 : 0);
+/* A bell that is rung for a record older than this is refused: it is an echo. */
+#define BELL_AGE_MAX_MS 120000
 
-	return id ? id : 2; /* 0 is no id */
+uint64_t gw_record_bell_id(const struct p2p_hit *hit, uint64_t order)
+{
+	uint64_t id = p2p_record_value_id(hit) ^ order;
+
+	return id ? id : 1; /* 0 is no id */
 }
 
 int gw_record_key_user(const struct gw *gw, const char *name, size_t len, struct p2p_key *key)
@@ -74,8 +77,8 @@ int gw_record_make(struct gw *gw, struct p2p_record *rec, uint64_t lifetime_ms,
 	return p2p_record_sign(rec, gw->crypto, buf, P2P_RECORD_MAX, len);
 }
 
-bool gw_record_policy_store(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data,
-			    size_t len, void *arg)
+bool gw_record_policy_store(enum dht_kind kind, const uint8_t key[DHT_KEY_LEN], uint64_t id,
+			    const void *data, size_t len, void *arg)
 {
 	struct gw *gw = arg;
 	struct p2p_record rec;
@@ -90,8 +93,14 @@ bool gw_record_policy_store(const uint8_t key[DHT_KEY_LEN], uint64_t id, const v
 
 	memcpy(k.b, key, sizeof(k.b));
 	fault = p2p_record_check(&rec, &signer, data, len, &expect, gw->crypto);
-	if (fault == P2P_RECORD_OK && id != gw_record_id(&signer, rec.tombstone))
+	if (fault == P2P_RECORD_OK && kind == DHT_RECORD && id != p2p_record_value_id(&signer))
 		fault = P2P_RECORD_BAD_SIGNER;
+	if (fault == P2P_RECORD_OK && kind == DHT_BELL &&
+	    id != gw_record_bell_id(&signer, rec.order))
+		fault = P2P_RECORD_BAD_SIGNER;
+	if (fault == P2P_RECORD_OK && kind == DHT_BELL &&
+	    rec.order + BELL_AGE_MAX_MS < expect.now_ms)
+		fault = P2P_RECORD_EXPIRED;
 	if (fault == P2P_RECORD_OK)
 		return true;
 	if (fault != P2P_RECORD_EXPIRED) {

@@ -5,9 +5,8 @@
 
 #include "dht-gateway/gateway.h"
 
-/* The id of a peer's value under a key. Its tombstones have one of their own beside it, so that
- * those who listen hear of them: OpenDHT tells listeners of new ids only. */
-uint64_t gw_record_id(const struct p2p_hit *hit, bool tombstone);
+/* The id of the bell for a record: one for each order, so that each is told. */
+uint64_t gw_record_bell_id(const struct p2p_hit *hit, uint64_t order);
 
 /* Under which key. 0 or what lib/proto/key.h says. */
 int gw_record_key_user(const struct gw *gw, const char *name, size_t len, struct p2p_key *key);
@@ -25,8 +24,8 @@ int gw_record_make(struct gw *gw, struct p2p_record *rec, uint64_t lifetime_ms,
 		   uint64_t min_expiry_ms, uint8_t *buf, size_t *len);
 
 /* What the engine may store for others. Thread-safe; arg is the gw. */
-bool gw_record_policy_store(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data,
-			    size_t len, void *arg);
+bool gw_record_policy_store(enum dht_kind kind, const uint8_t key[DHT_KEY_LEN], uint64_t id,
+			    const void *data, size_t len, void *arg);
 bool gw_record_policy_edit(const void *prev, size_t prevlen, const void *next, size_t nextlen,
 			   void *arg);
 

@@ -54,7 +54,7 @@ const struct setting gw_settings_table[] = {
 	       "The folder of the memory engine, shared by the overlay's gateways."),
 	INT("dht", "reput_interval_s", reput_interval_s, 10, 43200, "900", true,
 	    "How often each user's record is put again."),
-	INT("dht", "put_window", put_window, 1, 1024, "32", true,
+	INT("dht", "put_window", put_window, 1, 1024, "64", true,
 	    "Records on their way to the DHT at once."),
 	INT("dht", "watches_max", watches_max, 0, 4096, "512", true,
 	    "Names whose changes are listened for: those served here and those last looked up."),

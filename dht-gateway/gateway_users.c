@@ -29,6 +29,8 @@
 #define RENEW_PER_S 400
 /* Not more often than this is everything put again because nodes came. */
 #define KICK_MS 5000
+/* More users than this to be told of: those who watch are not told. */
+#define RING_BACKLOG_MAX 2000
 /* Addresses are not known yet: look again. */
 #define NO_URIS_MS 200
 
@@ -45,6 +47,8 @@ struct job {
 	bool seen;
 	uint64_t seen_order; /* highest of ours */
 	struct p2p_userset set;
+	size_t len;
+	uint8_t bytes[P2P_RECORD_MAX];
 };
 
 struct gw_users {
@@ -57,6 +61,7 @@ struct gw_users {
 	unsigned int good; /* nodes when everything was last put */
 	bool stopping;
 	bool restoring;
+	bool put_any;
 	bool no_uris; /* said so */
 };
 
@@ -167,6 +172,22 @@ static void on_got(enum dht_verdict verdict, unsigned int nodes, void *arg)
 	}
 }
 
+/* Those who watch the name are told of what is new to them; not of a repeated put, and not while so
+ * much is new that the telling would cost as much as the putting. */
+static void ring(struct job *j)
+{
+	struct gw *gw = j->u->gw;
+	struct p2p_published_stats st;
+
+	if (!j->p.first && !j->p.changed)
+		return;
+	p2p_published_stats(j->u->table, &st);
+	if (st.dirty > RING_BACKLOG_MAX)
+		return;
+	gw->dht_ops->ring(gw->dht, j->key.b, gw_record_bell_id(&gw->hit, j->order), j->bytes,
+			  j->len);
+}
+
 static void on_put(int err, unsigned int nodes, void *arg)
 {
 	struct job *j = arg;
@@ -190,6 +211,7 @@ static void on_put(int err, unsigned int nodes, void *arg)
 		job_end(j, st.alone ? P2P_PUT_OK : P2P_PUT_FAILED);
 		return;
 	}
+	ring(j);
 	if (gw->dht_ops->get(gw->dht, j->key.b, on_found, on_got, j, &j->op)) {
 		j->op = NULL;
 		job_end(j, P2P_PUT_FAILED);
@@ -264,8 +286,11 @@ static void job_start(struct gw_users *u, const struct p2p_published_job *p)
 		return;
 	}
 	j->put_pending = true;
+	u->put_any = true;
 	gw->metrics.puts++;
-	err = gw->dht_ops->put(gw->dht, j->key.b, gw_record_id(&gw->hit, p->tombstone), buf, len,
+	memcpy(j->bytes, buf, len);
+	j->len = len;
+	err = gw->dht_ops->put(gw->dht, j->key.b, p2p_record_value_id(&gw->hit), buf, len,
 			       on_put, j);
 	if (err) {
 		j->put_pending = false;
@@ -281,11 +306,15 @@ static void on_due(evutil_socket_t fd, short what, void *arg)
 	struct gw *gw = u->gw;
 	char uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX];
 	struct p2p_published_job p;
+	struct dht_stats st;
 
 	(void)fd;
 	(void)what;
 	if (u->stopping || !gw->dht)
 		return;
+	gw->dht_ops->stats(gw->dht, &st);
+	if (!st.connected)
+		return; /* gw_users_kick goes on from here */
 	if (!gw_peers_uris(gw->peers, uri)) {
 		if (!u->no_uris)
 			p2p_log(gw->log, P2P_LOG_WARN,
@@ -442,6 +471,10 @@ void gw_users_kick(struct gw_users *u)
 		return;
 	gw->dht_ops->stats(gw->dht, &st);
 	good = st.good4 + st.good6;
+	if (st.connected && !event_pending(u->due, EV_TIMEOUT, NULL))
+		arm(u);
+	if (!u->put_any)
+		u->good = good; /* whoever is there will be told */
 	if (good < u->good)
 		u->good = good;
 	if (!good || 2 * good < 3 * u->good || good == u->good)

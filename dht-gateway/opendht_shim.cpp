@@ -14,8 +14,9 @@
 namespace
 {
 
-/* "P2": the type of every record of this overlay software. */
-constexpr dht::ValueType::Id VALUE_TYPE = 0x5032;
+/* "P2" and the next: the types of this overlay software's values. */
+constexpr dht::ValueType::Id RECORD_TYPE = 0x5032;
+constexpr dht::ValueType::Id BELL_TYPE = 0x5033;
 
 dht::InfoHash to_hash(const uint8_t key[ODHT_KEY_LEN])
 {
@@ -32,7 +33,7 @@ struct sink {
 
 	void value(uint64_t tag, const dht::Value &v)
 	{
-		if (v.type != VALUE_TYPE)
+		if (v.type != RECORD_TYPE && v.type != BELL_TYPE)
 			return;
 		std::lock_guard<std::mutex> lock(mtx);
 		if (open)
@@ -98,38 +99,29 @@ struct odht {
 namespace
 {
 
-dht::ValueType value_type(const std::shared_ptr<sink> &out)
+dht::ValueType value_type(const odht_config &config, odht_type type)
 {
-	const odht_policy policy = out->config.policy;
+	const odht_policy policy = config.policy;
 	return dht::ValueType(
-		VALUE_TYPE, "p2psip record", std::chrono::seconds(out->config.value_ttl_s),
-		[policy](dht::InfoHash key, std::shared_ptr<dht::Value> &v, const dht::InfoHash &,
-			 const dht::SockAddr &) {
+		type == ODHT_BELL ? BELL_TYPE : RECORD_TYPE,
+		type == ODHT_BELL ? "p2psip bell" : "p2psip record",
+		std::chrono::seconds(type == ODHT_BELL ? ODHT_BELL_TTL_S : config.value_ttl_s),
+		[policy, type](dht::InfoHash key, std::shared_ptr<dht::Value> &v,
+			       const dht::InfoHash &, const dht::SockAddr &) {
 			/* nothing of OpenDHT's own around the record: it would be stored unread */
 			if (v->isEncrypted() || v->owner || v->recipient || !v->user_type.empty() ||
 			    !v->signature.empty())
 				return false;
-			return policy.store(key.data(), v->id, v->data.data(), v->data.size(),
+			return policy.store(type, key.data(), v->id, v->data.data(), v->data.size(),
 					    policy.arg);
 		},
-		[policy](dht::InfoHash, const std::shared_ptr<dht::Value> &prev,
-			 std::shared_ptr<dht::Value> &next, const dht::InfoHash &,
-			 const dht::SockAddr &) {
-			return next->type == prev->type &&
+		[policy, type](dht::InfoHash, const std::shared_ptr<dht::Value> &prev,
+			       std::shared_ptr<dht::Value> &next, const dht::InfoHash &,
+			       const dht::SockAddr &) {
+			return type == ODHT_RECORD && next->type == prev->type &&
 			       policy.edit(prev->data.data(), prev->data.size(), next->data.data(),
 					   next->data.size(), policy.arg);
 		});
-}
-
-/* A get is answered from what a listen of the same key has collected, if the listen asked for no
- * less; and that misses every value that took the place of another of its id. Asking for one type
- * of values (which is all there are) makes it "less". */
-dht::Where listen_where()
-{
-	dht::Where w;
-
-	w.valueType(VALUE_TYPE);
-	return w;
 }
 
 void start(odht *d, const odht_config *config)
@@ -138,6 +130,7 @@ void start(odht *d, const odht_config *config)
 	dht::DhtRunner::Context ctx;
 	auto &nc = rc.dht_config.node_config;
 
+	nc.node_id = to_hash(config->node_id);
 	nc.network = config->network;
 	nc.max_req_per_sec = config->max_requests;
 	nc.max_peer_req_per_sec = config->max_peer_requests;
@@ -162,9 +155,10 @@ void start(odht *d, const odht_config *config)
 		out->status();
 	};
 	d->runner.run(rc, std::move(ctx));
-	/* The thread runs now, but knows nobody to talk to yet: the type is there before the first
+	/* The thread runs now, but knows nobody to talk to yet: the types are there before the first
 	 * packet that could bring a value. */
-	d->runner.registerType(value_type(d->out));
+	d->runner.registerType(value_type(*config, ODHT_RECORD));
+	d->runner.registerType(value_type(*config, ODHT_BELL));
 	if ((config->bind4 && !d->runner.getBound(AF_INET)) ||
 	    (config->bind6 && !d->runner.getBound(AF_INET6)))
 		throw std::system_error(EADDRNOTAVAIL, std::generic_category(),
@@ -215,9 +209,13 @@ int odht_bootstrap(struct odht *d, const char *host, const char *port)
 int odht_node_import(struct odht *d, const uint8_t id[ODHT_KEY_LEN], const void *sa, size_t salen)
 {
 	return guarded([&] {
-		d->runner.bootstrap(to_hash(id),
-				    dht::SockAddr(static_cast<const sockaddr *>(sa),
-						  static_cast<socklen_t>(salen)));
+		dht::SockAddr addr(static_cast<const sockaddr *>(sa),
+				   static_cast<socklen_t>(salen));
+
+		d->runner.bootstrap(to_hash(id), addr);
+		/* that only puts it into the table; this asks it, so that we are connected as soon
+		 * as one answers */
+		d->runner.bootstrap(addr);
 	});
 }
 
@@ -232,13 +230,14 @@ int odht_nodes_export(struct odht *d,
 	});
 }
 
-int odht_put(struct odht *d, const uint8_t key[ODHT_KEY_LEN], uint64_t id, const void *data,
-	     size_t len, uint64_t tag)
+int odht_put(struct odht *d, enum odht_type type, const uint8_t key[ODHT_KEY_LEN], uint64_t id,
+	     const void *data, size_t len, uint64_t tag)
 {
 	return guarded([&] {
 		auto out = d->out;
 		auto v = std::make_shared<dht::Value>(
-			VALUE_TYPE, static_cast<const uint8_t *>(data), len, id);
+			type == ODHT_BELL ? BELL_TYPE : RECORD_TYPE,
+			static_cast<const uint8_t *>(data), len, id);
 		/* Not permanent: a permanent put costs three times the memory, and needs a sequence
 		 * number of 16 bits to be replaced. The gateway repeats its puts itself. */
 		d->runner.put(to_hash(key), v,
@@ -286,8 +285,7 @@ int odht_listen(struct odht *d, const uint8_t key[ODHT_KEY_LEN], uint64_t tag,
 							   for (const auto &v : vals)
 								   out->value(tag, *v);
 						   return true;
-					   }),
-					   {}, listen_where())
+					   }))
 				   .share();
 	});
 	if (err) {

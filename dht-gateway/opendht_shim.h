@@ -17,9 +17,16 @@ extern "C" {
 struct odht;
 struct odht_listener;
 
+enum odht_type {
+	ODHT_RECORD,
+	ODHT_BELL, /* kept for ODHT_BELL_TTL_S only, never replaced */
+};
+
+#define ODHT_BELL_TTL_S 60
+
 struct odht_policy {
-	bool (*store)(const uint8_t key[ODHT_KEY_LEN], uint64_t id, const void *data, size_t len,
-		      void *arg);
+	bool (*store)(enum odht_type type, const uint8_t key[ODHT_KEY_LEN], uint64_t id,
+		      const void *data, size_t len, void *arg);
 	bool (*edit)(const void *prev, size_t prevlen, const void *next, size_t nextlen, void *arg);
 	void *arg;
 };
@@ -30,6 +37,7 @@ struct odht_config {
 	const char *bind4, *bind6; /* numeric; NULL: not used */
 	uint16_t port;
 	uint32_t network;
+	uint8_t node_id[ODHT_KEY_LEN];
 	int64_t max_requests, max_peer_requests; /* a second; -1: no limit */
 	uint64_t store_bytes;
 	uint32_t value_ttl_s;
@@ -63,11 +71,13 @@ int odht_nodes_export(struct odht *d,
 		      void *arg);
 
 /* done comes once. */
-int odht_put(struct odht *d, const uint8_t key[ODHT_KEY_LEN], uint64_t id, const void *data,
-	     size_t len, uint64_t tag);
+int odht_put(struct odht *d, enum odht_type type, const uint8_t key[ODHT_KEY_LEN], uint64_t id,
+	     const void *data, size_t len, uint64_t tag);
 /* value comes any number of times, then done. */
 int odht_get(struct odht *d, const uint8_t key[ODHT_KEY_LEN], uint64_t tag);
-/* value comes until some time after odht_unlisten(). */
+/* value comes until some time after odht_unlisten(). Once for each id: one that takes the place of
+ * another of its id is missed. And while a key is listened for, gets of it are answered from what
+ * the listening has collected, so that they miss it too: a key is either listened for or read. */
 int odht_listen(struct odht *d, const uint8_t key[ODHT_KEY_LEN], uint64_t tag,
 		struct odht_listener **lp);
 void odht_unlisten(struct odht *d, struct odht_listener *l);
