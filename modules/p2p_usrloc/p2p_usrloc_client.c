@@ -140,8 +140,10 @@ static void gateway_lost(const char *why)
 	uint64_t now = pul_now_ms();
 
 	backoff_next(&main_backoff, now);
-	if (atomic_exchange(&pul_shared->gateway_up, 0)) {
+	if (atomic_load(&pul_shared->gateway_up)) {
+		/* when, before whether: who sees it gone must not take an old time for it */
 		atomic_store(&pul_shared->gateway_changed_ms, now);
+		atomic_store(&pul_shared->gateway_up, 0);
 		pul_count(PUL_CNT_DISCONNECTS);
 		lost_told = false;
 	}
