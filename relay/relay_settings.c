@@ -55,7 +55,7 @@ const struct setting relay_settings_table[] = {
 	INT("relay", "max_pending", max_pending, 1, 1024, "64", false,
 	    "requests without an answer on one connection"),
 
-	LIST("rtpengine", "instance", instance, 160, NULL, true,
+	LIST("rtpengine", "instance", instance, NG_INSTANCES_MAX, NULL, true,
 	     "an rtpengine: `name udp:ADDRESS:PORT [weight N]`; repeated for each one"),
 	STRING("rtpengine", "ua_interface", ua_interface, 32, "ua", true,
 	       "rtpengine's name of the interface towards phones"),
@@ -65,7 +65,7 @@ const struct setting relay_settings_table[] = {
 	     "address family shown to phones: auto (as the other side's), ipv4 or ipv6"),
 	ENUM("rtpengine", "overlay_family", overlay_family, family_names, "auto", true,
 	     "address family shown to overlay peers"),
-	LIST("rtpengine", "flags", flags, 64, NULL, true,
+	LIST("rtpengine", "flags", flags, RELAY_FLAGS_MAX, NULL, true,
 	     "further ng flags for each offer and answer, such as `media-handover`"),
 	INT("rtpengine", "deadline_ms", deadline_ms, 20, 5000, "120", true,
 	    "how long an offer, answer or query may take, all repetitions and instances together; "
