@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/base/hash.h"
+#include "lib/base/bytes.h"
 
 _Static_assert(P2P_CANDIDATE_URI_MAX >= P2P_LOCATOR_URI_MAX, "a locator's URI fits a candidate");
 _Static_assert(P2P_CANDIDATE_INSTANCES_MAX >= P2P_RECORD_INSTANCES_MAX, "all instances fit");
@@ -14,8 +14,7 @@ void p2p_userset_init(struct p2p_userset *set)
 	set->n = 0;
 }
 
-/* <0: a is older. Equal orders of one signer come from a peer that lost its clock and its state;
- * all that matters is that everybody decides alike: the tombstone, then a hash of the bytes. */
+/* <0: a is older. As p2p_record_cmp. */
 static int entry_cmp(const struct p2p_userset_entry *a, const struct p2p_userset_entry *b)
 {
 	if (a->order != b->order)
@@ -40,11 +39,10 @@ static uint8_t fill_uris(const struct p2p_record *rec,
 int p2p_userset_add(struct p2p_userset *set, const struct p2p_record *rec,
 		    const struct p2p_hit *hit, const void *bytes, size_t len)
 {
-	static const struct p2p_hash_key tie_key; /* no key: alike at every peer */
 	struct p2p_userset_entry e, *oldest = NULL;
 	unsigned int i;
 
-	if (rec->kind != P2P_RECORD_USER)
+	if (rec->kind != P2P_RECORD_USER || len < P2P_SIG_LEN)
 		return EINVAL;
 	memset(&e, 0, sizeof(e));
 	e.hit = *hit;
@@ -52,7 +50,7 @@ int p2p_userset_add(struct p2p_userset *set, const struct p2p_record *rec,
 	e.expiry_ms = rec->expiry_ms;
 	e.epoch = rec->epoch;
 	e.tombstone = rec->tombstone;
-	e.tie = p2p_hash(&tie_key, bytes, len);
+	e.tie = p2p_be64((const uint8_t *)bytes + len - P2P_SIG_LEN);
 	e.n_instances = rec->n_instances;
 	memcpy(e.instance, rec->instance, sizeof(rec->instance));
 	e.n_uris = fill_uris(rec, e.uri);

@@ -17,7 +17,7 @@ struct p2p_userset_entry {
 	uint64_t order;
 	uint64_t expiry_ms;
 	uint64_t epoch;
-	uint64_t tie; /* decides between equal orders, alike at every peer */
+	uint64_t tie; /* the signature's beginning: decides between equal orders */
 	bool tombstone;
 	uint8_t n_instances;
 	uint8_t n_uris;
@@ -40,9 +40,9 @@ struct p2p_peer_state {
 /* Empty the set. */
 void p2p_userset_init(struct p2p_userset *set);
 
-/* Merge a record that p2p_record_check found good; bytes: its encoding (decides between equal
- * orders). 0: it counts. EALREADY: an equal or newer one of the peer was there. ENOSPC: too many
- * peers, and this is the oldest. EINVAL: no user record. */
+/* Merge a record that p2p_record_check found good; bytes: its encoding (its signature decides
+ * between equal orders). 0: it counts. EALREADY: an equal or newer one of the peer was there.
+ * ENOSPC: too many peers, and this is the oldest. EINVAL: no user record. */
 int p2p_userset_add(struct p2p_userset *set, const struct p2p_record *rec,
 		    const struct p2p_hit *hit, const void *bytes, size_t len);
 

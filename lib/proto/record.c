@@ -462,16 +462,12 @@ enum p2p_record_fault p2p_record_check(struct p2p_record *out, struct p2p_hit *h
 int p2p_record_cmp(const struct p2p_record *a, const void *abytes, size_t alen,
 		   const struct p2p_record *b, const void *bbytes, size_t blen)
 {
-	int d;
-
 	if (a->order != b->order)
 		return a->order < b->order ? -1 : 1;
 	if (a->tombstone != b->tombstone)
 		return a->tombstone ? 1 : -1;
-	d = memcmp(abytes, bbytes, alen < blen ? alen : blen);
-	if (d != 0)
-		return d < 0 ? -1 : 1;
-	return alen == blen ? 0 : alen < blen ? -1 : 1;
+	return memcmp((const uint8_t *)abytes + alen - P2P_SIG_LEN,
+		      (const uint8_t *)bbytes + blen - P2P_SIG_LEN, P2P_SIG_LEN);
 }
 
 uint64_t p2p_record_value_id(const struct p2p_hit *hit)

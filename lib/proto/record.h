@@ -143,7 +143,9 @@ enum p2p_record_fault p2p_record_check(struct p2p_record *rec, struct p2p_hit *h
 				       const struct p2p_crypto *crypto);
 
 /* Which of two records of the same signer, kind and key counts: <0 a is older, >0 b is older, 0 the
- * same. Higher order; then tombstone; then the bytes, so that everybody decides alike. */
+ * same. Higher order; then tombstone; then the greater signature, bytewise: equal orders come from
+ * a peer that lost its clock and its state, and all that matters is that everybody decides alike.
+ */
 int p2p_record_cmp(const struct p2p_record *a, const void *abytes, size_t alen,
 		   const struct p2p_record *b, const void *bbytes, size_t blen);
 

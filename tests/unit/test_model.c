@@ -80,15 +80,15 @@ static int add(struct p2p_userset *set, unsigned int peer, uint64_t order, uint6
 		.expiry_ms = expiry,
 	};
 	struct p2p_hit hit = hit_of(peer);
-	uint8_t bytes[24];
+	uint8_t bytes[P2P_SIG_LEN] = {0};
 
 	if (!tombstone) {
 		assert_ok(p2p_record_add_uri(&rec, "sip:192.0.2.1:5060;transport=udp", 32));
 		assert_ok(p2p_record_add_uri(&rec, "sip:192.0.2.1:5060;transport=tcp", 32));
 		p2p_record_add_instance(&rec, 77);
 	}
-	memcpy(bytes, &order, 8);
-	memcpy(bytes + 8, &expiry, 8);
+	memcpy(bytes, &expiry, 8); /* stands for the signature, which differs when anything does */
+	memcpy(bytes + 8, &order, 8);
 	memcpy(bytes + 16, &epoch, 8);
 	return p2p_userset_add(set, &rec, &hit, bytes, sizeof(bytes));
 }

@@ -3,6 +3,7 @@
  * of records that need a key of choice. */
 #include "tests/unit/test.h"
 
+#include "lib/model/userset.h"
 #include "lib/proto/crypto.h"
 #include "lib/proto/name.h"
 #include "lib/proto/record.h"
@@ -471,6 +472,45 @@ static void test_times(void **state)
 	test_key_free(key);
 }
 
+/* One peer, one order, two records: holders (p2p_record_cmp) and readers (p2p_userset_add) take the
+ * same one, in whichever order they come. */
+static void test_ties(void **state)
+{
+	uint8_t pubkey[P2P_PUBKEY_LEN], buf[2][P2P_RECORD_MAX];
+	struct test_key *key = test_key_seed(4, pubkey);
+	struct p2p_crypto crypto;
+	struct p2p_record rec[2];
+	size_t len[2] = {0, 0};
+	struct p2p_hit hit;
+	unsigned int i, j;
+
+	(void)state;
+	test_crypto(&crypto, key);
+	assert_ok(p2p_hit_from_pubkey(&hit, pubkey, &crypto));
+	for (i = 0; i < 8; i++) {
+		static struct p2p_userset set;
+		int cmp, want;
+
+		for (j = 0; j < 2; j++) {
+			good_user(&rec[j], pubkey);
+			rec[j].expiry_ms += j;
+			assert_ok(
+				p2p_record_sign(&rec[j], &crypto, buf[j], sizeof(buf[j]), &len[j]));
+		}
+		cmp = p2p_record_cmp(&rec[0], buf[0], len[0], &rec[1], buf[1], len[1]);
+		assert_int_not_equal(cmp, 0);
+		for (j = 0; j < 2; j++) {
+			p2p_userset_init(&set);
+			assert_ok(p2p_userset_add(&set, &rec[j], &hit, buf[j], len[j]));
+			want = (cmp > 0) == (j == 0) ? EALREADY : 0;
+			assert_int_equal(
+				p2p_userset_add(&set, &rec[1 - j], &hit, buf[1 - j], len[1 - j]),
+				want);
+		}
+	}
+	test_key_free(key);
+}
+
 static void test_texts(void **state)
 {
 	int i;
@@ -497,6 +537,7 @@ int main(void)
 		cmocka_unit_test(test_largest),
 		cmocka_unit_test(test_every_bit_counts),
 		cmocka_unit_test(test_times),
+		cmocka_unit_test(test_ties),
 		cmocka_unit_test(test_texts),
 	};
 
