@@ -63,9 +63,10 @@ char *gw_info_text(struct gw *gw)
 	p2p_overlay_id_print(&gw->overlay, overlay);
 	n = gw_peers_uris(gw->peers, uri);
 	fputs("# Server\r\n", f);
-	pair(f, "server", "p2psip-gateway %s", P2PSIP_VERSION);
+	pair(f, "server", "p2psip-gateway");
+	pair(f, "version", P2PSIP_VERSION);
 	pair(f, "process_id", "%ld", (long)getpid());
-	pair(f, "uptime_in_seconds", "%" PRIu64, m->uptime_s);
+	pair(f, "uptime_s", "%" PRIu64, m->uptime_s);
 	fputs("# Peer\r\n", f);
 	pair(f, "hit", "%s", gw->hit_text);
 	pair(f, "overlay", "%s", overlay);
@@ -197,7 +198,39 @@ static void reply_head(struct resp_request *req, uint64_t cursor, size_t n)
 	resp_reply_array(req, n);
 }
 
-static void reply_instances(struct resp_request *req, const uint32_t *instance, unsigned int n)
+static void pair_str(struct resp_request *req, const char *key, const char *value)
+{
+	resp_reply_str(req, key);
+	resp_reply_str(req, value);
+}
+
+static void pair_u64(struct resp_request *req, const char *key, uint64_t value)
+{
+	resp_reply_str(req, key);
+	resp_reply_u64(req, value);
+}
+
+static void pair_hit(struct resp_request *req, const char *key, const struct p2p_hit *hit)
+{
+	char text[P2P_HIT_TEXT_MAX];
+
+	p2p_hit_print(hit, text);
+	pair_str(req, key, text);
+}
+
+static void pair_uris(struct resp_request *req, unsigned int n,
+		      const char (*uri)[P2P_CANDIDATE_URI_MAX])
+{
+	char text[P2P_CANDIDATE_URIS_MAX * (P2P_CANDIDATE_URI_MAX + 1) + 1];
+	struct p2p_text t;
+
+	p2p_text_init(&t, text, sizeof(text));
+	for (unsigned int i = 0; i < n; i++)
+		p2p_text_add(&t, "%s%s", i ? "," : "", uri[i]);
+	pair_str(req, "uris", text);
+}
+
+static void pair_instances(struct resp_request *req, const uint32_t *instance, unsigned int n)
 {
 	char text[9 * P2P_CANDIDATE_INSTANCES_MAX + 1];
 	struct p2p_text t;
@@ -205,10 +238,10 @@ static void reply_instances(struct resp_request *req, const uint32_t *instance, 
 	p2p_text_init(&t, text, sizeof(text));
 	for (unsigned int i = 0; i < n; i++)
 		p2p_text_add(&t, "%s%08" PRIx32, i ? "," : "", instance[i]);
-	resp_reply_str(req, text);
+	pair_str(req, "instances", text);
 }
 
-/* USERS: name, desired, put, dirty, seq, order, failures, instances */
+/* USERS */
 static void on_users(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
 {
 	struct gw_admin *a = arg;
@@ -226,15 +259,18 @@ static void on_users(struct resp_request *req, int argc, const struct resp_arg *
 	p2p_published_scan(gw_users_table(a->gw->users), &cursor, count, gather_user, &p);
 	reply_head(req, cursor, p.n);
 	for (size_t i = 0; i < p.n; i++) {
-		resp_reply_array(req, 8);
-		resp_reply_bulk(req, p.user[i].name, p.user[i].name_len);
-		resp_reply_str(req, p2p_desired_text(p.user[i].desired));
-		resp_reply_str(req, p2p_put_state_text(p.user[i].put));
-		resp_reply_u64(req, p.user[i].dirty);
-		resp_reply_u64(req, p.user[i].seq);
-		resp_reply_u64(req, p.user[i].order);
-		resp_reply_u64(req, p.user[i].failures);
-		reply_instances(req, p.user[i].instance, p.user[i].n_instances);
+		const struct p2p_published_info *u = &p.user[i];
+
+		resp_reply_array(req, 16);
+		resp_reply_str(req, "name");
+		resp_reply_bulk(req, u->name, u->name_len);
+		pair_str(req, "desired", p2p_desired_text(u->desired));
+		pair_str(req, "published", p2p_put_state_text(u->put));
+		pair_str(req, "changed", u->dirty ? "yes" : "no");
+		pair_u64(req, "seq", u->seq);
+		pair_u64(req, "order", u->order);
+		pair_u64(req, "failures", u->failures);
+		pair_instances(req, u->instance, u->n_instances);
 	}
 	free(p.user);
 }
@@ -253,7 +289,7 @@ static void gather_record(const struct gw_cache_info *info, void *arg)
 	}
 }
 
-/* RECORDS: name, hit, kind (record, tombstone), order, epoch, expires_ms, age_ms, uris */
+/* RECORDS */
 static void on_records(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
 {
 	struct gw_admin *a = arg;
@@ -273,19 +309,19 @@ static void on_records(struct resp_request *req, int argc, const struct resp_arg
 	reply_head(req, cursor, p.n);
 	for (size_t i = 0; i < p.n; i++) {
 		const struct p2p_userset_entry *e = &p.record[i].e;
-		char hit[P2P_HIT_TEXT_MAX];
 
-		p2p_hit_print(&e->hit, hit);
-		resp_reply_array(req, 7u + e->n_uris);
-		resp_reply_str(req, p.record[i].name);
-		resp_reply_str(req, hit);
-		resp_reply_str(req, e->tombstone ? "tombstone" : "record");
-		resp_reply_u64(req, e->order);
-		resp_reply_u64(req, e->epoch);
-		resp_reply_u64(req, e->expiry_ms > now ? e->expiry_ms - now : 0);
-		resp_reply_u64(req, p.record[i].age_ms);
-		for (unsigned int u = 0; u < e->n_uris; u++)
-			resp_reply_str(req, e->uri[u]);
+		resp_reply_array(req, 16);
+		pair_str(req, "name", p.record[i].name);
+		pair_hit(req, "peer", &e->hit);
+		pair_str(req, "state",
+			 e->tombstone	       ? "withdrawn"
+			 : e->expiry_ms <= now ? "expired"
+					       : "valid");
+		pair_u64(req, "order", e->order);
+		pair_u64(req, "epoch", e->epoch);
+		pair_u64(req, "expires_ms", e->expiry_ms > now ? e->expiry_ms - now : 0);
+		pair_u64(req, "age_ms", p.record[i].age_ms);
+		pair_uris(req, e->n_uris, e->uri);
 	}
 	free(p.record);
 }
@@ -302,7 +338,7 @@ static void gather_peer(const struct gw_peer_info *info, void *arg)
 	p->n++;
 }
 
-/* PEERS: hit, state, epoch, lease_left_ms, age_ms, uris */
+/* PEERS */
 static void on_peers(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
 {
 	struct gw_admin *a = arg;
@@ -322,21 +358,20 @@ static void on_peers(struct resp_request *req, int argc, const struct resp_arg *
 	for (size_t i = 0; i < p.n; i++) {
 		const struct gw_peer_info *info = &p.peer[i].info;
 		struct p2p_candidate c = {0};
-		char hit[P2P_HIT_TEXT_MAX];
 
 		if (info->known)
 			p2p_candidate_from_peer(&c, &p.peer[i].rec, &info->hit, now);
-		p2p_hit_print(&info->hit, hit);
-		resp_reply_array(req, 5u + c.n_uris);
-		resp_reply_str(req, hit);
-		resp_reply_str(req, !info->known		? "unknown"
-				    : info->lease_ms > now	? "alive"
-								: "lapsed");
-		resp_reply_u64(req, info->epoch);
-		resp_reply_u64(req, info->lease_ms > now ? info->lease_ms - now : 0);
-		resp_reply_u64(req, info->age_ms);
-		for (unsigned int u = 0; u < c.n_uris; u++)
-			resp_reply_str(req, c.uri[u]);
+		resp_reply_array(req, 14);
+		pair_hit(req, "peer", &info->hit);
+		pair_str(req, "state",
+			 !info->known		? "unknown"
+			 : info->lease_ms > now ? "alive"
+						: "lapsed");
+		pair_u64(req, "epoch", info->epoch);
+		pair_u64(req, "lease_left_ms", info->lease_ms > now ? info->lease_ms - now : 0);
+		pair_u64(req, "age_ms", info->age_ms);
+		pair_str(req, "software", info->known ? p.peer[i].rec.software : "");
+		pair_uris(req, c.n_uris, c.uri);
 	}
 	free(p.peer);
 }
@@ -361,16 +396,13 @@ static void on_found(int err, const struct p2p_candidate_set *cands, void *arg)
 	resp_reply_array(req, cands->n);
 	for (unsigned int i = 0; i < cands->n; i++) {
 		const struct p2p_candidate *c = &cands->c[i];
-		char hit[P2P_HIT_TEXT_MAX];
 
-		p2p_hit_print(&c->hit, hit);
-		resp_reply_array(req, 4u + c->n_uris);
-		resp_reply_str(req, hit);
-		resp_reply_str(req, c->flags & P2P_CANDIDATE_LAPSED ? "lapsed" : "usable");
-		resp_reply_u64(req, c->order);
-		resp_reply_u64(req, c->ttl_ms);
-		for (unsigned int u = 0; u < c->n_uris; u++)
-			resp_reply_str(req, c->uri[u]);
+		resp_reply_array(req, 10);
+		pair_hit(req, "peer", &c->hit);
+		pair_str(req, "state", c->flags & P2P_CANDIDATE_LAPSED ? "lapsed" : "usable");
+		pair_u64(req, "order", c->order);
+		pair_u64(req, "ttl_ms", c->ttl_ms);
+		pair_uris(req, c->n_uris, c->uri);
 	}
 }
 
@@ -424,7 +456,10 @@ static void on_loglevel(struct resp_request *req, int argc, const struct resp_ar
 {
 	struct gw_admin *a = arg;
 
-	(void)argc;
+	if (argc == 1) {
+		resp_reply_str(req, p2p_log_level_name(a->gw->log->level));
+		return;
+	}
 	if (a->hooks.log_level(argv[1].s, a->hooks.arg))
 		resp_reply_error(req, "BADARG", "err, warn, info or dbg");
 	else
@@ -440,7 +475,7 @@ const struct resp_command gw_admin_commands[] = {
 	{"METRICS", 1, 1, false, on_metrics, "Prometheus text"},
 	{"RELOAD", 1, 1, false, on_reload, "read the settings again"},
 	{"SHUTDOWN", 1, 1, false, on_shutdown, "stop in an orderly way"},
-	{"LOGLEVEL", 2, 2, false, on_loglevel, "err|warn|info|dbg: until the next reload"},
+	{"LOGLEVEL", 1, 2, false, on_loglevel, "[err|warn|info|dbg]: show, or set until the next reload"},
 	{.name = NULL},
 };
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The gateway: everything but main.c in a convenience library, so that the tests link the real code.
-noinst_LTLIBRARIES += dht-gateway/libgateway.la
+# What p2psipctl needs of it (keys and secrets) is a library of its own.
+noinst_LTLIBRARIES += dht-gateway/libgateway.la dht-gateway/libgatewaykeys.la
 sbin_PROGRAMS += dht-gateway/p2psip-gateway
 
 GATEWAY_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(HIREDIS_CFLAGS) $(INIH_CFLAGS) $(OPENSSL_CFLAGS)
@@ -13,21 +14,25 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_admin.c \
 	dht-gateway/gateway_cache.c dht-gateway/gateway_cache.h \
 	dht-gateway/gateway_core.c dht-gateway/gateway_core.h \
-	dht-gateway/gateway_crypto.c dht-gateway/gateway_crypto.h \
-	dht-gateway/gateway_file.c dht-gateway/gateway_file.h \
-	dht-gateway/gateway_identity.c dht-gateway/gateway_identity.h \
 	dht-gateway/gateway_lookup.c dht-gateway/gateway_lookup.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
 	dht-gateway/gateway_metrics.c dht-gateway/gateway_metrics.h \
 	dht-gateway/gateway_peers.c dht-gateway/gateway_peers.h \
 	dht-gateway/gateway_records.c dht-gateway/gateway_records.h \
 	dht-gateway/gateway_resp.c dht-gateway/gateway_resp.h \
-	dht-gateway/gateway_secret.c dht-gateway/gateway_secret.h \
 	dht-gateway/gateway_settings.c dht-gateway/gateway_settings.h \
 	dht-gateway/gateway_state.c dht-gateway/gateway_state.h \
 	dht-gateway/gateway_users.c dht-gateway/gateway_users.h \
 	dht-gateway/gateway_watch.c dht-gateway/gateway_watch.h
 dht_gateway_libgateway_la_CPPFLAGS = $(GATEWAY_CPPFLAGS)
+dht_gateway_libgateway_la_LIBADD = dht-gateway/libgatewaykeys.la
+
+dht_gateway_libgatewaykeys_la_SOURCES = \
+	dht-gateway/gateway_crypto.c dht-gateway/gateway_crypto.h \
+	dht-gateway/gateway_file.c dht-gateway/gateway_file.h \
+	dht-gateway/gateway_identity.c dht-gateway/gateway_identity.h \
+	dht-gateway/gateway_secret.c dht-gateway/gateway_secret.h
+dht_gateway_libgatewaykeys_la_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS)
 
 dht_gateway_p2psip_gateway_SOURCES = dht-gateway/main.c
 dht_gateway_p2psip_gateway_CPPFLAGS = $(GATEWAY_CPPFLAGS)
@@ -42,7 +47,7 @@ dht_gateway_libopendhtshim_la_SOURCES = \
 dht_gateway_libopendhtshim_la_CPPFLAGS = $(GATEWAY_CPPFLAGS) $(OPENDHT_CFLAGS)
 dht_gateway_libopendhtshim_la_LIBADD = $(OPENDHT_LIBS)
 # libtool takes the C++ library for granted where it links C++, and the programs are linked as C
-dht_gateway_libgateway_la_LIBADD = dht-gateway/libopendhtshim.la -lstdc++
+dht_gateway_libgateway_la_LIBADD += dht-gateway/libopendhtshim.la -lstdc++
 else
 EXTRA_DIST += dht-gateway/opendht_shim.cpp dht-gateway/opendht_shim.h dht-gateway/dht_opendht.c
 endif
