@@ -8,6 +8,7 @@ It tells what happens as it happens, measured on the wire, and leaves nothing be
 import argparse
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,7 @@ LINK = "p2psip-demo"            # the host's end of the way in, with --keep
 HOST4 = "192.0.2.1"
 DOMAIN = "sip.example"
 SECONDS = 8
+TERMINAL = sys.stdout.isatty()
 
 
 class Teller:
@@ -33,7 +35,7 @@ class Teller:
     def __init__(self):
         self.began = time.monotonic()
         self.facts = {"times": {}, "packets": {}, "loss": {}}
-        self.bold = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+        self.bold = ("\033[1m", "\033[0m") if TERMINAL else ("", "")
 
     def part(self, text):
         print("\n%s%5.1f s  %s%s" % (self.bold[0], time.monotonic() - self.began, text,
@@ -239,9 +241,6 @@ def keep(t, s, told):
                       ctl=os.path.join(tap.build_tree() or "", "ctl/p2psipctl")), flush=True)
     os.write(told, b"k")
     os.close(told)
-    null = os.open("/dev/null", os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
     while True:
         signal.pause()
 
@@ -325,7 +324,7 @@ def stop():
         return 0
     os.kill(pid, signal.SIGTERM)
     end = time.monotonic() + 30
-    while os.path.exists("/proc/%d" % pid) or os.path.exists(PLACE):
+    while running() == pid:
         if time.monotonic() > end:
             os.kill(pid, signal.SIGKILL)        # the kernel takes the world down with it
             shutil.rmtree(PLACE, ignore_errors=True)
@@ -345,14 +344,24 @@ def way_in(pid):
 
 
 def background():
-    """For --keep: the demo runs in a child; this process returns when it has said its piece."""
+    """For --keep: the demo runs in a child whose output this process passes on, and which goes
+    on alone when it has said its piece (this process returns to the shell then)."""
     r, w = os.pipe()
+    out_r, out_w = os.pipe()
+    sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
         os.close(r)
+        os.close(out_r)
         os.setsid()
+        null = os.open("/dev/null", os.O_RDWR)
+        for fd, to in ((null, 0), (out_w, 1), (out_w, 2)):
+            os.dup2(fd, to)
+        os.close(null)
+        os.close(out_w)
         return w
     os.close(w)
+    os.close(out_w)
 
     def pass_on(signum, _frame):
         try:
@@ -361,13 +370,20 @@ def background():
             pass
     for sig in world.END_SIGNALS:
         signal.signal(sig, pass_on)
-    while True:
-        try:
-            said = os.read(r, 1)
-            break
-        except InterruptedError:
-            continue
-    if said:
+    kept = False
+    while not kept:
+        ready, _, _ = select.select([r, out_r], [], [])
+        if out_r in ready:
+            text = os.read(out_r, 65536)
+            sys.stdout.buffer.write(text)
+            sys.stdout.buffer.flush()
+            if not text:
+                break
+        elif r in ready:
+            kept = bool(os.read(r, 1))
+            if not kept:
+                break
+    if kept:
         os._exit(0)
     _, status = os.waitpid(pid, 0)
     os._exit(os.waitstatus_to_exitcode(status) & 0xff)

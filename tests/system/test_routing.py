@@ -1295,6 +1295,8 @@ def t_memory(w):
 
     def round_of(i):
         alice.register(e)
+        if i % 10 == 0:
+            bob.register(f)     # a refresh
         if i % 3 == 0:
             g.publish("users", "alice")
         c = ask("alice")
@@ -1401,13 +1403,13 @@ def janitor(path):
 def main():
     global WORK, MODULES, PHONES, ROUNDS    # pylint: disable=global-variable-undefined
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    ap.add_argument("--modules", default=os.environ.get("P2P_MODULES"))
+    ap.add_argument("--modules", metavar="DIR")
     ap.add_argument("--keep-logs", action="store_true")
     ap.add_argument("--long", action="store_true")
     ap.add_argument("pattern", nargs="?", default="")
     args = ap.parse_args()
     ROUNDS = 1000 if args.long else 120
-    build = os.environ.get("top_builddir") or os.environ.get("P2P_BUILD") or TOP
+    build = os.environ.get("P2PSIP_BUILD_TREE") or os.environ.get("top_builddir") or TOP
     MODULES = os.path.abspath(args.modules or os.path.join(build, ".libs"))
     if os.geteuid() != 0:
         print("1..0 # SKIP needs root (a network namespace)")
