@@ -182,7 +182,8 @@ static bool fields_valid(const struct p2p_record *rec)
 		return false;
 	if (rec->kind == P2P_RECORD_USER)
 		return rec->lease_ms == 0 && rec->n_locators > 0 && rec->software[0] == '\0';
-	return rec->lease_ms != 0 && rec->n_instances == 0 && rec->permission_len == 0;
+	return rec->lease_ms != 0 && rec->lease_ms <= rec->expiry_ms && rec->n_instances == 0 &&
+	       rec->permission_len == 0;
 }
 
 static bool life_valid(const struct p2p_record *rec)

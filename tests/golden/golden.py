@@ -254,6 +254,7 @@ def vectors():
     yield "bad:signature:flipped", (good[:-1] + bytes([good[-1] ^ 1])).hex()
     yield "bad:signature:content", (good[:82] + bytes([good[82] ^ 1]) + good[83:]).hex()
     yield "bad:signature:zero", (good[:-64] + bytes(64)).hex()
+    yield bad("body:lease-past-expiry", d[0], PEER, alice, T0, T0 + 1000, epoch(1) + lease(T0 + 1001))
 
 
 def main():

@@ -353,7 +353,8 @@ static void test_sign_refuses(void **state)
 	REFUSED(rec.permission_len = P2P_PERMISSION_MAX + 1);
 	REFUSED(rec.body_len = 2);
 	REFUSED(rec.pubkey[0] = 4);
-	REFUSED(rec.kind = P2P_RECORD_PEER);  /* without a lease */
+	REFUSED(rec.kind = P2P_RECORD_PEER); /* without a lease */
+	REFUSED(rec.kind = P2P_RECORD_PEER; rec.lease_ms = rec.expiry_ms + 1);
 	REFUSED(rec.kind = P2P_RECORD_RELAY); /* with fields */
 #undef REFUSED
 	good_user(&rec, pubkey);

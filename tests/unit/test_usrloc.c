@@ -1,0 +1,723 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* p2p_usrloc's tables in shared memory, without Kamailio: tests/mock/kamailio stands in for it, and
+ * watches that nothing is called with a lock held. */
+#include "tests/unit/test.h"
+
+#include <pthread.h>
+
+#include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "tests/unit/alloc.h"
+
+#define NAMES 40
+#define CONTACTS 3
+
+_Thread_local int mock_locks_held;
+static struct pul_shared shared;
+struct pul_shared *pul_shared = &shared;
+struct p2p_hash_key pul_hash_key;
+struct pul_settings pul_settings;
+static atomic_int wakes;
+static uint64_t now_ms;
+
+void pul_wake_soon(void)
+{
+	mock_lock_none_held();
+	atomic_fetch_add(&wakes, 1);
+}
+
+uint64_t pul_now_ms(void)
+{
+	return now_ms;
+}
+
+static str location = str_init("location");
+
+static struct p2p_name name_of(const char *text)
+{
+	struct p2p_name name;
+
+	name.len = strlen(text);
+	strcpy(name.s, text);
+	return name;
+}
+
+static struct p2p_name name_nr(unsigned int i)
+{
+	struct p2p_name name;
+
+	name.len = (size_t)snprintf(name.s, sizeof(name.s), "user%u", i);
+	return name;
+}
+
+static int add(const struct p2p_name *name, const char *ruid, uint32_t instance)
+{
+	str aor = {(char *)(uintptr_t)name->s, (int)name->len};
+	str r = {(char *)(uintptr_t)ruid, (int)strlen(ruid)};
+
+	return pul_users_add(name, &location, &aor, &r, instance);
+}
+
+static void del(const struct p2p_name *name, const char *ruid)
+{
+	str r = {(char *)(uintptr_t)ruid, (int)strlen(ruid)};
+
+	pul_users_remove(name, &r);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&shared, 0, sizeof(shared));
+	now_ms = 1000000;
+	pul_settings.cache_fresh_ms = 30000;
+	pul_settings.cache_max_s = 3600;
+	pul_settings.withdrawn_max = 1000;
+	shared.gateway_up = 1;
+	if (pul_users_init(6) != 0)
+		return -1;
+	if (pul_cache_new(&pul_routes, 640) != 0)
+		return -1;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	pul_users_destroy();
+	pul_cache_free(pul_routes);
+	pul_routes = NULL;
+	return 0;
+}
+
+/* --- users --- */
+
+static struct pul_cursor cursor;
+
+static struct pul_job take(void)
+{
+	struct pul_job job;
+
+	assert_true(pul_users_take(&cursor, &job));
+	return job;
+}
+
+static void nothing_to_do(void)
+{
+	struct pul_job job;
+
+	assert_false(pul_users_take(&cursor, &job));
+	assert_false(pul_users_work());
+}
+
+static void test_life(void **state)
+{
+	struct p2p_name alice = name_of("alice");
+	struct pul_job job;
+	int woken;
+
+	(void)state;
+	nothing_to_do();
+	assert_ok(add(&alice, "r1", 7));
+	job = take();
+	assert_int_equal(job.kind, PUL_JOB_PUBLISH);
+	assert_string_equal(job.name.s, "alice");
+	assert_int_equal(job.n_instances, 1);
+	assert_int_equal(job.instance[0], 7);
+	nothing_to_do();
+	pul_users_done(&alice, PUL_JOB_PUBLISH, true, false);
+	nothing_to_do();
+
+	/* a refresh wakes nobody and changes nothing */
+	woken = atomic_load(&wakes);
+	assert_ok(add(&alice, "r1", 7));
+	assert_int_equal(atomic_load(&wakes), woken);
+	nothing_to_do();
+
+	/* a contact without a new instance is no news */
+	assert_ok(add(&alice, "r2", 7));
+	assert_ok(add(&alice, "r3", 0));
+	nothing_to_do();
+	assert_ok(add(&alice, "r4", 3));
+	job = take();
+	assert_int_equal(job.kind, PUL_JOB_PUBLISH);
+	assert_int_equal(job.n_instances, 2);
+	assert_int_equal(job.instance[0], 3); /* in ascending order */
+	/* what changes on the way is told afterwards */
+	del(&alice, "r4");
+	nothing_to_do();
+	pul_users_done(&alice, PUL_JOB_PUBLISH, true, false);
+	job = take();
+	assert_int_equal(job.n_instances, 1);
+	pul_users_done(&alice, PUL_JOB_PUBLISH, true, false);
+
+	/* the embedded contact goes first, then the others, then the user */
+	del(&alice, "r1");
+	del(&alice, "none");
+	del(&alice, "r3");
+	nothing_to_do();
+	del(&alice, "r2");
+	assert_false(pul_users_serves(&alice, NULL));
+	job = take();
+	assert_int_equal(job.kind, PUL_JOB_WITHDRAW);
+	/* who comes back on the way out is published again */
+	assert_ok(add(&alice, "r5", 7));
+	pul_users_done(&alice, PUL_JOB_WITHDRAW, true, false);
+	job = take();
+	assert_int_equal(job.kind, PUL_JOB_PUBLISH);
+	pul_users_done(&alice, PUL_JOB_PUBLISH, true, false);
+	del(&alice, "r5");
+	take();
+	pul_users_done(&alice, PUL_JOB_WITHDRAW, true, false);
+	assert_int_equal(shared.users, 0);
+	assert_int_equal(shared.withdrawn, 0);
+	assert_int_equal(shared.contacts, 0);
+	nothing_to_do();
+}
+
+static void test_retry_and_refusal(void **state)
+{
+	struct p2p_name alice = name_of("alice"), bob = name_of("bob");
+	struct pul_job job;
+
+	(void)state;
+	assert_ok(add(&alice, "r", 0));
+	take();
+	pul_users_done(&alice, PUL_JOB_PUBLISH, false, true);
+	job = take();
+	assert_int_equal(job.kind, PUL_JOB_PUBLISH);
+	pul_users_done(&alice, PUL_JOB_PUBLISH, false, false);
+	nothing_to_do(); /* refused for good */
+	/* of a loss nothing is known: all again */
+	assert_ok(add(&bob, "r", 0));
+	take();
+	pul_users_mark_all();
+	pul_users_done(&bob, PUL_JOB_PUBLISH, true, false); /* too late: it is not on its way */
+	take();
+	take();
+	nothing_to_do();
+}
+
+static void test_withdrawn_are_bounded(void **state)
+{
+	struct p2p_name name;
+	unsigned int i;
+
+	(void)state;
+	pul_settings.withdrawn_max = 10;
+	for (i = 0; i < 100; i++) {
+		name = name_nr(i);
+		assert_ok(add(&name, "r", i));
+		del(&name, "r");
+	}
+	assert_int_equal(shared.withdrawn, 10);
+	for (i = 0; i < 10; i++)
+		assert_int_equal(take().kind, PUL_JOB_WITHDRAW);
+	nothing_to_do();
+}
+
+static void test_round_ends(void **state)
+{
+	struct pul_job window[8], job;
+	struct p2p_name name;
+	unsigned int i, published = 0;
+
+	(void)state;
+	for (i = 0; i < NAMES; i++) {
+		name = name_nr(i);
+		assert_ok(add(&name, "r", 0));
+	}
+	cursor.bucket = 17; /* wherever it was */
+	cursor.left = pul_users_buckets();
+	while (cursor.left > 0 && pul_users_take(&cursor, &job)) {
+		/* a gateway that takes nobody must not keep the round from ending */
+		if (published >= 8)
+			pul_users_done(&window[published % 8].name, PUL_JOB_PUBLISH, false, true);
+		window[published++ % 8] = job;
+		assert_true(published < 1000);
+	}
+	assert_true(published >= NAMES);
+}
+
+static void test_aors(void **state)
+{
+	struct p2p_name alice = name_of("alice");
+	static str other = str_init("other");
+	char table_buf[16], aor_buf[32];
+	str table, aor, a1 = str_init("alice@one.example"), a2 = str_init("alice"),
+			r1 = str_init("1"), r2 = str_init("2"), r3 = str_init("3");
+
+	(void)state;
+	assert_ok(pul_users_add(&alice, &location, &a1, &r1, 0));
+	assert_ok(pul_users_add(&alice, &location, &a1, &r2, 0));
+	assert_ok(pul_users_add(&alice, &other, &a2, &r3, 0));
+	table = (str){table_buf, sizeof(table_buf)};
+	aor = (str){aor_buf, sizeof(aor_buf)};
+	assert_int_equal(pul_users_aor(&alice, 0, &table, &aor), 1);
+	assert_memory_equal(table.s, "other", 5);
+	assert_int_equal(aor.len, 5);
+	table = (str){table_buf, sizeof(table_buf)};
+	aor = (str){aor_buf, sizeof(aor_buf)};
+	assert_int_equal(pul_users_aor(&alice, 1, &table, &aor), 1);
+	assert_int_equal(aor.len, a1.len);
+	assert_memory_equal(aor.s, a1.s, a1.len);
+	table = (str){table_buf, sizeof(table_buf)};
+	aor = (str){aor_buf, sizeof(aor_buf)};
+	assert_int_equal(pul_users_aor(&alice, 2, &table, &aor), 0);
+	aor.len = 3; /* too small for it */
+	assert_int_equal(pul_users_aor(&alice, 0, &table, &aor), 0);
+}
+
+static void test_sweep(void **state)
+{
+	struct p2p_name name;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < NAMES; i++) {
+		name = name_nr(i);
+		assert_ok(add(&name, "a", 1));
+		assert_ok(add(&name, "b", 2));
+	}
+	atomic_store(&shared.scan_gen, 1);
+	for (i = 0; i < NAMES; i++) {
+		name = name_nr(i);
+		if (i % 2 == 0)
+			assert_ok(add(&name, "a", 1)); /* the scan saw it */
+	}
+	assert_int_equal(pul_users_sweep(1), NAMES + NAMES / 2);
+	assert_int_equal(shared.users, NAMES / 2);
+	assert_int_equal(shared.contacts, NAMES / 2);
+	assert_int_equal(pul_users_sweep(1), 0);
+}
+
+static int step_add(void *arg)
+{
+	struct p2p_name name = name_of("alice");
+	int err;
+
+	(void)arg;
+	err = add(&name, "r1", 1);
+	if (err == 0)
+		err = add(&name, "r2", 2);
+	del(&name, "r1");
+	del(&name, "r2");
+	return err;
+}
+
+static void test_failing_allocations(void **state)
+{
+	struct p2p_name alice = name_of("alice");
+	struct pul_job job;
+
+	(void)state;
+	alloc_loop(step_add, NULL, false);
+	assert_false(pul_users_serves(&alice, NULL));
+	while (pul_users_take(&cursor, &job))
+		pul_users_done(&job.name, job.kind, true, false);
+	assert_int_equal(shared.contacts, 0);
+	assert_int_equal(shared.withdrawn, 0);
+}
+
+static void test_pages(void **state)
+{
+	struct pul_user_view view[7];
+	bool seen[NAMES] = {false};
+	struct p2p_name name;
+	uint64_t position = 0;
+	unsigned int i, n, nr, total = 0;
+
+	(void)state;
+	for (i = 0; i < NAMES; i++) {
+		name = name_nr(i);
+		assert_ok(add(&name, "r", 0));
+	}
+	do {
+		n = pul_users_page(&position, view, 7);
+		for (i = 0; i < n; i++) {
+			assert_int_equal(sscanf(view[i].name.s, "user%u", &nr), 1);
+			assert_false(seen[nr]);
+			seen[nr] = true;
+			total++;
+		}
+	} while (position != 0);
+	assert_int_equal(total, NAMES);
+}
+
+/* Random changes, and a gateway that takes, refuses, or is lost: in the end it knows what is. */
+static void test_random_against_a_model(void **state)
+{
+	bool has[NAMES][CONTACTS] = {{false}}, gateway[NAMES] = {false};
+	static const char *const ruid[CONTACTS] = {"r0", "r1", "r2"};
+	struct pul_job job, flying[8];
+	unsigned int n_flying = 0, i, k, nr;
+	struct p2p_name name;
+	int step;
+
+	(void)state;
+	srandom(4711);
+	for (step = 0; step < 200000; step++) {
+		i = (unsigned int)random() % NAMES;
+		k = (unsigned int)random() % CONTACTS;
+		name = name_nr(i);
+		switch (random() % 6) {
+		case 0:
+		case 1:
+			assert_ok(add(&name, ruid[k], (uint32_t)random() % 3));
+			has[i][k] = true;
+			break;
+		case 2:
+			del(&name, ruid[k]);
+			has[i][k] = false;
+			break;
+		case 3:
+			if (n_flying < 8 && pul_users_take(&cursor, &job) && job.kind)
+				flying[n_flying++] = job;
+			break;
+		case 4:
+			if (n_flying == 0)
+				break;
+			job = flying[0];
+			memmove(flying, flying + 1, --n_flying * sizeof(flying[0]));
+			if (random() % 4 == 0) {
+				pul_users_done(&job.name, job.kind, false, true);
+				break;
+			}
+			assert_int_equal(sscanf(job.name.s, "user%u", &nr), 1);
+			gateway[nr] = job.kind == PUL_JOB_PUBLISH;
+			pul_users_done(&job.name, job.kind, true, false);
+			break;
+		default:
+			if (random() % 1000 == 0) {
+				n_flying = 0;
+				pul_users_mark_all();
+			} else if (random() % 10 == 0) {
+				pul_users_ask(&name);
+			}
+			break;
+		}
+	}
+	while (n_flying > 0) {
+		job = flying[--n_flying];
+		pul_users_done(&job.name, job.kind, false, true);
+	}
+	while (pul_users_take(&cursor, &job)) {
+		assert_int_equal(sscanf(job.name.s, "user%u", &nr), 1);
+		if (job.kind)
+			gateway[nr] = job.kind == PUL_JOB_PUBLISH;
+		pul_users_done(&job.name, job.kind, true, false);
+	}
+	for (i = 0; i < NAMES; i++) {
+		bool any = has[i][0] || has[i][1] || has[i][2];
+
+		name = name_nr(i);
+		assert_int_equal(pul_users_serves(&name, NULL), any);
+		assert_int_equal(gateway[i], any);
+	}
+	assert_int_equal(shared.withdrawn, 0);
+}
+
+/* --- the cache --- */
+
+static void candidate_fill(struct p2p_candidate *c, unsigned int nr, uint32_t ttl_ms,
+			   unsigned int uris)
+{
+	unsigned int i;
+
+	memset(c, 0, sizeof(*c));
+	c->hit.b[0] = 0x20;
+	c->hit.b[15] = (uint8_t)nr;
+	c->order = nr;
+	c->ttl_ms = ttl_ms;
+	c->n_uris = (uint8_t)uris;
+	for (i = 0; i < uris; i++)
+		snprintf(c->uri[i], sizeof(c->uri[i]), "sip:192.0.2.%u:506%u", nr, i);
+	c->n_instances = (uint8_t)(nr % (P2P_CANDIDATE_INSTANCES_MAX + 1));
+	for (i = 0; i < c->n_instances; i++)
+		c->instance[i] = nr * 100 + i;
+}
+
+static void put(const char *key, unsigned int n, uint32_t ttl_ms)
+{
+	struct p2p_candidate_set set;
+	unsigned int i;
+
+	set.n = (uint8_t)n;
+	for (i = 0; i < n; i++)
+		candidate_fill(&set.c[i], i + 1, ttl_ms * (i + 1), i % P2P_CANDIDATE_URIS_MAX + 1);
+	assert_ok(pul_cache_put(pul_routes, key, strlen(key), &set));
+}
+
+static enum p2p_cache_state get(const char *key, struct p2p_candidate_set *set)
+{
+	return pul_cache_get(pul_routes, key, strlen(key), set);
+}
+
+static void test_cache_copies_all(void **state)
+{
+	struct p2p_candidate_set set;
+	struct p2p_candidate want;
+	unsigned int i, k;
+
+	(void)state;
+	assert_int_equal(get("a", &set), P2P_CACHE_MISS);
+	put("a", P2P_CANDIDATES_MAX, 60000);
+	assert_int_equal(get("a", &set), P2P_CACHE_FRESH);
+	assert_int_equal(set.n, P2P_CANDIDATES_MAX);
+	for (i = 0; i < set.n; i++) {
+		candidate_fill(&want, i + 1, 60000 * (i + 1), i % P2P_CANDIDATE_URIS_MAX + 1);
+		assert_int_equal(p2p_hit_cmp(&set.c[i].hit, &want.hit), 0);
+		assert_int_equal(set.c[i].order, want.order);
+		assert_int_equal(set.c[i].ttl_ms, want.ttl_ms);
+		assert_int_equal(set.c[i].n_uris, want.n_uris);
+		for (k = 0; k < want.n_uris; k++)
+			assert_string_equal(set.c[i].uri[k], want.uri[k]);
+		assert_int_equal(set.c[i].n_instances, want.n_instances);
+		assert_memory_equal(set.c[i].instance, want.instance,
+				    want.n_instances * sizeof(want.instance[0]));
+	}
+	/* one peer goes, in the middle */
+	candidate_fill(&want, 3, 0, 1);
+	assert_true(pul_cache_drop(pul_routes, "a", 1, &want.hit));
+	assert_false(pul_cache_drop(pul_routes, "a", 1, &want.hit));
+	assert_int_equal(get("a", &set), P2P_CACHE_FRESH);
+	assert_int_equal(set.n, P2P_CANDIDATES_MAX - 1);
+	assert_int_equal(set.c[2].order, 4);
+	assert_string_equal(set.c[6].uri[3], "sip:192.0.2.8:5063");
+	assert_true(pul_cache_drop(pul_routes, "a", 1, NULL));
+	assert_int_equal(get("a", &set), P2P_CACHE_MISS);
+}
+
+static void test_cache_ages(void **state)
+{
+	struct p2p_candidate_set set;
+	char key[P2P_NAME_MAX + 1];
+	size_t len;
+
+	(void)state;
+	put("a", 2, 60000); /* one for 60 s, one for 120 s */
+	now_ms += 29999;
+	assert_int_equal(get("a", &set), P2P_CACHE_FRESH);
+	assert_false(pul_cache_take_wanted(pul_routes, key, &len));
+	now_ms += 1;
+	assert_int_equal(get("a", &set), P2P_CACHE_STALE);
+	assert_int_equal(set.n, 2);
+	/* wanted once, and not again at once */
+	assert_int_equal(get("a", &set), P2P_CACHE_STALE);
+	assert_true(pul_cache_take_wanted(pul_routes, key, &len));
+	assert_string_equal(key, "a");
+	assert_int_equal(get("a", &set), P2P_CACHE_STALE);
+	assert_false(pul_cache_take_wanted(pul_routes, key, &len));
+	now_ms += 30000;
+	assert_int_equal(get("a", &set), P2P_CACHE_STALE);
+	assert_int_equal(set.n, 1);
+	assert_int_equal(set.c[0].order, 2);
+	assert_int_equal(set.c[0].ttl_ms, 60000);
+	/* wanted and then gone: nothing is left on the list */
+	pul_cache_drop(pul_routes, "a", 1, NULL);
+	assert_false(pul_cache_take_wanted(pul_routes, key, &len));
+	put("a", 1, 1000);
+	now_ms += 1000;
+	assert_int_equal(get("a", &set), P2P_CACHE_MISS);
+	assert_int_equal(pul_cache_sweep(pul_routes), 1);
+	/* what is put while nobody tells of changes is not fresh */
+	put("b", 1, 60000);
+	atomic_fetch_add(&shared.cache_gen, 1);
+	assert_int_equal(get("b", &set), P2P_CACHE_STALE);
+}
+
+static void test_cache_while_the_gateway_is_away(void **state)
+{
+	struct p2p_candidate_set set;
+
+	(void)state;
+	put("early", 1, 1000);
+	now_ms += 5000;
+	put("late", 1, 60000);
+	shared.gateway_up = 0;
+	shared.gateway_changed_ms = now_ms;
+	now_ms += 3599000;
+	assert_int_equal(get("early", &set), P2P_CACHE_MISS); /* it was over before */
+	assert_int_equal(get("late", &set), P2P_CACHE_STALE);
+	assert_int_equal(set.n, 1);
+	assert_int_equal(set.c[0].ttl_ms, 0);
+	now_ms += 1000;
+	assert_int_equal(get("late", &set), P2P_CACHE_MISS);
+	now_ms -= 1000;
+	shared.gateway_up = 1;
+	assert_int_equal(get("late", &set), P2P_CACHE_MISS);
+}
+
+static void test_cache_is_bounded_and_forgets_the_unused(void **state)
+{
+	struct pul_cache_stats st;
+	struct p2p_candidate_set set;
+	char key[16];
+	unsigned int i;
+
+	(void)state;
+	put("used", 1, 60000);
+	for (i = 0; i < 5000; i++) {
+		snprintf(key, sizeof(key), "k%u", i);
+		put(key, i % 3, 60000);
+		assert_int_equal(get("used", &set), P2P_CACHE_FRESH);
+	}
+	pul_cache_stats(pul_routes, &st);
+	assert_true(st.entries <= 640);
+	assert_int_equal(st.evictions + st.entries, 5001);
+	assert_int_equal(pul_cache_flush(pul_routes), st.entries);
+	pul_cache_stats(pul_routes, &st);
+	assert_int_equal(st.entries, 0);
+	assert_int_equal(st.bytes, 0);
+}
+
+static int step_put(void *arg)
+{
+	struct p2p_candidate_set set;
+
+	(void)arg;
+	set.n = 1;
+	candidate_fill(&set.c[0], 1, 60000, 2);
+	return pul_cache_put(pul_routes, "x", 1, &set);
+}
+
+static void test_cache_failing_allocations(void **state)
+{
+	struct p2p_candidate_set set;
+
+	(void)state;
+	put("x", 2, 60000);
+	alloc_fail_at(0);
+	assert_int_equal(step_put(NULL), ENOMEM);
+	alloc_fail_end();
+	/* an old answer must not outlive a new one */
+	assert_int_equal(get("x", &set), P2P_CACHE_MISS);
+	alloc_loop(step_put, NULL, false);
+	assert_int_equal(get("x", &set), P2P_CACHE_FRESH);
+}
+
+static void test_absence_is_not_cached_but_of_others(void **state)
+{
+	struct p2p_name alice = name_of("alice");
+	struct p2p_candidate_set set;
+	struct pul_job job;
+
+	(void)state;
+	/* not ours: nothing known, whatever was put */
+	assert_int_equal(pul_routes_get(&alice, &set), P2P_CACHE_MISS);
+	put("alice", 0, 0);
+	assert_int_equal(pul_routes_get(&alice, &set), P2P_CACHE_MISS);
+	assert_int_equal(get("alice", &set), P2P_CACHE_MISS);
+
+	/* ours, never asked: no other is assumed, and asked for */
+	assert_ok(add(&alice, "r", 0));
+	job = take();
+	assert_false(job.ask);
+	pul_users_done(&alice, PUL_JOB_PUBLISH, true, false);
+	assert_int_equal(pul_routes_get(&alice, &set), P2P_CACHE_STALE);
+	assert_int_equal(set.n, 0);
+	job = take();
+	assert_true(job.ask);
+	assert_int_equal(job.kind, PUL_JOB_NONE);
+	put("alice", 0, 0);
+	assert_int_equal(pul_routes_get(&alice, &set), P2P_CACHE_FRESH);
+	assert_int_equal(set.n, 0);
+	/* others are known, but their entry was evicted: ask */
+	pul_users_set_others(&alice, true);
+	pul_cache_drop(pul_routes, "alice", 5, NULL);
+	assert_int_equal(pul_routes_get(&alice, &set), P2P_CACHE_MISS);
+	/* gone: what was "no other" would be absence now */
+	put("alice", 0, 0);
+	del(&alice, "r");
+	assert_int_equal(pul_routes_get(&alice, &set), P2P_CACHE_MISS);
+}
+
+/* --- all at once --- */
+
+static atomic_int running;
+
+static void *worker(void *arg)
+{
+	unsigned int seed = (unsigned int)(uintptr_t)arg, i, n;
+	struct p2p_candidate_set set;
+	struct p2p_name name;
+	char ruid[16];
+
+	for (n = 0; n < 20000; n++) {
+		i = (unsigned int)rand_r(&seed) % NAMES;
+		name = name_nr(i);
+		snprintf(ruid, sizeof(ruid), "%u-%u", (unsigned int)(uintptr_t)arg, i);
+		if (rand_r(&seed) % 2)
+			add(&name, ruid, (uint32_t)rand_r(&seed) % 4);
+		else
+			del(&name, ruid);
+		pul_routes_get(&name, &set);
+	}
+	for (i = 0; i < NAMES; i++) {
+		name = name_nr(i);
+		snprintf(ruid, sizeof(ruid), "%u-%u", (unsigned int)(uintptr_t)arg, i);
+		del(&name, ruid);
+	}
+	atomic_fetch_sub(&running, 1);
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	struct p2p_candidate_set set;
+	char key[P2P_NAME_MAX + 1];
+	pthread_t thread[3];
+	struct pul_job job;
+	unsigned int i, n = 0;
+	size_t len;
+
+	(void)state;
+	pul_settings.cache_fresh_ms = 0;
+	atomic_store(&running, 3);
+	for (i = 0; i < 3; i++)
+		assert_ok(pthread_create(&thread[i], NULL, worker, (void *)(uintptr_t)(i + 1)));
+	while (atomic_load(&running) > 0 || pul_users_work()) {
+		while (pul_users_take(&cursor, &job)) {
+			set.n = n % 3;
+			for (i = 0; i < set.n; i++)
+				candidate_fill(&set.c[i], n % 9 + i, 60000, 1);
+			if (job.ask)
+				pul_cache_put(pul_routes, job.name.s, job.name.len, &set);
+			pul_users_done(&job.name, job.kind, n % 7 != 0, true);
+			n++;
+		}
+		while (pul_cache_take_wanted(pul_routes, key, &len))
+			pul_cache_drop(pul_routes, key, len, NULL);
+		if (n % 50 == 0)
+			pul_users_mark_all();
+	}
+	for (i = 0; i < 3; i++)
+		pthread_join(thread[i], NULL);
+	assert_int_equal(shared.contacts, 0);
+	assert_int_equal(shared.users, 0);
+	assert_int_equal(shared.withdrawn, 0);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_life),
+		T(test_retry_and_refusal),
+		T(test_withdrawn_are_bounded),
+		T(test_round_ends),
+		T(test_aors),
+		T(test_sweep),
+		T(test_failing_allocations),
+		T(test_pages),
+		T(test_random_against_a_model),
+		T(test_cache_copies_all),
+		T(test_cache_ages),
+		T(test_cache_while_the_gateway_is_away),
+		T(test_cache_is_bounded_and_forgets_the_unused),
+		T(test_cache_failing_allocations),
+		T(test_absence_is_not_cached_but_of_others),
+		T(test_threads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
