@@ -25,6 +25,26 @@ p2p_usrloc_la_CFLAGS = $(MODULE_CFLAGS)
 p2p_usrloc_la_LDFLAGS = $(MODULE_LDFLAGS)
 p2p_usrloc_la_LIBADD = lib/libp2pcore.la $(HIREDIS_LIBS)
 
+# Tests without Kamailio: tests/mock/kamailio stands in for it.
+if WITH_CMOCKA
+check_PROGRAMS += tests/unit/test_usrloc
+TESTS += tests/unit/test_usrloc
+tests_unit_test_usrloc_SOURCES = tests/unit/test_usrloc.c $(UNIT_ALLOC) $(UNIT_COMMON) \
+	modules/p2p_usrloc/p2p_usrloc_cache.c modules/p2p_usrloc/p2p_usrloc_users.c
+tests_unit_test_usrloc_CPPFLAGS = -I$(top_srcdir)/tests/mock/kamailio $(UNIT_CPPFLAGS) -D_GNU_SOURCE
+tests_unit_test_usrloc_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
+tests_unit_test_usrloc_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) $(LIBEVENT_LIBS) -lpthread
+endif
+EXTRA_DIST += \
+	tests/mock/mock_gateway.py \
+	tests/mock/kamailio/core/counters.h \
+	tests/mock/kamailio/core/dprint.h \
+	tests/mock/kamailio/core/locking.h \
+	tests/mock/kamailio/core/mem/shm_mem.h \
+	tests/mock/kamailio/core/rpc.h \
+	tests/mock/kamailio/core/sr_module.h \
+	tests/mock/kamailio/core/str.h
+
 check_PROGRAMS += tests/fuzz/fuzz_answer
 tests_fuzz_fuzz_answer_SOURCES = tests/fuzz/fuzz_answer.c $(FUZZ_MAIN) \
 	modules/p2p_usrloc/p2p_usrloc_answer.c
