@@ -4,6 +4,7 @@ p2psipdatadir = $(datadir)/kamailio-p2psip
 dist_p2psipdata_DATA = \
 	cfg/kamailio.cfg \
 	cfg/kamailio-p2psip.cfg \
+	cfg/p2psip-gateway.conf cfg/p2psip-relay.conf \
 	cfg/sysusers.conf \
 	cfg/tmpfiles.conf
 

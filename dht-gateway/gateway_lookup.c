@@ -182,7 +182,7 @@ static void search_end(struct lookup *l, bool complete)
 	}
 	gw_peers_candidates(gw->peers, &l->set, &cands);
 	if (usable(&cands) || (cands.n && complete)) {
-		gw_watches_add(gw->watches, l->name, l->len);
+		gw_watches_add(gw->watches, l->name, l->len, true);
 		tell(l, 0, &cands);
 		lookup_end(l);
 		return;
@@ -239,7 +239,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	if (!usable(&cands))
 		return; /* withdrawn within the grace: the search goes on */
 	gw_cache_put(gw->cache, l->name, l->len, &l->set, false, false);
-	gw_watches_add(gw->watches, l->name, l->len);
+	gw_watches_add(gw->watches, l->name, l->len, true);
 	l->answered = true;
 	tell(l, 0, &cands);
 }
@@ -340,7 +340,7 @@ void gw_lookup(struct gw_lookups *all, const char *name, size_t len, uint64_t de
 	if (!fresh && !gw_cache_get(gw->cache, name, len, (uint64_t)gw->settings->cache_fresh_ms,
 				    &cands)) {
 		gw->metrics.route_cached++;
-		gw_watches_add(gw->watches, name, len);
+		gw_watches_add(gw->watches, name, len, true);
 		count(gw, 0);
 		h(0, &cands, arg);
 		return;

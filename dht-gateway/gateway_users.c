@@ -122,7 +122,7 @@ static void job_end(struct job *j, enum p2p_put_result result)
 			gw_state_user(gw->state, GW_STATE_GONE, j->p.name, j->p.name_len, 0, NULL, 0);
 			gw_watches_del(gw->watches, j->p.name, j->p.name_len);
 		} else if (!j->p.tombstone) {
-			gw_watches_add(gw->watches, j->p.name, j->p.name_len);
+			gw_watches_add(gw->watches, j->p.name, j->p.name_len, false);
 		}
 	}
 	if (!j->put_pending)

@@ -69,13 +69,15 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	gw_cache_add(w->gw->cache, w->name, w->len, &rec, &signer, data, len);
 }
 
-void gw_watches_add(struct gw_watches *ws, const char *name, size_t len)
+void gw_watches_add(struct gw_watches *ws, const char *name, size_t len, bool evict)
 {
 	size_t max = (size_t)ws->gw->settings->watches_max;
 	struct p2p_key key;
 	struct watch *w;
 
 	if (gw_map_get(ws->map, name, len) || !max || !ws->gw->dht || len > P2P_NAME_MAX)
+		return;
+	if (!evict && gw_map_count(ws->map) >= max)
 		return;
 	while (gw_map_count(ws->map) >= max) {
 		struct watch *old = gw_map_oldest(ws->map);
