@@ -11,7 +11,7 @@
  * The question carries the request's state (struct pending) from one process to the other. Whoever
  * holds the question owns both; reg_finish ends both, once, whatever t_continue returns:
  *    0  the route ran (or tm ended the transaction because the route did neither reply nor relay)
- *    1  cancelled, or fr_timer was first: 487 or the failure route's reply has gone out
+ *    1  cancelled this moment, or fr_timer was first: a reply has gone out
  *   -1  the transaction is gone;  -2 it is not suspended any more */
 #include "core/dset.h"
 #include "core/locking.h"
@@ -273,11 +273,31 @@ static void answer_keep(struct pending *p, const struct p2p_question *q)
 	}
 }
 
+/* Cancelled while it waited: the caller has its 487, and tm would only complain that there is nothing
+ * to continue. */
+static bool cancelled(const struct pending *p)
+{
+	struct cell *t = NULL;
+	bool yes;
+
+	if (reg_tm.t_lookup_ident(&t, p->hash_index, p->label) < 0 || t == NULL)
+		return false;
+	yes = (t->flags & T_CANCELED) != 0;
+	reg_tm.unref_cell(t);
+	reg_tm.t_sett(T_UNDEFINED, T_BR_UNDEFINED);
+	return yes;
+}
+
 static void finish(struct pending *p)
 {
 	str name, event = str_init("p2p_registrar:lookup");
 	int ret;
 
+	if (cancelled(p)) {
+		reg_count(REG_CNT_CANCELLED);
+		pending_free(p);
+		return;
+	}
 	clear_branches(); /* of the last request this process continued */
 	continuing = p;
 	if (p->ref.index >= 0) {

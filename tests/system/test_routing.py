@@ -9,6 +9,7 @@ with it, and every child dies with it too.
 """
 import argparse
 import ctypes
+import hashlib
 import os
 import re
 import shutil
@@ -205,7 +206,7 @@ class Gateway:
 # --- Kamailio --------------------------------------------------------------------------------------
 
 class Kamailio:
-    def __init__(self, name, addr, hit, addr6=None, cfg=None, defines=(), extra="", listen=None,
+    def __init__(self, name, addr, hit, addr6=None, cfg=None, defines=(), edit=(), listen=None,
                  options=()):
         self.name, self.addr, self.addr6, self.hit = name, addr, addr6, hit
         self.dir = os.path.join(WORK, name)
@@ -215,11 +216,13 @@ class Kamailio:
         self.ctl = self.dir + "/ctl.sock"
         self.log = self.dir + "/log"
         self.cfg = cfg or TOP + "/cfg/kamailio.cfg"
-        if extra:
+        if edit:
             with open(self.cfg, encoding="utf-8") as f:
                 text = f.read()
-            text = text.replace('include_file "kamailio-p2psip.cfg"',
-                                'include_file "%s/cfg/kamailio-p2psip.cfg"\n%s' % (TOP, extra))
+            for old, new in list(edit) + [('"kamailio-p2psip.cfg"',
+                                           '"%s/cfg/kamailio-p2psip.cfg"' % TOP)]:
+                equal(text.count(old), 1, "in %s: %r" % (self.cfg, old))
+                text = text.replace(old, new)
             self.cfg = self.dir + "/kamailio.cfg"
             with open(self.cfg, "w", encoding="utf-8") as f:
                 f.write(text)
@@ -227,6 +230,7 @@ class Kamailio:
             ["udp:[%s]:5060" % addr6, "tcp:[%s]:5060" % addr6] if addr6 else [])
         self.defines, self.options = list(defines), list(options)
         self.proc = None
+        SERVERS.append(self)
         self.start()
 
     def start(self):
@@ -703,6 +707,8 @@ def t_cancel_lookup(w):
     wait_for("answer came", lambda: w.b.stat("p2p_registrar", "suspended_now") == 0)
     time.sleep(0.2)
     equal(p.got("INVITE"), [], "INVITEs at the phone")
+    equal(w.b.stat("p2p_registrar", "cancelled"), 1, "counted as cancelled")
+    check("transaction not found" not in w.b.logged(), "tm complains")
 
 
 @test
@@ -1045,6 +1051,115 @@ def t_loop(w):
     equal(c.final().code, 200, "INVITE from a peer to a phone here")
     c.bye()
     p.close()
+
+
+@test
+def t_hostile(w):
+    """hostile headers between peers: refused, no crash"""
+    s = Phone(STRANGER, "mallory2")
+    for value in ("", ";", ";;;;", "2001:22:a:1::a;", "2001:22:a:1::a;hops=" + "9" * 300,
+                  "2001:22:a:1::a;v=2;hops=1", "2001:22:a:1::a;v=11", "::1;v=1;hops=1",
+                  "2001:22:a:1::a" * 400, "\x00\x01;v=1", "%s%n%x;v=1;hops=1",
+                  "2001:22:a:1::a;hops=-1", ";hops=1", "2001:22:a:1::a\t ; v=1 ; hops = 1"):
+        c = s.send("MESSAGE", sip("bob"), (B, 5060), headers=["P2P-Peer: " + value])
+        check(c.final().code in (400, 403, 483), "%r: %d" % (value[:40], c.final().code))
+    c = s.send("MESSAGE", sip("bob"), (B, 5060), headers=["P2P-Peer: %s;v=1" % HIT_A,
+                                                           "P2P-Peer: %s;v=1" % HIT_C])
+    equal(c.final().code, 403, "two of them")
+    # other P2P- headers of a stranger's do not reach a phone
+    c = s.send("MESSAGE", sip("bob"), (B, 5060), headers=["P2P-Anything: x", "p2p-more: y"])
+    equal(c.final().code, 200, "MESSAGE")
+    names = [k.lower() for k, _ in w.bob.got("MESSAGE")[-1].headers]
+    check(not [k for k in names if k.startswith("p2p-")], "headers seen: %s" % names)
+    s.close()
+
+
+@test
+def t_many(w):
+    """many searches at once: each is answered, none is lost"""
+    n = 150
+    before = w.b.stat("p2p_registrar", "continued")
+    calls = [w.call("many%d" % i, "MESSAGE") for i in range(n)]
+    equal({c.final(10).code for c in calls}, {404}, "MESSAGEs")
+    equal(w.b.stat("p2p_registrar", "continued"), before + n, "continued")
+    equal(w.b.stat("p2p_registrar", "suspended_now"), 0, "suspended")
+
+
+@test
+def t_dialog(w):
+    """side by side with dialog and acc: nothing is left, one record for each call and BYE"""
+    k = Kamailio("dialog", D, HIT_D, defines=["WITH_DIALOG", "WITH_ACC"])
+    k.gateway.peers = dict(w.b.gateway.peers)
+    k.gateway.peers[HIT_D] = k.uris()
+    dora = Phone("10.88.0.65", "dora")
+    dora.register(k)
+    k.gateway.users["bob"] = [(HIT_B, w.b.uris(), {})]
+    k.gateway.users["deaf"] = [(HIT_DEAD, ["sip:%s:5060" % DEAD], {})]
+    w.b.gateway.peers[HIT_D] = k.uris()
+
+    def dialogs():
+        m = re.search(r"all: (\d+)", k.rpc("dlg.stats_active") or "")
+        return int(m.group(1)) if m else -1
+    c = dora.send("INVITE", sip("bob"), (D, 5060))
+    equal(c.final().code, 200, "INVITE, suspended")
+    equal(dialogs(), 1, "dialogs in the call")
+    c.bye()
+    equal(dora.send("INVITE", sip("nobody"), (D, 5060)).final().code, 404, "INVITE to nobody")
+    equal(dora.send("INVITE", sip("deaf"), (D, 5060)).final().code, 503, "INVITE to a dead peer")
+    k.gateway.delay["slow"] = 0.5
+    c = dora.send("INVITE", sip("slow"), (D, 5060))
+    c.code(100)
+    c.cancel()
+    equal(c.final().code, 487, "INVITE, cancelled")
+    wait_for("no dialog left", lambda: dialogs() == 0, 10)
+    acc = [x for x in k.logged().splitlines() if "ACC: transaction answered" in x]
+    equal(len([x for x in acc if "method=INVITE" in x]), 1, "records of INVITE")
+    equal(len([x for x in acc if "method=BYE" in x]), 1, "records of BYE")
+    k.stop()
+
+
+@test
+def t_auth(w):
+    """phones that authenticate: challenged, then called over the overlay"""
+    ha1 = hashlib.md5(b"ann:%s:secret" % DOMAIN.encode()).hexdigest()
+    users = WORK + "/users.cfg"
+    with open(users, "w", encoding="utf-8") as f:
+        f.write("event_route[htable:mod-init] {\n\t$sht(users=>ann) = \"%s\";\n}\n" % ha1)
+    k = Kamailio("auth", D, HIT_D, defines=["WITH_AUTH"],
+                 edit=[('import_file "p2psip-users.cfg"', 'include_file "%s"' % users)])
+    k.gateway.peers = dict(w.b.gateway.peers)
+    k.gateway.users["bob"] = [(HIT_B, w.b.uris(), {})]
+    w.b.gateway.peers[HIT_D] = k.uris()
+    ann = Phone("10.88.0.66", "ann")
+
+    def ask(method, uri, **kw):
+        c = ann.send(method, uri, (D, 5060), **kw)
+        code = c.final().code
+        if code not in (401, 407):
+            return c
+        ch = c.final().get("WWW-Authenticate") or c.final().get("Proxy-Authenticate")
+        realm, nonce = (re.search(r'%s="([^"]*)"' % x, ch).group(1) for x in ("realm", "nonce"))
+        equal(realm, DOMAIN, "realm")
+        ha2 = hashlib.md5(("%s:%s" % (method, uri)).encode()).hexdigest()
+        response = hashlib.md5(("%s:%s:%s" % (ha1, nonce, ha2)).encode()).hexdigest()
+        kw["headers"] = list(kw.get("headers", [])) + [
+            '%s: Digest username="ann", realm="%s", nonce="%s", uri="%s", response="%s"' % (
+                "Authorization" if code == 401 else "Proxy-Authorization", realm, nonce, uri,
+                response)]
+        return ann.send(method, uri, (D, 5060), **kw)
+    c = ask("REGISTER", "sip:" + DOMAIN, to=sip("ann"), headers=["Contact: " + ann.contact()])
+    equal(c.final().code, 200, "REGISTER")
+    c = ask("INVITE", sip("bob"))
+    equal(c.final().code, 200, "INVITE")
+    check(not w.bob.got("INVITE")[-1].get("Proxy-Authorization"), "credentials went on")
+    c.bye()
+    w.served("ann", (HIT_D, k.uris()))
+    c = w.call("ann")
+    equal(c.final().code, 200, "INVITE from the overlay is not challenged")
+    c.bye()
+    s = Phone(STRANGER, "mallory3")
+    equal(s.send("INVITE", sip("bob"), (D, 5060)).final().code, 407, "INVITE without credentials")
+    k.stop()
 
 
 @test
@@ -1401,7 +1516,7 @@ def janitor(path):
 
 
 def main():
-    global WORK, MODULES, PHONES, ROUNDS    # pylint: disable=global-variable-undefined
+    global WORK, MODULES, PHONES, SERVERS, ROUNDS    # pylint: disable=global-variable-undefined
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("--modules", metavar="DIR")
     ap.add_argument("--keep-logs", action="store_true")
@@ -1417,7 +1532,7 @@ def main():
     if not os.path.exists(MODULES + "/p2p_registrar.so"):
         print("1..0 # SKIP no modules in " + MODULES)
         return 0
-    WORK, PHONES = tempfile.mkdtemp(prefix="p2p-routing-"), []
+    WORK, PHONES, SERVERS = tempfile.mkdtemp(prefix="p2p-routing-"), [], []
     os.chmod(WORK, 0o755)
     lifeline = None if args.keep_logs else janitor(WORK)
     signal.signal(signal.SIGTERM, lambda *a: sys.exit(1))
@@ -1448,10 +1563,12 @@ def main():
                         for line in f.read().splitlines()[-12:]:
                             print("# %s: %s" % (k.name, line[:300]))
                 sys.stdout.flush()
+            for k in SERVERS:       # a test that failed may have left one
+                if k not in (world.a, world.b):
+                    k.stop()
     finally:
-        if world:
-            for k in (world.a, world.b):
-                k.stop()
+        for k in SERVERS:
+            k.stop()
         if args.keep_logs:
             print("# logs in " + WORK)
         else:
