@@ -127,64 +127,58 @@ int gw_settings_locators(const struct gw_settings *s, struct p2p_record *rec)
 	return 0;
 }
 
-static int check(const struct gw_settings *s, char *err, size_t errlen)
+#define REJECT(section, key, value, ...) \
+	settings_reject(path, section, key, value, err, errlen, __VA_ARGS__)
+
+static int check(const struct gw_settings *s, const char *path, char *err, size_t errlen)
 {
 	struct p2p_overlay_id overlay;
 	struct p2p_record rec;
 	struct in6_addr addr;
 	mode_t mode;
 
-	if (gw_settings_mode(s->socket_mode, &mode) || gw_settings_mode(s->admin_mode, &mode)) {
-		snprintf(err, errlen, "[control] a mode is three or four octal digits, like 0660");
-		return EINVAL;
-	}
-	if (!dht_backend_find(s->backend)) {
-		snprintf(err, errlen, "[dht] backend: this gateway was built without '%s'",
-			 s->backend);
-		return EINVAL;
-	}
-	if (*s->bind4 && inet_pton(AF_INET, s->bind4, &addr) != 1) {
-		snprintf(err, errlen, "[dht] bind4: '%s' is no IPv4 address", s->bind4);
-		return EINVAL;
-	}
-	if (*s->bind6 && inet_pton(AF_INET6, s->bind6, &addr) != 1) {
-		snprintf(err, errlen, "[dht] bind6: '%s' is no IPv6 address (no brackets)", s->bind6);
-		return EINVAL;
-	}
-	if (!strcmp(s->backend, "opendht") && !*s->bind4 && !*s->bind6) {
-		snprintf(err, errlen, "[dht] bind4 and bind6 are both empty");
-		return EINVAL;
-	}
-	if (*s->overlay_id && p2p_overlay_id_parse(&overlay, s->overlay_id, strlen(s->overlay_id))) {
-		snprintf(err, errlen, "[overlay] id: not 32 hexadecimal digits");
-		return EINVAL;
-	}
+	if (gw_settings_mode(s->socket_mode, &mode))
+		return REJECT("control", "socket_mode", NULL,
+			      "a mode is three or four octal digits, like 0660");
+	if (gw_settings_mode(s->admin_mode, &mode))
+		return REJECT("control", "admin_mode", NULL,
+			      "a mode is three or four octal digits, like 0660");
+	if (!dht_backend_find(s->backend))
+		return REJECT("dht", "backend", NULL, "this gateway was built without '%s'",
+			      s->backend);
+	if (*s->bind4 && inet_pton(AF_INET, s->bind4, &addr) != 1)
+		return REJECT("dht", "bind4", NULL, "'%s' is no IPv4 address", s->bind4);
+	if (*s->bind6 && inet_pton(AF_INET6, s->bind6, &addr) != 1)
+		return REJECT("dht", "bind6", NULL, "'%s' is no IPv6 address (no brackets)",
+			      s->bind6);
+	if (!strcmp(s->backend, "opendht") && !*s->bind4 && !*s->bind6)
+		return REJECT("dht", "bind4", NULL, "empty, and bind6 too");
+	if (*s->overlay_id && p2p_overlay_id_parse(&overlay, s->overlay_id, strlen(s->overlay_id)))
+		return REJECT("overlay", "id", NULL, "not 32 hexadecimal digits");
+	if (s->lease_s > s->record_lifetime_s)
+		return REJECT("limits", "lease_s", NULL,
+			      "longer than record_lifetime_s: a lease cannot outlive its record");
 	memset(&rec, 0, sizeof(rec));
 	for (size_t i = 0; i < s->uri.n; i++)
-		if (p2p_record_add_uri(&rec, s->uri.v[i], strlen(s->uri.v[i]))) {
-			snprintf(err, errlen,
-				 "[sip] uri: '%s' is no SIP URI with an address and no user, like "
-				 "sip:192.0.2.1:5060;transport=udp",
-				 s->uri.v[i]);
-			return EINVAL;
-		}
+		if (p2p_record_add_uri(&rec, s->uri.v[i], strlen(s->uri.v[i])))
+			return REJECT("sip", "uri", s->uri.v[i],
+				      "'%s' is no SIP URI with an address and no user, like "
+				      "sip:192.0.2.1:5060;transport=udp",
+				      s->uri.v[i]);
 	return 0;
 }
 
 int gw_settings_load(struct gw_settings *s, const char *path, char *err, size_t errlen)
 {
-	char why[512];
 	int ret;
 
 	memset(s, 0, sizeof(*s));
 	ret = settings_load(gw_settings_table, s, path, err, errlen);
 	if (ret)
 		return ret;
-	ret = check(s, why, sizeof(why));
-	if (ret) {
-		snprintf(err, errlen, "%s: %s", path ? path : "settings", why);
+	ret = check(s, path, err, errlen);
+	if (ret)
 		gw_settings_free(s);
-	}
 	return ret;
 }
 

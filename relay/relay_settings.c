@@ -103,11 +103,8 @@ const struct setting relay_settings_table[] = {
 	{0},
 };
 
-static int reject(char *err, size_t errlen, const char *path, const char *reason)
-{
-	snprintf(err, errlen, "%s: %s", path != NULL ? path : "defaults", reason);
-	return EINVAL;
-}
+#define REJECT(section, key, value, ...) \
+	settings_reject(path, section, key, value, err, errlen, __VA_ARGS__)
 
 static int mode_parse(const char *s, mode_t *mode)
 {
@@ -133,48 +130,44 @@ static int derive(struct relay_settings *s, const char *path, char *err, size_t 
 	size_t i, k;
 
 	if (mode_parse(s->socket_mode, &s->socket_mode_bits) != 0)
-		return reject(err, errlen, path, "[relay] socket_mode must be octal, like 0660");
+		return REJECT("relay", "socket_mode", NULL, "must be octal, like 0660");
 	if (mode_parse(s->admin_mode, &s->admin_mode_bits) != 0)
-		return reject(err, errlen, path, "[relay] admin_mode must be octal, like 0600");
-	if (s->socket[0] != '/' || s->admin_socket[0] != '/')
-		return reject(err, errlen, path,
-			      "[relay] socket and admin_socket must be absolute paths");
+		return REJECT("relay", "admin_mode", NULL, "must be octal, like 0600");
+	if (s->socket[0] != '/')
+		return REJECT("relay", "socket", NULL, "must be an absolute path");
+	if (s->admin_socket[0] != '/')
+		return REJECT("relay", "admin_socket", NULL, "must be an absolute path");
 	if (strcmp(s->socket, s->admin_socket) == 0)
-		return reject(err, errlen, path,
-			      "[relay] socket and admin_socket must be different");
+		return REJECT("relay", "admin_socket", NULL, "must be different from socket");
 	if (!word_ok(s->prefix))
-		return reject(err, errlen, path,
-			      "[relay] prefix must be letters, digits, '.', '_', '-'");
-	if (!word_ok(s->ua_interface) || !word_ok(s->overlay_interface))
-		return reject(err, errlen, path,
-			      "[rtpengine] ua_interface and overlay_interface must be names of "
-			      "interfaces");
+		return REJECT("relay", "prefix", NULL, "must be letters, digits, '.', '_', '-'");
+	if (!word_ok(s->ua_interface))
+		return REJECT("rtpengine", "ua_interface", NULL, "must be the name of an interface");
+	if (!word_ok(s->overlay_interface))
+		return REJECT("rtpengine", "overlay_interface", NULL,
+			      "must be the name of an interface");
 	if (s->retransmit_ms >= s->deadline_ms)
-		return reject(err, errlen, path,
-			      "[rtpengine] retransmit_ms must be below deadline_ms");
+		return REJECT("rtpengine", "retransmit_ms", NULL, "must be below deadline_ms");
 	if (s->ping_timeout_ms > s->ping_interval_ms)
-		return reject(err, errlen, path,
-			      "[rtpengine] ping_timeout_ms must not be over ping_interval_ms");
+		return REJECT("rtpengine", "ping_timeout_ms", NULL,
+			      "must not be over ping_interval_ms");
 	if (s->media_timeout_s < s->lease_s)
-		return reject(err, errlen, path, "[sweep] media_timeout_s must not be under lease_s");
+		return REJECT("sweep", "media_timeout_s", NULL, "must not be under lease_s");
 	if (s->flags.n > RELAY_FLAGS_MAX)
-		return reject(err, errlen, path, "[rtpengine] flags: too many");
+		return REJECT("rtpengine", "flags", NULL, "too many");
 	if (s->instance.n > NG_INSTANCES_MAX)
-		return reject(err, errlen, path, "[rtpengine] instance: too many");
+		return REJECT("rtpengine", "instance", NULL, "too many");
 	for (i = 0; i < s->instance.n; i++) {
-		if (ng_spec_parse(&s->spec[i], s->instance.v[i], why, sizeof(why)) != 0) {
-			snprintf(err, errlen, "%s: [rtpengine] %s", path, why);
-			return EINVAL;
-		}
+		const char *text = s->instance.v[i];
+
+		if (ng_spec_parse(&s->spec[i], text, why, sizeof(why)) != 0)
+			return REJECT("rtpengine", "instance", text, "%s", why);
 		for (k = 0; k < i; k++) {
 			if (strcmp(s->spec[k].name, s->spec[i].name) == 0
-			    || strcmp(s->spec[k].text, s->spec[i].text) == 0) {
-				snprintf(err, errlen,
-					 "%s: [rtpengine] instance \"%s\": its name or its address "
-					 "is there twice",
-					 path, s->instance.v[i]);
-				return EINVAL;
-			}
+			    || strcmp(s->spec[k].text, s->spec[i].text) == 0)
+				return REJECT("rtpengine", "instance", text,
+					      "\"%s\": its name or its address is there twice",
+					      text);
 		}
 	}
 	s->n_spec = s->instance.n;

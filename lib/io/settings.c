@@ -25,6 +25,7 @@ struct load {
 	unsigned char *seen; /* per row: set in this file */
 	unsigned int *seen_line;
 	unsigned int err_line;
+	bool quiet; /* only looking: sections need not be known */
 	int err;
 	char *msg;
 	size_t msglen;
@@ -429,7 +430,7 @@ static char *line_h(char *s, int num, void *stream)
 		return NULL;
 	s[len++] = '\n';
 	s[len] = '\0';
-	if (s[0] == '[') {
+	if (s[0] == '[' && !l->quiet) {
 		section_check(l, s);
 		if (l->err != 0)
 			return NULL;
@@ -451,6 +452,62 @@ static void required_check(struct load *l)
 			fail(l, 0, EINVAL, "[%s] %s needs at least %" PRId64 " value%s",
 			     row->section, row->key, row->min, row->min == 1 ? "" : "s");
 	}
+}
+
+struct search {
+	struct load load; /* the reader's */
+	const char *section, *key, *value;
+	unsigned int line; /* found */
+};
+
+static int search_h(void *user, const char *section, const char *key, const char *value)
+{
+	struct search *s = user;
+
+	if (s->line == 0 && strcmp(section, s->section) == 0 && strcmp(key, s->key) == 0 &&
+	    (s->value == NULL || strstr(value, s->value) != NULL))
+		s->line = s->load.line;
+	return 1;
+}
+
+/* The line that sets a key; 0 when there is none. The file was good a moment ago; if it is gone or
+ * changed since, there is no line to tell, or a wrong one. */
+static unsigned int line_of(const char *path, const char *section, const char *key,
+			    const char *value)
+{
+	static const struct setting none = {0};
+	struct search s = {.section = section, .key = key, .value = value};
+
+	s.load.path = path;
+	s.load.table = &none;
+	s.load.quiet = true;
+	s.load.f = fopen(path, "re");
+	if (s.load.f == NULL)
+		return 0;
+	(void)ini_parse_stream(line_h, &s.load, search_h, &s);
+	fclose(s.load.f);
+	return s.line;
+}
+
+int settings_reject(const char *path, const char *section, const char *key, const char *value,
+		    char *err, size_t errlen, const char *fmt, ...)
+{
+	unsigned int line = path != NULL ? line_of(path, section, key, value) : 0;
+	struct p2p_text t;
+	char why[512];
+	va_list ap;
+
+	if (errlen == 0)
+		return EINVAL;
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	p2p_text_init(&t, err, errlen);
+	p2p_text_add(&t, "%s:", path != NULL ? path : "(defaults)");
+	if (line > 0)
+		p2p_text_add(&t, "%u:", line);
+	p2p_text_add(&t, " [%s] %s: %s", section, key, why);
+	return EINVAL;
 }
 
 int settings_load(const struct setting *table, void *settings, const char *path, char *err,

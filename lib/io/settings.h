@@ -44,6 +44,13 @@ struct setting {
  * clamped. A file that cannot be read: its errno. On failure nothing is left allocated. */
 int settings_load(const struct setting *table, void *settings, const char *path, char *err,
 		  size_t errlen);
+/* For rules that are not in the table (two settings that do not fit together, an address that is
+ * none): writes "file:line: [section] key: reason" with the line that set this key, or, of a list,
+ * that holds this value (NULL: any); without a line when the file does not set it, or path is NULL.
+ * Returns EINVAL. */
+int settings_reject(const char *path, const char *section, const char *key, const char *value,
+		    char *err, size_t errlen, const char *fmt, ...)
+	__attribute__((format(printf, 7, 8)));
 void settings_free(const struct setting *table, void *settings);
 /* Reload: take over from `fresh` what may change while running, and tell of every difference
  * (applied: whether it was taken over; else it needs a restart). fresh is to be freed after. The

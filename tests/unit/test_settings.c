@@ -270,6 +270,36 @@ static void test_print(void **state)
 	free(text);
 }
 
+static void rejected(const char *key, const char *value, const char *message)
+{
+	char err[256], want[256];
+
+	assert_int_equal(settings_reject(path, "dht", key, value, err, sizeof(err), "%d is odd", 3),
+			 EINVAL);
+	snprintf(want, sizeof(want), "%s%s", path, message);
+	assert_string_equal(err, want);
+}
+
+static void test_reject(void **state)
+{
+	static const char text[] = N "port = 9\n[dht]\n# port\n port = 3\nbootstrap = a, b\n"
+				     "bootstrap = c\n";
+	char err[256];
+
+	(void)state;
+	file(text, sizeof(text) - 1);
+	rejected("port", NULL, ":6: [dht] port: 3 is odd");
+	rejected("bootstrap", NULL, ":7: [dht] bootstrap: 3 is odd");
+	rejected("bootstrap", "c", ":8: [dht] bootstrap: 3 is odd");
+	rejected("engine", NULL, ": [dht] engine: 3 is odd");
+	assert_int_equal(settings_reject(NULL, "a", "b", NULL, err, sizeof(err), "no"), EINVAL);
+	assert_string_equal(err, "(defaults): [a] b: no");
+	assert_int_equal(settings_reject("/nonexistent/x", "a", "b", NULL, err, sizeof(err), "no"),
+			 EINVAL);
+	assert_string_equal(err, "/nonexistent/x: [a] b: no");
+	assert_int_equal(settings_reject(path, "a", "b", NULL, NULL, 0, "no"), EINVAL);
+}
+
 static char changes[256];
 
 static void changed(const struct setting *row, bool applied, void *arg)
@@ -325,7 +355,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_defaults), T(test_all),	  T(test_refused), T(test_no_file),
-		T(test_print),	  T(test_reload), T(test_alloc),
+		T(test_print),	  T(test_reload), T(test_alloc),   T(test_reject),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
