@@ -721,7 +721,7 @@ def t_cancel_ringing(w):
     c.code(180)
     c.cancel()
     equal(c.final().code, 487, "INVITE")
-    check(p.got("CANCEL"), "the phone got no CANCEL")
+    wait_for("CANCEL at the phone", lambda: p.got("CANCEL"))
 
 
 @test
@@ -1159,6 +1159,114 @@ def t_auth(w):
     c.bye()
     s = Phone(STRANGER, "mallory3")
     equal(s.send("INVITE", sip("bob"), (D, 5060)).final().code, 407, "INVITE without credentials")
+    k.stop()
+
+
+@test
+def t_q(w):
+    """q-values: serial forking by t_load_contacts(), the remote peer in the first group"""
+    edit = [('modparam("tm", "fr_timer", 30000)',
+             'modparam("tm", "fr_timer", 30000)\nmodparam("tm", "contacts_avp", "tm_contacts")\n'
+             'modparam("tm", "contact_flows_avp", "tm_contact_flows")'),
+            ('\t\tp2p_lookup("location", "P2P_CALL");\n',
+             '\t\tp2p_lookup("location", "SERIAL");\n'),
+            ('request_route {\n',
+             'route[SERIAL] {\n\tif ($var(p2p_result) != "found") {\n\t\tp2p_reply();\n\t\texit;\n\t}\n'
+             '\tt_load_contacts();\n\tt_next_contacts();\n\tt_on_failure("SERIAL_NEXT");\n'
+             '\tt_relay();\n\texit;\n}\nfailure_route[SERIAL_NEXT] {\n'
+             '\tif (t_next_contacts()) {\n\t\tt_on_failure("SERIAL_NEXT");\n\t\tt_relay();\n'
+             '\t\texit;\n\t}\n\tp2p_next("location", "SERIAL");\n}\n\nrequest_route {\n')]
+    k = Kamailio("serial", D, HIT_D, edit=edit)
+    k.gateway.peers = dict(w.b.gateway.peers)
+    w.a.gateway.peers[HIT_D] = k.uris()
+    dora = Phone("10.88.0.72", "dora")
+    dora.register(k)
+    order = []
+    phones = [Phone("10.88.0.%d" % n, "queue") for n in (73, 74)]
+    for p, q in zip(phones, ("0.9", "0.2")):
+        p.register(k, contact="<sip:queue@%s>;q=%s" % (p.host, q))
+    remote = w.phone("queue", 75, w.a)
+    for p, code in zip(phones + [remote], (486, 200, 486)):
+        p.answer["INVITE"] = [(0.05, code)]
+    k.gateway.users["queue"] = [(HIT_A, w.a.uris(), {})]
+    k.gateway.publish("users", "queue")
+    wait_for("known", lambda: k.gateway.routes("queue"))
+    time.sleep(0.2)
+    c = dora.send("INVITE", sip("queue"), (D, 5060))
+    equal(c.final().code, 200, "INVITE")
+    order = [p.got("INVITE")[0].when for p in phones + [remote]]
+    check(max(order[0], order[2]) < order[1], "the one with the lowest q was not last: %s" % order)
+    c.bye()
+    k.stop()
+
+
+@test
+def t_use_domain(w):
+    """names with their domain (use_domain, name_format user@domain), a second table"""
+    edit = [('modparam("usrloc", "use_domain", 0)', 'modparam("usrloc", "use_domain", 1)'),
+            ('modparam("usrloc", "preload", "location")',
+             'modparam("usrloc", "preload", "location")\n'
+             'modparam("usrloc", "preload", "staff")\nalias="second.test"'),
+            ('\tif (!p2p_save("location")) {',
+             '\tif ($td == "second.test") {\n\t\tp2p_save("staff");\n\t\texit;\n\t}\n'
+             '\tif (!p2p_save("location")) {'),
+            ('\troute(CALLER);\n',
+             '\tif ($rd == "second.test") {\n\t\tp2p_lookup("staff", "P2P_CALL");\n'
+             '\t\texit;\n\t}\n\troute(CALLER);\n')]
+    k = Kamailio("domain", D, HIT_D, defines=['P2P_NAME_FORMAT="user@domain"'], edit=edit)
+    k.gateway.peers = dict(w.b.gateway.peers)
+    k.gateway.users["bob@" + DOMAIN] = [(HIT_B, w.b.uris(), {})]
+    w.b.gateway.peers[HIT_D] = k.uris()
+    dora, other = Phone("10.88.0.67", "dora"), Phone("10.88.0.68", "dora")
+    dora.register(k)
+    c = other.send("REGISTER", "sip:second.test", (D, 5060), to="sip:dora@second.test",
+                   frm="sip:dora@second.test", headers=["Contact: " + other.contact()])
+    equal(c.final().code, 200, "REGISTER in the second domain")
+    wait_for("both published", lambda: {"dora@" + DOMAIN, "dora@second.test"}
+             <= set(k.gateway.published))
+    c = dora.send("INVITE", sip("bob"), (D, 5060))
+    equal(c.final().code, 200, "INVITE over the overlay")
+    c.bye()
+    for uri, phone in (("sip:dora@second.test", other), (sip("dora"), dora)):
+        equal(dora.send("MESSAGE", uri, (D, 5060)).final().code, 200, "MESSAGE to " + uri)
+        equal(len(phone.got("MESSAGE")), 1, "MESSAGEs at " + uri)
+    equal(dora.send("MESSAGE", "sip:bob@second.test", (D, 5060)).final().code, 404,
+          "MESSAGE to bob in the other domain")
+    equal([a[1] for a in k.gateway.asked if a[0] == "ROUTE" and "bob" in a[1]],
+          ["bob@" + DOMAIN, "bob@second.test"], "names asked for")
+    k.stop()
+
+
+@test
+def t_tsilo(w):
+    """side by side with tsilo: a phone that registers while the call rings elsewhere rings too"""
+    edit = [('loadmodule "ipops.so"', 'loadmodule "ipops.so"\nloadmodule "tsilo.so"'),
+            ('\tif (!p2p_save("location")) {\n\t\tsl_reply_error();\n\t}\n',
+             '\tif (!p2p_save("location")) {\n\t\tsl_reply_error();\n\t}\n'
+             '\tts_append("location", "$tu");\n'),
+            ('\tif (is_method("INVITE|SUBSCRIBE|REFER")) {\n\t\trecord_route();\n\t}\n#!ifdef WITH_D',
+             '\tif (is_method("INVITE|SUBSCRIBE|REFER")) {\n\t\trecord_route();\n\t}\n'
+             '\tif (is_method("INVITE")) {\n\t\tt_newtran();\n\t\tts_store();\n\t}\n#!ifdef WITH_D')]
+    k = Kamailio("tsilo", D, HIT_D, edit=edit)
+    k.gateway.peers = dict(w.b.gateway.peers)
+    w.b.gateway.peers[HIT_D] = k.uris()
+    dora = Phone("10.88.0.69", "dora")
+    dora.register(k)
+    # eve's phone at A rings and rings; then she switches on another one here
+    first = w.phone("eve", 70, w.a)
+    first.answer["INVITE"] = [(0, 180)]
+    k.gateway.users["eve"] = [(HIT_A, w.a.uris(), {})]
+    w.a.gateway.peers[HIT_D] = k.uris()
+    c = dora.send("INVITE", sip("eve"), (D, 5060))
+    c.code(180)
+    second = Phone("10.88.0.71", "eve")
+    second.register(k)
+    equal(c.final().code, 200, "INVITE")
+    check(second.got("INVITE"), "the second phone was not called")
+    wait_for("the first is cancelled", lambda: first.got("CANCEL"))
+    names = [x.lower() for x, _ in second.got("INVITE")[0].headers]
+    check("p2p-peer" not in names, "the peers' header at a phone")
+    c.bye()
     k.stop()
 
 
