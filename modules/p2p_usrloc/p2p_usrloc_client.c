@@ -697,6 +697,8 @@ void pul_client_run(void)
 		}
 		if (pul_conn_reap(&sub_conn)) {
 			LM_DBG("subscription: %s\n", sub_conn.why);
+			/* nobody tells of changes now: nothing cached is fresh */
+			atomic_fetch_add(&pul_shared->cache_gen, 1);
 			backoff_next(&sub_backoff, pul_now_ms());
 		}
 	}

@@ -13,25 +13,41 @@
 #define PAGE_MAX 500
 #define SHOW_CONTACTS 64
 
+/* Where to go on, as text: "0" at the start and at the end, else two numbers that only the tables
+ * understand. Never one large number, which kamcmd would cut to 32 bits. */
+static bool cursor_read(const str *text, uint64_t *position)
+{
+	unsigned long major, minor;
+	int used = 0;
+	char buf[24];
+
+	if (text->len <= 0 || text->len >= (int)sizeof(buf))
+		return false;
+	memcpy(buf, text->s, (size_t)text->len);
+	buf[text->len] = '\0';
+	*position = 0;
+	if (strcmp(buf, "0") == 0)
+		return true;
+	if (sscanf(buf, "%lu-%lu%n", &major, &minor, &used) != 2 || used != text->len
+	    || major > UINT32_MAX || minor > UINT32_MAX)
+		return false;
+	*position = (uint64_t)major << 32 | minor;
+	return true;
+}
+
 /* [cursor [count]]; false: a fault was sent. */
 static bool page_args(rpc_t *rpc, void *ctx, uint64_t *position, unsigned int *count)
 {
 	str cursor = STR_NULL;
-	unsigned long long at = 0;
-	int n = PAGE_DEFAULT, used = 0;
-	char buf[24];
+	int n = PAGE_DEFAULT;
 
+	*position = 0;
 	if (rpc->scan(ctx, "*.S", &cursor) > 0) {
-		if (cursor.len <= 0 || cursor.len >= (int)sizeof(buf))
-			goto bad;
-		memcpy(buf, cursor.s, cursor.len);
-		buf[cursor.len] = '\0';
-		if (sscanf(buf, "%llu%n", &at, &used) != 1 || used != cursor.len)
+		if (!cursor_read(&cursor, position))
 			goto bad;
 		if (rpc->scan(ctx, "*d", &n) > 0 && (n < 1 || n > PAGE_MAX))
 			goto bad;
 	}
-	*position = at;
 	*count = (unsigned int)n;
 	return true;
 
@@ -40,13 +56,13 @@ bad:
 	return false;
 }
 
-/* The cursor is a 64-bit number, which not every RPC transport can carry: text. */
 static void page_head(rpc_t *rpc, void *ctx, uint64_t next, const char *list, void **items)
 {
-	char buf[24];
+	char buf[24] = "0";
 	void *top;
 
-	snprintf(buf, sizeof(buf), "%" PRIu64, next);
+	if (next != 0)
+		snprintf(buf, sizeof(buf), "%" PRIu64 "-%" PRIu64, next >> 32, next & UINT32_MAX);
 	if (rpc->add(ctx, "{", &top) < 0
 	    || rpc->struct_add(top, "s[", "next", buf, list, items) < 0) {
 		*items = NULL;

@@ -53,6 +53,13 @@ static void contact_add(const ucontact_t *c)
 	int err;
 
 	err = pul_name_from_aor(c->aor, &name);
+	if (c->server_id != server_id) {
+		/* registered at another server, and here by dmq_usrloc or a shared database: that
+		 * one publishes it */
+		if (err == 0)
+			pul_users_remove(&name, &c->ruid);
+		return;
+	}
 	if (err != 0) {
 		atomic_fetch_add(skipped, 1);
 		pul_count(PUL_CNT_UNPUBLISHABLE);

@@ -387,6 +387,7 @@ void pul_users_remove(const struct p2p_name *name, const str *ruid)
 	struct bucket *b = bucket_of(name->s, name->len);
 	struct user *u, *dead = NULL;
 	struct contact **link, *c = NULL;
+	bool removed;
 
 	lock_get(&b->lock);
 	u = user_find(b, name->s, name->len);
@@ -399,6 +400,7 @@ void pul_users_remove(const struct p2p_name *name, const str *ruid)
 			}
 		}
 	}
+	removed = c != NULL;
 	/* an embedded contact's memory is its user's, which may be gone after the release */
 	if (c != NULL && c->embedded)
 		c = NULL;
@@ -407,7 +409,8 @@ void pul_users_remove(const struct p2p_name *name, const str *ruid)
 		shm_free(c);
 	if (dead != NULL)
 		shm_free(dead);
-	pul_wake_soon();
+	if (removed)
+		pul_wake_soon();
 }
 
 unsigned int pul_users_sweep(unsigned int gen)

@@ -160,6 +160,7 @@ class Solo:
 
     def write(self, core="", first="", more="", route='\tsl_send_reply("404", "no");',
               routes=""):
+        self.core = core
         with open(self.kam.cfg, "w", encoding="ascii") as f:
             f.write(CFG % dict(core=core, debian=DEBIAN, build=world.BUILD + "/.libs",
                                dir=self.kam.dir, first=first, more=more, route=route,
@@ -292,9 +293,9 @@ def test_list_is_paged_without_loss_or_repetition(s):
     s.published("page119")
     seen, cursor = [], "0"
     while True:
-        page = s.text("p2p_usrloc.list", "s:" + cursor, 50)
+        page = s.text("p2p_usrloc.list", cursor, 50)
         seen += re.findall(r"name: (page\d+)", page)
-        cursor = re.search(r"next: (\d+)", page).group(1)
+        cursor = re.search(r"next: (\S+)", page).group(1)
         if cursor == "0":
             break
     need(sorted(seen) == sorted("page%d" % i for i in range(120)),
@@ -383,21 +384,26 @@ def test_sync_command_publishes_all_again(s):
     proc.wait_for("SYNCED", lambda: s.gw.synced)
 
 
-@tap.on(lambda: Solo(start=False))
-def test_contacts_of_the_database_are_published(s):
+def database(s):
+    """Has s use a text database; returns its directory."""
     db = os.path.join(s.kam.dir, "db")
-    os.makedirs(db)
-    subprocess.run("cp -r /usr/share/kamailio/dbtext/kamailio/* %s" % db, shell=True, check=True)
+    subprocess.run(["cp", "-r", "/usr/share/kamailio/dbtext/kamailio", db], check=True)
     with open(os.path.join(db, "version"), "r+", encoding="ascii") as f:
         text = f.read()
         f.write(re.search(r"^\d+:location:\d+$", text, re.M).group(0)
                 .replace("location", "other") + "\n")
     subprocess.run(["cp", os.path.join(db, "location"), os.path.join(db, "other")], check=True)
     subprocess.run(["chown", "-R", s.kam.user, db], check=True)
-    s.write(first='loadmodule "db_text.so"',
+    s.write(core=s.core, first='loadmodule "db_text.so"',
             more='modparam("usrloc", "db_mode", 1)\n'
                  'modparam("usrloc", "db_url", "text://%s")\n'
                  'modparam("db_text", "db_mode", 1)\n' % db)
+    return db
+
+
+@tap.on(lambda: Solo(start=False))
+def test_contacts_of_the_database_are_published(s):
+    database(s)
     s.kam.start()
     s.in_step()
     s.sip.many("db%d" % i for i in range(20))
@@ -407,6 +413,35 @@ def test_contacts_of_the_database_are_published(s):
     s.kam.start()
     proc.wait_for("20 users of the database published", lambda: len(s.gw.users) == 20)
     proc.wait_for("SYNCED with 20", lambda: s.gw.synced and s.gw.synced[-1][1] == 20)
+
+
+@tap.on(lambda: Solo(core="server_id=7", start=False))
+def test_contacts_of_other_servers_are_left_to_them(s):
+    db = database(s)
+    s.kam.start()
+    s.in_step()
+    s.sip.register("mine")
+    s.sip.register("theirs")
+    s.published("mine", "theirs")
+    s.kam.proc.stop()
+    path = os.path.join(db, "location")
+    with open(path, encoding="ascii") as f:
+        rows = f.read().split("\n")
+    column = [c.split("(")[0] for c in rows[0].split()].index("server_id")
+    for i, row in enumerate(rows):
+        if ":theirs:" in row:
+            cells = re.split(r"(?<!\\):", row)
+            need(cells[column] == "7", row)
+            cells[column] = "8"
+            rows[i] = ":".join(cells)
+    with open(path, "w", encoding="ascii") as f:
+        f.write("\n".join(rows))
+    s.gw.forget()
+    s.kam.start()
+    s.in_step()
+    need(list(s.gw.users) == ["mine"], s.gw.users)
+    s.sip.register("theirs")        # now it is registered here
+    s.published("theirs")
 
 
 @tap.on(lambda: Solo(core='alias="one.example"\nalias="two.example"',

@@ -43,7 +43,9 @@ def _struct(lines, i):
     while i < len(lines) and lines[i] != "}":
         key, _, rest = lines[i].partition(":")
         rest = rest.strip()
-        if rest == "{":
+        if rest == "{" and i + 1 < len(lines) and lines[i + 1] == "{":
+            v, i = _items(lines, i + 1, "}")    # a list of structures looks like this inside one
+        elif rest == "{":
             v, i = _struct(lines, i + 1)
         elif rest == "[":
             v, i = _items(lines, i + 1, "]")
