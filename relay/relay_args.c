@@ -5,6 +5,7 @@
 #include <strings.h>
 #include "relay/relay_args.h"
 
+/* RFC 3261: Call-IDs and tags are of visible ASCII characters. */
 static bool plain(const struct resp_arg *a, size_t max)
 {
 	size_t i;
@@ -12,7 +13,7 @@ static bool plain(const struct resp_arg *a, size_t max)
 	if (a->len == 0 || a->len > max)
 		return false;
 	for (i = 0; i < a->len; i++)
-		if ((unsigned char)a->s[i] < 0x20 || (unsigned char)a->s[i] == 0x7f)
+		if (a->s[i] <= 0x20 || a->s[i] >= 0x7f)
 			return false;
 	return true;
 }
@@ -92,11 +93,11 @@ int relay_args_parse(struct relay_args *a, const char *prefix, int argc,
 	if (v[HANDLE] == NULL || !handle_ok(v[HANDLE]))
 		*err = "handle must be 16 hexadecimal digits, lower case";
 	else if (v[CALLID] == NULL || !plain(v[CALLID], RELAY_CALLID_MAX))
-		*err = "callid is missing, too long, or has control characters";
+		*err = "callid is missing, too long, or not of visible ASCII characters";
 	else if (v[FROMTAG] != NULL && !plain(v[FROMTAG], RELAY_TAG_MAX))
-		*err = "fromtag is empty, too long, or has control characters";
+		*err = "fromtag is empty, too long, or not of visible ASCII characters";
 	else if (v[TOTAG] != NULL && !plain(v[TOTAG], RELAY_TAG_MAX))
-		*err = "totag is empty, too long, or has control characters";
+		*err = "totag is empty, too long, or not of visible ASCII characters";
 	else if (v[FROM] != NULL && side(v[FROM], &a->from_overlay) != 0)
 		*err = "from must be ua or ovl";
 	else if (v[TO] != NULL && side(v[TO], &a->to_overlay) != 0)

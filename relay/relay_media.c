@@ -7,7 +7,6 @@
  *   ASK an instance -> done, or ASK the next one (offers only), while time is left -> done
  * and ends in finish(), exactly once. */
 #include <errno.h>
-#include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 #include "relay/relay_priv.h"
@@ -20,7 +19,7 @@
 struct operation {
 	struct relay *relay;
 	struct relay_call *call; /* pinned, or NULL */
-	struct json_object *request;
+	struct ng_request *request;
 	struct relay_owner *owner;
 	enum { OFFER, ANSWER, QUERY } kind;
 	bool dialog;  /* both tags known: it may continue a call */
@@ -94,14 +93,14 @@ static void count_code(struct relay *relay, enum relay_code code)
 
 void relay_delete_at(struct relay *relay, struct ng_instance *instance, const char *id)
 {
-	struct json_object *request = ng_request_simple("delete", id);
+	struct ng_request *request = ng_request_delete(id);
 
 	(void)relay;
 	if (request == NULL)
 		return;
 	/* should it get lost, the comparison with the instance's list finds the call */
 	ng_instance_send(instance, request, DELETE_MS, NULL, NULL);
-	json_object_put(request);
+	ng_request_free(request);
 }
 
 struct deletion {
@@ -123,7 +122,7 @@ static void on_deleted(int err, const struct ng_reply *reply, void *arg)
 
 void relay_call_delete(struct relay *relay, struct relay_call *call)
 {
-	struct json_object *request;
+	struct ng_request *request;
 	struct deletion *d;
 
 	if (call->removed)
@@ -141,7 +140,7 @@ void relay_call_delete(struct relay *relay, struct relay_call *call)
 	if (!ng_instance_usable(call->instance))
 		return;
 	d = malloc(sizeof(*d));
-	request = ng_request_simple("delete", call->id);
+	request = ng_request_delete(call->id);
 	if (d != NULL && request != NULL) {
 		*d = (struct deletion){.relay = relay, .call = call};
 		relay_calls_pin(call);
@@ -151,8 +150,7 @@ void relay_call_delete(struct relay *relay, struct relay_call *call)
 			relay_calls_unpin(call);
 	}
 	free(d);
-	if (request != NULL)
-		json_object_put(request);
+	ng_request_free(request);
 }
 
 void relay_call_release(struct relay *relay, struct relay_call *call)
@@ -183,8 +181,7 @@ static void finish(struct operation *op, enum relay_code code, const char *text,
 		relay_call_release(relay, call);
 	}
 	op->done(code, text, s, len, op->created, op->arg);
-	if (op->request != NULL)
-		json_object_put(op->request);
+	ng_request_free(op->request);
 	free(op->id);
 	free(op);
 }
@@ -408,7 +405,7 @@ static void on_found(int err, const struct ng_reply *reply, void *arg)
 static void locate(struct operation *op)
 {
 	struct relay *relay = op->relay;
-	struct json_object *request = ng_request_simple("query", op->id);
+	struct ng_request *request = ng_request_query(op->id);
 	struct search *search = calloc(1, sizeof(*search));
 	struct search_leg *leg;
 	struct ng_instance *instance;
@@ -432,8 +429,7 @@ static void locate(struct operation *op)
 				free(leg);
 		}
 	}
-	if (request != NULL)
-		json_object_put(request);
+	ng_request_free(request);
 	if (search == NULL || search->waiting == 0) {
 		free(search);
 		if (ng_pool_up(relay->pool) == 0)
@@ -525,7 +521,7 @@ void relay_media_query(struct relay *relay, const char *id, relay_result_h *done
 		done(RELAY_INTERNAL, strerror(ENOMEM), NULL, 0, false, arg);
 		return;
 	}
-	op->request = ng_request_simple("query", id);
+	op->request = ng_request_query(id);
 	if (op->request == NULL) {
 		finish(op, RELAY_INTERNAL, strerror(ENOMEM), NULL, 0);
 		return;

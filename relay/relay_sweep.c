@@ -8,7 +8,6 @@
  *  - unanswered calls of a Kamailio that is gone (relay_owner.c). */
 #include <errno.h>
 #include <event2/event.h>
-#include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 #include "relay/relay_priv.h"
@@ -79,14 +78,14 @@ static void on_state(int err, const struct ng_reply *reply, void *arg)
 
 static void ask_state(struct relay *relay, struct relay_call *call)
 {
-	struct json_object *request;
+	struct ng_request *request;
 	struct visit *v;
 
 	relay_calls_renew(relay->calls, call, relay_lease_end(relay));
 	if (!ng_instance_usable(call->instance) || call->delete_wanted)
 		return;
 	v = malloc(sizeof(*v));
-	request = ng_request_simple("query", call->id);
+	request = ng_request_query(call->id);
 	if (v != NULL && request != NULL) {
 		*v = (struct visit){.relay = relay, .call = call};
 		if (ng_instance_send(call->instance, request, REPLY_MS, on_state, v) == 0) {
@@ -96,8 +95,7 @@ static void ask_state(struct relay *relay, struct relay_call *call)
 		}
 	}
 	free(v);
-	if (request != NULL)
-		json_object_put(request);
+	ng_request_free(request);
 }
 
 static void sweep_leases(struct relay *relay, uint64_t now)
@@ -214,7 +212,7 @@ static void on_list(int err, const struct ng_reply *reply, void *arg)
 static void compare(struct relay *relay, struct ng_instance *instance, uint64_t now)
 {
 	unsigned int i = ng_instance_index(instance);
-	struct json_object *request;
+	struct ng_request *request;
 	struct comparison *cmp;
 
 	if (relay->reconciling[i])
@@ -231,8 +229,7 @@ static void compare(struct relay *relay, struct ng_instance *instance, uint64_t 
 		}
 	}
 	free(cmp);
-	if (request != NULL)
-		json_object_put(request);
+	ng_request_free(request);
 }
 
 void relay_sweep_instance_up(struct relay *relay, struct ng_instance *instance)

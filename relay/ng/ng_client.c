@@ -171,7 +171,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	int i;
 
 	(void)what;
-	for (i = 0; i < READ_BURST; i++) {
+	/* with nobody waiting, what else has come is a stray and can wait for the next turn */
+	for (i = 0; i < READ_BURST && (i == 0 || c->pending > 0); i++) {
 		n = recv(fd, c->in, NG_DATAGRAM_MAX, MSG_DONTWAIT);
 		if (n >= 0) {
 			receive(c, (size_t)n);
@@ -260,12 +261,10 @@ void ng_client_free(struct ng_client *c)
 	free(c);
 }
 
-int ng_client_send(struct ng_client *c, struct json_object *request, unsigned int deadline_ms,
+int ng_client_send(struct ng_client *c, const struct ng_request *request, unsigned int deadline_ms,
 		   ng_done_h *done, void *arg)
 {
 	struct slot *slot = c->free_slots;
-	char buf[NG_DATAGRAM_MAX];
-	size_t len;
 	int err;
 
 	if (c->closing)
@@ -276,14 +275,9 @@ int ng_client_send(struct ng_client *c, struct json_object *request, unsigned in
 	}
 	snprintf(slot->cookie, sizeof(slot->cookie), "%" PRIx64 "_%" PRIx64 "_%x", c->nonce,
 		 ++c->serial & 0xffffffff, (unsigned int)(slot - c->slots));
-	err = ng_request_print(request, slot->cookie, buf, sizeof(buf), &len);
+	err = ng_request_datagram(request, slot->cookie, &slot->packet, &slot->len);
 	if (err != 0)
 		return err;
-	slot->packet = malloc(len);
-	if (slot->packet == NULL)
-		return ENOMEM;
-	memcpy(slot->packet, buf, len);
-	slot->len = len;
 	slot->done = done;
 	slot->arg = arg;
 	slot->wait_ms = c->retransmit_ms;

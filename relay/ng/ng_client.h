@@ -12,7 +12,6 @@
 #include "relay/ng/ng_msg.h"
 
 struct event_base;
-struct json_object;
 struct ng_client;
 
 struct ng_client_config {
@@ -41,8 +40,8 @@ void ng_client_free(struct ng_client *client);
 
 /* Send; done (may be NULL) is told within deadline_ms. request stays the caller's. EBUSY, EMSGSIZE,
  * ENOMEM, or ECANCELED while the client is being freed: nothing was sent, and done is not called. */
-int ng_client_send(struct ng_client *client, struct json_object *request, unsigned int deadline_ms,
-		   ng_done_h *done, void *arg);
+int ng_client_send(struct ng_client *client, const struct ng_request *request,
+		   unsigned int deadline_ms, ng_done_h *done, void *arg);
 
 unsigned int ng_client_pending(const struct ng_client *client);
 void ng_client_stats(const struct ng_client *client, struct ng_client_stats *stats);

@@ -29,54 +29,173 @@ static const char *member_string(struct json_object *o, const char *key, size_t 
 	return json_object_get_string(v);
 }
 
-int ng_reply_parse(struct ng_reply *reply, const char *s, size_t len)
+static int result_set(struct ng_reply *r, const char *s, size_t len)
 {
-	struct ng_reply r = {.text = s, .text_len = len};
-	struct json_tokener *tok;
-	struct json_object *v;
-	const char *result;
-	int err = EBADMSG;
+	static const struct {
+		const char *word;
+		enum ng_result result;
+	} results[] = {
+		{"ok", NG_RESULT_OK},
+		{"pong", NG_RESULT_PONG},
+		{"error", NG_RESULT_ERROR},
+		{"load limit", NG_RESULT_LIMIT},
+	};
+	size_t i;
 
-	if (len == 0 || len > NG_DATAGRAM_MAX)
-		return EBADMSG;
-	tok = json_tokener_new_ex(NG_DEPTH_MAX);
+	for (i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
+		if (strlen(results[i].word) == len && memcmp(results[i].word, s, len) == 0) {
+			r->result = results[i].result;
+			return 0;
+		}
+	}
+	return EBADMSG;
+}
+
+static void error_set(struct ng_reply *r, const char *s, size_t len)
+{
+	size_t n = len < NG_ERROR_MAX - 1 ? len : NG_ERROR_MAX - 1, i;
+
+	for (i = 0; i < n; i++)
+		r->error[i] = s[i] != '\0' ? s[i] : '?';
+	r->error[n] = '\0';
+}
+
+/* --- JSON --- */
+
+static int json_parse(struct ng_reply *r, const char *s, size_t len)
+{
+	struct json_tokener *tok = json_tokener_new_ex(NG_DEPTH_MAX);
+	const char *text;
+	int err = EBADMSG;
+	size_t n;
+
 	if (tok == NULL)
 		return ENOMEM;
-	r.root = json_tokener_parse_ex(tok, s, (int)len);
+	r->root = json_tokener_parse_ex(tok, s, (int)len);
 	/* a dictionary is complete at its closing brace: what follows is not ours to believe */
 	if (json_tokener_get_error(tok) != json_tokener_success
 	    || json_tokener_get_parse_end(tok) != len
-	    || !json_object_is_type(r.root, json_type_object))
+	    || !json_object_is_type(r->root, json_type_object))
 		goto out;
-	result = member_string(r.root, "result", NULL);
-	if (result == NULL)
+	text = member_string(r->root, "result", &n);
+	if (text == NULL || result_set(r, text, n) != 0)
 		goto out;
-	if (strcmp(result, "ok") == 0) {
-		r.result = NG_RESULT_OK;
-	} else if (strcmp(result, "pong") == 0) {
-		r.result = NG_RESULT_PONG;
-	} else if (strcmp(result, "load limit") == 0) {
-		r.result = NG_RESULT_LIMIT;
-	} else if (strcmp(result, "error") == 0) {
-		r.result = NG_RESULT_ERROR;
-		r.error = member_string(r.root, "error-reason", NULL);
-		if (r.error == NULL)
-			r.error = "";
-	} else {
-		goto out;
-	}
-	if (json_object_object_get_ex(r.root, "sdp", &v)) {
-		r.sdp = member_string(r.root, "sdp", &r.sdp_len);
-		if (r.sdp == NULL)
+	text = member_string(r->root, "error-reason", &n);
+	if (r->result == NG_RESULT_ERROR && text != NULL)
+		error_set(r, text, n);
+	if (json_object_object_get_ex(r->root, "sdp", NULL)) {
+		r->sdp = member_string(r->root, "sdp", &r->sdp_len);
+		if (r->sdp == NULL)
 			goto out;
 	}
-	*reply = r;
-	r.root = NULL;
 	err = 0;
 out:
-	if (r.root != NULL)
-		json_object_put(r.root);
+	if (err != 0 && r->root != NULL)
+		json_object_put(r->root);
 	json_tokener_free(tok);
+	return err;
+}
+
+/* --- bencode: dictionaries d..e, lists l..e, integers i..e, strings LENGTH:BYTES --- */
+
+static int ben_string(const char **p, const char *end, const char **s, size_t *len)
+{
+	size_t n = 0;
+
+	if (*p >= end || **p < '0' || **p > '9')
+		return EBADMSG;
+	for (; *p < end && **p >= '0' && **p <= '9'; (*p)++) {
+		n = n * 10 + (size_t)(**p - '0');
+		if (n > NG_DATAGRAM_MAX)
+			return EBADMSG;
+	}
+	if (*p >= end || **p != ':' || (size_t)(end - *p) - 1 < n)
+		return EBADMSG;
+	*s = *p + 1;
+	*len = n;
+	*p += 1 + n;
+	return 0;
+}
+
+static int ben_skip(const char **p, const char *end)
+{
+	unsigned int depth = 0;
+	const char *s;
+	size_t n;
+
+	do {
+		if (*p >= end)
+			return EBADMSG;
+		switch (**p) {
+		case 'd':
+		case 'l':
+			if (++depth > NG_DEPTH_MAX)
+				return EBADMSG;
+			(*p)++;
+			break;
+		case 'e':
+			if (depth == 0)
+				return EBADMSG;
+			depth--;
+			(*p)++;
+			break;
+		case 'i':
+			s = memchr(*p, 'e', (size_t)(end - *p));
+			if (s == NULL)
+				return EBADMSG;
+			*p = s + 1;
+			break;
+		default:
+			if (ben_string(p, end, &s, &n) != 0)
+				return EBADMSG;
+		}
+	} while (depth > 0);
+	return 0;
+}
+
+static bool key_is(const char *key, size_t len, const char *want)
+{
+	return len == strlen(want) && memcmp(key, want, len) == 0;
+}
+
+static int ben_parse(struct ng_reply *r, const char *s, size_t len)
+{
+	const char *p = s + 1, *end = s + len, *key, *value;
+	bool result = false;
+	size_t klen, vlen;
+
+	while (p < end && *p != 'e') {
+		if (ben_string(&p, end, &key, &klen) != 0)
+			return EBADMSG;
+		if (key_is(key, klen, "result")) {
+			if (ben_string(&p, end, &value, &vlen) != 0
+			    || result_set(r, value, vlen) != 0)
+				return EBADMSG;
+			result = true;
+		} else if (key_is(key, klen, "sdp")) {
+			if (ben_string(&p, end, &r->sdp, &r->sdp_len) != 0)
+				return EBADMSG;
+		} else if (key_is(key, klen, "error-reason")) {
+			if (ben_string(&p, end, &value, &vlen) != 0)
+				return EBADMSG;
+			error_set(r, value, vlen);
+		} else if (ben_skip(&p, end) != 0) {
+			return EBADMSG;
+		}
+	}
+	return result && p + 1 == end ? 0 : EBADMSG;
+}
+
+int ng_reply_parse(struct ng_reply *reply, const char *s, size_t len)
+{
+	struct ng_reply r = {.text = s, .text_len = len};
+	int err;
+
+	if (len == 0 || len > NG_DATAGRAM_MAX)
+		return EBADMSG;
+	err = s[0] == 'd' ? ben_parse(&r, s, len) : json_parse(&r, s, len);
+	if (err == 0)
+		*reply = r;
 	return err;
 }
 
@@ -84,7 +203,7 @@ void ng_reply_free(struct ng_reply *reply)
 {
 	if (reply->root != NULL)
 		json_object_put(reply->root);
-	memset(reply, 0, sizeof(*reply));
+	reply->root = NULL;
 }
 
 bool ng_reply_unknown_call(const struct ng_reply *reply)
@@ -139,6 +258,8 @@ void ng_reply_call_state(const struct ng_reply *reply, struct ng_call_state *sta
 	size_t i;
 
 	memset(state, 0, sizeof(*state));
+	if (reply->root == NULL)
+		return;
 	state->rtp_packets = member_count(reply->root, "RTP", "packets");
 	state->packets = state->rtp_packets + member_count(reply->root, "RTCP", "packets");
 	if (!json_object_object_get_ex(reply->root, "tags", &tags)
@@ -163,7 +284,7 @@ int ng_reply_calls(const struct ng_reply *reply, ng_call_id_h *f, void *arg)
 	struct json_object *calls, *id;
 	size_t i, n;
 
-	if (!json_object_object_get_ex(reply->root, "calls", &calls)
+	if (reply->root == NULL || !json_object_object_get_ex(reply->root, "calls", &calls)
 	    || !json_object_is_type(calls, json_type_array))
 		return -1;
 	n = json_object_array_length(calls);
@@ -177,171 +298,217 @@ int ng_reply_calls(const struct ng_reply *reply, ng_call_id_h *f, void *arg)
 	return (int)n;
 }
 
-/* Bytes of the UTF-8 sequence at s (RFC 3629), 0 when there is none. */
-static size_t utf8_sequence(const unsigned char *s, size_t len)
+/* --- requests --- */
+
+struct ng_request {
+	char *s;
+	size_t len, cap;
+	bool failed; /* memory was short; looked at once, at the end */
+};
+
+static void put(struct ng_request *r, const char *s, size_t len)
 {
-	size_t n, i;
+	size_t cap;
+	char *t;
 
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] >= 0xc2 && s[0] <= 0xdf)
-		n = 2;
-	else if (s[0] >= 0xe0 && s[0] <= 0xef)
-		n = 3;
-	else if (s[0] >= 0xf0 && s[0] <= 0xf4)
-		n = 4;
-	else
-		return 0;
-	if (len < n)
-		return 0;
-	for (i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)
-	    || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return n;
-}
-
-static struct json_object *json_text(const char *s, size_t len)
-{
-	struct json_object *o;
-	size_t i = 0, n;
-	char *copy;
-
-	while (i < len && (n = utf8_sequence((const unsigned char *)s + i, len - i)) > 0)
-		i += n;
-	if (i == len)
-		return json_object_new_string_len(s, (int)len);
-	copy = malloc(len);
-	if (copy == NULL)
-		return NULL;
-	memcpy(copy, s, len);
-	while (i < len) {
-		n = utf8_sequence((const unsigned char *)copy + i, len - i);
-		if (n == 0) {
-			copy[i] = '?';
-			n = 1;
+	if (r->failed)
+		return;
+	if (r->cap - r->len < len) {
+		cap = r->cap * 2 + len;
+		t = realloc(r->s, cap);
+		if (t == NULL) {
+			r->failed = true;
+			return;
 		}
-		i += n;
+		r->s = t;
+		r->cap = cap;
 	}
-	o = json_object_new_string_len(copy, (int)len);
-	free(copy);
-	return o;
+	memcpy(r->s + r->len, s, len);
+	r->len += len;
 }
 
-/* Takes v over, also when it fails. */
-static int add(struct json_object *o, const char *key, struct json_object *v)
+static void put_word(struct ng_request *r, const char *s)
 {
-	if (v == NULL)
-		return ENOMEM;
-	if (json_object_object_add_ex(o, key, v,
-				      JSON_C_OBJECT_ADD_KEY_IS_NEW | JSON_C_OBJECT_ADD_CONSTANT_KEY)
-	    != 0) {
-		json_object_put(v);
-		return ENOMEM;
-	}
-	return 0;
+	put(r, s, strlen(s));
 }
 
-static int add_text(struct json_object *o, const char *key, const char *s)
+static void ben_put(struct ng_request *r, const char *s, size_t len)
 {
-	return add(o, key, json_text(s, strlen(s)));
+	char n[24];
+
+	put(r, n, (size_t)snprintf(n, sizeof(n), "%zu:", len));
+	put(r, s, len);
 }
 
-static struct json_object *text_list(const char *const *v, size_t n)
+static void ben_word(struct ng_request *r, const char *s)
 {
-	struct json_object *list = json_object_new_array(), *s;
+	ben_put(r, s, strlen(s));
+}
+
+static void ben_pair(struct ng_request *r, const char *key, const char *value)
+{
+	ben_word(r, key);
+	ben_word(r, value);
+}
+
+static void ben_list(struct ng_request *r, const char *key, const char *const *v, size_t n)
+{
 	size_t i;
 
-	if (list == NULL)
-		return NULL;
-	for (i = 0; i < n; i++) {
-		s = json_text(v[i], strlen(v[i]));
-		if (s == NULL || json_object_array_add(list, s) != 0) {
-			if (s != NULL)
-				json_object_put(s);
-			json_object_put(list);
-			return NULL;
-		}
-	}
-	return list;
+	ben_word(r, key);
+	put_word(r, "l");
+	for (i = 0; i < n; i++)
+		ben_word(r, v[i]);
+	put_word(r, "e");
 }
 
-struct json_object *ng_request_offer(const struct ng_offer *offer)
+static struct ng_request *request_begin(size_t room)
+{
+	struct ng_request *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return NULL;
+	r->s = malloc(room);
+	r->cap = room;
+	if (r->s == NULL) {
+		free(r);
+		return NULL;
+	}
+	return r;
+}
+
+static struct ng_request *request_end(struct ng_request *r)
+{
+	if (!r->failed)
+		return r;
+	ng_request_free(r);
+	return NULL;
+}
+
+void ng_request_free(struct ng_request *r)
+{
+	if (r == NULL)
+		return;
+	free(r->s);
+	free(r);
+}
+
+struct ng_request *ng_request_offer(const struct ng_offer *offer)
 {
 	/* The origin too: a phone that compares o= lines must not see the other's address */
 	static const char *const replace[] = {"origin", "session-connection"};
-	const char *direction[2];
-	struct json_object *o = json_object_new_object();
+	const char *const direction[] = {offer->from_if, offer->to_if};
+	struct ng_request *r = request_begin(512 + offer->sdp_len);
 
-	if (o == NULL)
+	if (r == NULL)
 		return NULL;
-	direction[0] = offer->from_if;
-	direction[1] = offer->to_if;
-	if (add_text(o, "command", offer->answer ? "answer" : "offer") != 0
-	    || add_text(o, "call-id", offer->call_id) != 0
-	    || add_text(o, "from-tag", offer->from_tag) != 0
-	    || (offer->to_tag != NULL && add_text(o, "to-tag", offer->to_tag) != 0)
-	    || add(o, "direction", text_list(direction, 2)) != 0
-	    || add(o, "replace", text_list(replace, 2)) != 0
-	    || (offer->ice != NULL && add_text(o, "ICE", offer->ice) != 0)
-	    || (offer->to_family != NULL && add_text(o, "address-family", offer->to_family) != 0)
-	    || (offer->n_flags > 0 && add(o, "flags", text_list(offer->flags, offer->n_flags)) != 0)
-	    || add(o, "sdp", json_text(offer->sdp, offer->sdp_len)) != 0) {
-		json_object_put(o);
-		return NULL;
-	}
-	return o;
+	put_word(r, "d");
+	ben_pair(r, "command", offer->answer ? "answer" : "offer");
+	ben_pair(r, "call-id", offer->call_id);
+	ben_pair(r, "from-tag", offer->from_tag);
+	if (offer->to_tag != NULL)
+		ben_pair(r, "to-tag", offer->to_tag);
+	ben_list(r, "direction", direction, 2);
+	ben_list(r, "replace", replace, 2);
+	if (offer->ice != NULL)
+		ben_pair(r, "ICE", offer->ice);
+	if (offer->to_family != NULL)
+		ben_pair(r, "address-family", offer->to_family);
+	if (offer->n_flags > 0)
+		ben_list(r, "flags", offer->flags, offer->n_flags);
+	ben_word(r, "sdp");
+	ben_put(r, offer->sdp, offer->sdp_len);
+	put_word(r, "e");
+	return request_end(r);
 }
 
-struct json_object *ng_request_simple(const char *command, const char *call_id)
+struct ng_request *ng_request_ping(void)
 {
-	struct json_object *o = json_object_new_object();
+	struct ng_request *r = request_begin(32);
 
-	if (o == NULL)
+	if (r == NULL)
 		return NULL;
-	if (add_text(o, "command", command) != 0
-	    || (call_id != NULL && add_text(o, "call-id", call_id) != 0)
-	    /* at once: by default rtpengine keeps a deleted call for another 30 s */
-	    || (strcmp(command, "delete") == 0
-		&& add(o, "delete-delay", json_object_new_int(0)) != 0)) {
-		json_object_put(o);
-		return NULL;
-	}
-	return o;
+	put_word(r, "d7:command4:pinge");
+	return request_end(r);
 }
 
-struct json_object *ng_request_list(unsigned int limit)
+struct ng_request *ng_request_delete(const char *call_id)
+{
+	struct ng_request *r = request_begin(128 + strlen(call_id));
+
+	if (r == NULL)
+		return NULL;
+	put_word(r, "d");
+	ben_pair(r, "command", "delete");
+	ben_pair(r, "call-id", call_id);
+	/* at once: by default rtpengine keeps a deleted call for another 30 s */
+	put_word(r, "12:delete-delayi0ee");
+	return request_end(r);
+}
+
+static int add_string(struct json_object *o, const char *key, const char *value)
+{
+	struct json_object *v = json_object_new_string(value);
+
+	if (v == NULL)
+		return ENOMEM;
+	if (json_object_object_add(o, key, v) == 0)
+		return 0;
+	json_object_put(v);
+	return ENOMEM;
+}
+
+/* {"command":command,key:value} */
+static struct ng_request *json_request(const char *command, const char *key, const char *value)
 {
 	struct json_object *o = json_object_new_object();
+	struct ng_request *r = request_begin(256);
+	const char *text;
+	size_t len;
+
+	if (o == NULL || r == NULL || add_string(o, "command", command) != 0
+	    || add_string(o, key, value) != 0
+	    || (text = json_object_to_json_string_length(
+			o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len))
+		       == NULL) {
+		ng_request_free(r);
+		r = NULL;
+	} else {
+		put(r, text, len);
+	}
+	if (o != NULL)
+		json_object_put(o);
+	return r != NULL ? request_end(r) : NULL;
+}
+
+struct ng_request *ng_request_query(const char *call_id)
+{
+	return json_request("query", "call-id", call_id);
+}
+
+struct ng_request *ng_request_list(unsigned int limit)
+{
 	char text[16];
 
-	if (o == NULL)
-		return NULL;
-	/* rtpengine wants this number as a string */
 	snprintf(text, sizeof(text), "%u", limit);
-	if (add_text(o, "command", "list") != 0 || add_text(o, "limit", text) != 0) {
-		json_object_put(o);
-		return NULL;
-	}
-	return o;
+	return json_request("list", "limit", text);
 }
 
-int ng_request_print(struct json_object *request, const char *cookie, char *buf, size_t cap,
-		     size_t *len)
+int ng_request_datagram(const struct ng_request *request, const char *cookie, char **packet,
+			size_t *len)
 {
-	size_t clen = strlen(cookie), n;
-	const char *s = json_object_to_json_string_length(
-		request, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &n);
+	size_t clen = strlen(cookie);
+	char *p;
 
-	if (s == NULL)
-		return ENOMEM;
-	if (clen + 1 + n > cap)
+	if (clen + 1 + request->len > NG_DATAGRAM_MAX)
 		return EMSGSIZE;
-	memcpy(buf, cookie, clen);
-	buf[clen] = ' ';
-	memcpy(buf + clen + 1, s, n);
-	*len = clen + 1 + n;
+	p = malloc(clen + 1 + request->len);
+	if (p == NULL)
+		return ENOMEM;
+	memcpy(p, cookie, clen);
+	p[clen] = ' ';
+	memcpy(p + clen + 1, request->s, request->len);
+	*packet = p;
+	*len = clen + 1 + request->len;
 	return 0;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* rtpengine's ng protocol: requests and replies as bytes, without a socket. One UDP datagram is
- * "<cookie> <dictionary>"; the dictionary is JSON here. */
+ * "<cookie> <dictionary>", and a reply's dictionary is in the request's encoding. Here: bencode for
+ * what a call waits for, since rtpengine and the relay both handle it in a third of JSON's time and
+ * it carries any bytes; JSON for query and list, whose replies are structures. */
 #ifndef P2PSIP_RELAY_NG_MSG_H
 #define P2PSIP_RELAY_NG_MSG_H
 
@@ -9,6 +11,7 @@
 #include <stdint.h>
 
 struct json_object;
+struct ng_request;
 
 /* Longest cookie that is made or accepted, without NUL. */
 #define NG_COOKIE_MAX 40
@@ -16,6 +19,8 @@ struct json_object;
 #define NG_DATAGRAM_MAX 65507
 /* How deep a reply's dictionary may nest: query goes to 9. */
 #define NG_DEPTH_MAX 24
+/* Longest reason of an error that is kept, with NUL. */
+#define NG_ERROR_MAX 160
 
 enum ng_result {
 	NG_RESULT_OK,
@@ -24,29 +29,29 @@ enum ng_result {
 	NG_RESULT_ERROR, /* error holds the reason */
 };
 
-/* A parsed reply. The pointers are into root and live as long as it does. */
+/* A parsed reply. The pointers are into the caller's bytes or into root. */
 struct ng_reply {
 	enum ng_result result;
 	const char *sdp;
-	size_t sdp_len; /* 0: no SDP in it */
-	const char *error;	      /* NULL unless NG_RESULT_ERROR; may be "" */
-	const char *text;	      /* the dictionary as it came; the caller's buffer */
+	size_t sdp_len;		  /* 0: no SDP in it */
+	char error[NG_ERROR_MAX]; /* the reason of NG_RESULT_ERROR; may be "" */
+	const char *text;	  /* the dictionary as it came */
 	size_t text_len;
-	struct json_object *root;
+	struct json_object *root; /* NULL where the reply was in bencode */
 };
 
 /* Split a datagram into cookie and dictionary. EBADMSG: no cookie, or one that is too long. */
 int ng_datagram_split(const char *buf, size_t len, size_t *cookie_len, size_t *body_off);
 
-/* Parse the dictionary of a reply. EBADMSG: no JSON dictionary, too deep, no result, or an SDP
- * that is no string. On success the caller calls ng_reply_free; text points into s. */
+/* Parse the dictionary of a reply. EBADMSG: no dictionary, too deep, no result, or an SDP that is
+ * no string. On success the caller calls ng_reply_free; s must live as long. */
 int ng_reply_parse(struct ng_reply *reply, const char *s, size_t len);
 void ng_reply_free(struct ng_reply *reply);
 
 /* Does the reason say that rtpengine does not know the call? */
 bool ng_reply_unknown_call(const struct ng_reply *reply);
 
-/* What a query said about the life of a call. */
+/* What a query (JSON) said about the life of a call. */
 struct ng_call_state {
 	uint64_t packets;  /* RTP and RTCP, all legs */
 	uint64_t rtp_packets;
@@ -55,13 +60,11 @@ struct ng_call_state {
 };
 void ng_reply_call_state(const struct ng_reply *reply, struct ng_call_state *state);
 
-/* The call ids of a list reply: calls f for each until it returns false. Returns how many there
+/* The call ids of a list reply (JSON): calls f for each until it returns false. Returns how many there
  * were, or -1 when the reply is no list. */
 typedef bool ng_call_id_h(const char *id, size_t len, void *arg);
 int ng_reply_calls(const struct ng_reply *reply, ng_call_id_h *f, void *arg);
 
-/* Parts of a request. Strings that are no UTF-8 (JSON could not carry them) have the offending
- * bytes replaced by '?': RFC 4566 section 5 wants UTF-8 in SDP. */
 struct ng_offer {
 	bool answer; /* else an offer */
 	const char *call_id;
@@ -77,14 +80,16 @@ struct ng_offer {
 	size_t sdp_len;
 };
 
-/* Each returns a new dictionary, or NULL when memory is short; ended with json_object_put. */
-struct json_object *ng_request_offer(const struct ng_offer *offer);
-/* command: ping, query, delete */
-struct json_object *ng_request_simple(const char *command, const char *call_id);
-struct json_object *ng_request_list(unsigned int limit);
+/* Each returns a new request, or NULL when memory is short; ended with ng_request_free. */
+struct ng_request *ng_request_offer(const struct ng_offer *offer);
+struct ng_request *ng_request_ping(void);
+struct ng_request *ng_request_delete(const char *call_id);
+struct ng_request *ng_request_query(const char *call_id);
+struct ng_request *ng_request_list(unsigned int limit);
+void ng_request_free(struct ng_request *request);
 
-/* Write "<cookie> <dictionary>" into buf. EMSGSIZE when it does not fit. */
-int ng_request_print(struct json_object *request, const char *cookie, char *buf, size_t cap,
-		     size_t *len);
+/* The whole datagram, malloced: "<cookie> <dictionary>". EMSGSIZE when it does not fit into one. */
+int ng_request_datagram(const struct ng_request *request, const char *cookie, char **packet,
+			size_t *len);
 
 #endif

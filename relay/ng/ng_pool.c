@@ -2,7 +2,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <json-c/json.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +25,7 @@ struct ng_instance {
 struct ng_pool {
 	struct event_base *base;
 	struct ng_pool_config config;
-	struct json_object *ping;
+	struct ng_request *ping;
 	struct event *reaper; /* frees drained instances outside of anybody's callback */
 	struct ng_instance *at[NG_INSTANCES_MAX];
 	bool closing;
@@ -279,7 +278,7 @@ int ng_pool_new(struct ng_pool **pp, struct event_base *base, const struct ng_po
 		return ENOMEM;
 	pool->base = base;
 	pool->config = *config;
-	pool->ping = ng_request_simple("ping", NULL);
+	pool->ping = ng_request_ping();
 	pool->reaper = evtimer_new(base, on_reap, pool);
 	if (pool->ping == NULL || pool->reaper == NULL) {
 		ng_pool_free(pool);
@@ -317,8 +316,7 @@ void ng_pool_free(struct ng_pool *pool)
 			instance_free(pool->at[i]);
 	if (pool->reaper != NULL)
 		event_free(pool->reaper);
-	if (pool->ping != NULL)
-		json_object_put(pool->ping);
+	ng_request_free(pool->ping);
 	free(pool);
 }
 
@@ -494,8 +492,8 @@ static void on_done(int err, const struct ng_reply *reply, void *arg)
 		e.done(err, reply, e.arg);
 }
 
-int ng_instance_send(struct ng_instance *in, struct json_object *request, unsigned int deadline_ms,
-		     ng_done_h *done, void *arg)
+int ng_instance_send(struct ng_instance *in, const struct ng_request *request,
+		     unsigned int deadline_ms, ng_done_h *done, void *arg)
 {
 	struct errand *e;
 	int err;

@@ -21,7 +21,6 @@
 #define NG_WEIGHT_MAX 1000
 
 struct event_base;
-struct json_object;
 struct ng_pool;
 struct ng_instance;
 
@@ -90,7 +89,7 @@ bool ng_instance_usable(const struct ng_instance *instance); /* up; draining or 
 void ng_instance_call_add(struct ng_instance *instance);
 void ng_instance_call_remove(struct ng_instance *instance);
 /* As ng_client_send; the outcome counts for its health. */
-int ng_instance_send(struct ng_instance *instance, struct json_object *request,
+int ng_instance_send(struct ng_instance *instance, const struct ng_request *request,
 		     unsigned int deadline_ms, ng_done_h *done, void *arg);
 void ng_instance_stats(const struct ng_instance *instance, struct ng_instance_stats *stats);
 const char *ng_health_name(enum ng_health health);
