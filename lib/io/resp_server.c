@@ -20,6 +20,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/queue.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -31,6 +32,7 @@
 #include <hiredis/read.h>
 
 #include "lib/base/bytes.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 
 #define READ_CHUNK 16384
@@ -45,6 +47,7 @@
 #define ACCEPT_PAUSE_MS 100
 #define ACCEPTS_PER_WAKE 16
 #define ERROR_LINE_MAX 512
+#define LOG_INTERVAL_MS 60000
 
 struct channel {
 	LIST_ENTRY(channel) le;
@@ -67,6 +70,7 @@ struct resp_client {
 	struct resp_server *server; /* NULL once closed */
 	unsigned int refs;	    /* connection, requests, frames */
 	int fd;
+	struct ucred cred; /* who it was when it connected */
 	struct event *ev_read, *ev_write;
 	redisReader *reader;
 	struct evbuffer *out;
@@ -98,7 +102,8 @@ struct resp_server {
 	struct event *ev_accept, *ev_resume;
 	LIST_HEAD(, resp_client) clients;
 	struct resp_server_stats st;
-	struct resp_arg *argv; /* max_args of them, for dispatch */
+	struct resp_arg *argv;	/* max_args of them, for dispatch */
+	struct p2p_limit limit; /* of warnings, by user id and kind */
 	unsigned int frames;
 	bool freed;
 };
@@ -266,6 +271,33 @@ static void client_close(struct resp_client *c)
 	client_unref(c);
 }
 
+/* What a client did wrong: once a minute for each user and kind of mistake. */
+enum mistake {
+	MISTAKE_CUT_OFF = 1,
+	MISTAKE_PROTOCOL,
+	MISTAKE_DENIED,
+	MISTAKE_BUSY,
+	MISTAKE_ACCEPT
+};
+
+static void warn(struct resp_server *s, enum mistake mistake, const struct ucred *cred,
+		 const char *what, const char *why)
+{
+	struct {
+		uint64_t mistake, uid;
+	} source = {mistake, cred->uid};
+	uint32_t silenced;
+
+	if (!p2p_limit_ok(&s->limit, &source, sizeof(source), p2p_clock_mono(&p2p_clock_system),
+			  &silenced))
+		return;
+	p2p_log(s->cfg.log, P2P_LOG_WARN, "%s: client of uid %ld, pid %ld: %s: %s", s->path,
+		(long)cred->uid, (long)cred->pid, what, why);
+	if (silenced > 0)
+		p2p_log(s->cfg.log, P2P_LOG_WARN, "%s: and %u times more since this was last said",
+			s->path, silenced);
+}
+
 /* To be closed from its own event, at the next turn of the loop: callers further up still use it.
  */
 static void client_doom(struct resp_client *c, const char *why)
@@ -276,7 +308,7 @@ static void client_doom(struct resp_client *c, const char *why)
 		return;
 	c->doomed = true;
 	s->st.cut_off++;
-	p2p_log(s->cfg.log, P2P_LOG_WARN, "%s: client fd %d cut off: %s", s->path, c->fd, why);
+	warn(s, MISTAKE_CUT_OFF, &c->cred, "cut off", why);
 	client_kick(c);
 }
 
@@ -755,6 +787,7 @@ static void client_protocol_error(struct resp_client *c, const char *why)
 
 	c->quitting = true;
 	c->server->st.errors++;
+	warn(c->server, MISTAKE_PROTOCOL, &c->cred, "protocol error", why);
 	n = snprintf(line, sizeof(line), "-BADARG protocol error: %.100s\r\n", why);
 	for (char *p = line; p < line + n - 2; p++) {
 		if ((unsigned char)*p < ' ' || (unsigned char)*p >= 127)
@@ -915,13 +948,14 @@ static void client_read_h(evutil_socket_t fd, short what, void *arg)
 
 /* --- accepting -------------------------------------------------------------------------------- */
 
-static int client_new(struct resp_server *s, int fd)
+static int client_new(struct resp_server *s, int fd, const struct ucred *cred)
 {
 	struct resp_client *c = calloc(1, sizeof(*c));
 
 	if (c == NULL)
 		return ENOMEM;
 	c->fd = fd;
+	c->cred = *cred;
 	c->server = s;
 	c->refs = 1;
 	TAILQ_INIT(&c->requests);
@@ -953,19 +987,36 @@ fail:
 	return ENOMEM;
 }
 
+static int credentials(int fd, struct ucred *cred)
+{
+	socklen_t len = sizeof(*cred);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, cred, &len) == 0 ? 0 : errno;
+}
+
 int resp_server_adopt(struct resp_server *s, int fd)
 {
+	struct ucred cred;
+	int err = credentials(fd, &cred);
+
+	if (err != 0)
+		return err;
 	if (s->st.clients >= s->cfg.max_clients)
 		return EBUSY;
 	if (evutil_make_socket_nonblocking(fd) != 0)
 		return errno;
-	return client_new(s, fd);
+	return client_new(s, fd, &cred);
 }
 
-static void refuse(struct resp_server *s, int fd, const char *line)
+static void refuse(struct resp_server *s, int fd, enum mistake mistake, const struct ucred *cred,
+		   const char *code, const char *why)
 {
+	char line[80];
+	int n = snprintf(line, sizeof(line), "-%s %s\r\n", code, why);
+
 	s->st.refused++;
-	if (send(fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+	warn(s, mistake, cred, "refused", why);
+	if (send(fd, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
 		/* it will notice by the end of the connection */
 	}
 	close(fd);
@@ -979,38 +1030,31 @@ static void accept_h(evutil_socket_t lfd, short what, void *arg)
 	(void)what;
 	s->frames++;
 	for (i = 0; i < ACCEPTS_PER_WAKE && !s->freed; i++) {
-		struct ucred cred;
-		socklen_t len = sizeof(cred);
+		struct ucred cred = {.pid = 0, .uid = (uid_t)-1};
 		int fd = accept4(lfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd < 0) {
+			struct timeval tv = {0, ACCEPT_PAUSE_MS * 1000};
+
 			if (errno == EINTR || errno == ECONNABORTED)
 				continue;
-			if (errno != EAGAIN && errno != EWOULDBLOCK) {
-				/* Out of descriptors or memory: the connection stays in the
-				 * backlog, and a loop that looks at it again at once would
-				 * spin. */
-				struct timeval tv = {0, ACCEPT_PAUSE_MS * 1000};
-
-				p2p_log(s->cfg.log, P2P_LOG_WARN, "%s: accept: %s", s->path,
-					strerror(errno));
-				event_del(s->ev_accept);
-				event_add(s->ev_resume, &tv);
-			}
+			if (errno == EAGAIN || errno == EWOULDBLOCK)
+				break;
+			/* Out of descriptors or memory: the connection stays in the backlog, and a
+			 * loop that looks at it again at once would spin. */
+			warn(s, MISTAKE_ACCEPT, &cred, "not accepted", strerror(errno));
+			event_del(s->ev_accept);
+			event_add(s->ev_resume, &tv);
 			break;
 		}
-		if (s->cfg.allow != NULL &&
-		    (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0 ||
-		     !s->cfg.allow(cred.uid, cred.gid, cred.pid, s->cfg.arg))) {
-			refuse(s, fd, "-DENIED not for you\r\n");
-			continue;
-		}
-		if (s->st.clients >= s->cfg.max_clients) {
-			refuse(s, fd, "-BUSY too many clients\r\n");
-			continue;
-		}
-		if (client_new(s, fd) != 0)
-			refuse(s, fd, "-BUSY out of memory\r\n");
+		if (credentials(fd, &cred) != 0 ||
+		    (s->cfg.allow != NULL &&
+		     !s->cfg.allow(cred.uid, cred.gid, cred.pid, s->cfg.arg)))
+			refuse(s, fd, MISTAKE_DENIED, &cred, "DENIED", "not for you");
+		else if (s->st.clients >= s->cfg.max_clients)
+			refuse(s, fd, MISTAKE_BUSY, &cred, "BUSY", "too many clients");
+		else if (client_new(s, fd, &cred) != 0)
+			refuse(s, fd, MISTAKE_BUSY, &cred, "BUSY", "out of memory");
 	}
 	s->frames--;
 	server_unref(s);
@@ -1117,6 +1161,7 @@ int resp_server_new(struct resp_server **sp, struct event_base *base,
 		    const struct resp_server_config *config)
 {
 	static const struct resp_command none = {0};
+	struct p2p_hash_key key = {{0}};
 	struct resp_server *s;
 	int err = ENOMEM;
 
@@ -1131,6 +1176,10 @@ int resp_server_new(struct resp_server **sp, struct event_base *base,
 	if (s->cfg.commands == NULL)
 		s->cfg.commands = &none;
 	s->fd = -1;
+	/* without randomness somebody could at most mute others' warnings */
+	if (getrandom(&key, sizeof(key), GRND_NONBLOCK) < 0)
+		key.b[0] = 1;
+	p2p_limit_init(&s->limit, LOG_INTERVAL_MS, &key);
 	LIST_INIT(&s->clients);
 	s->path = strdup(config->path);
 	s->argv = calloc((size_t)config->max_args, sizeof(*s->argv));

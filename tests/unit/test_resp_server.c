@@ -25,6 +25,7 @@ static struct resp_request *held[600];
 static int n_held, n_closed;
 static bool allow_all;
 static char last_log[512];
+static int n_log;
 
 /* --- commands ----------------------------------------------------------------------------------
  */
@@ -153,6 +154,7 @@ static void sink(enum p2p_log_level level, const char *msg, void *arg)
 	(void)level;
 	(void)arg;
 	snprintf(last_log, sizeof(last_log), "%s", msg);
+	n_log++;
 }
 
 static const struct p2p_log logger = {.sink = sink, .level = P2P_LOG_DBG};
@@ -167,6 +169,7 @@ static int set_up(void **state)
 	n_held = n_closed = 0;
 	allow_all = true;
 	last_log[0] = '\0';
+	n_log = 0;
 	cfg = (struct resp_server_config){
 		.path = path,
 		.mode = 0660,
@@ -484,6 +487,9 @@ static void test_protocol_errors(void **state)
 	memset(big, '9', sizeof(big));
 	big[0] = '*';
 	refused(big, sizeof(big), "argument too long"); /* a line without end */
+	/* and all of this one line in the log */
+	assert_int_equal(n_log, 1);
+	assert_non_null(strstr(last_log, ": protocol error: Protocol error, got \"P\""));
 	/* what came before it was answered */
 	{
 		int fd = dial();
