@@ -4,6 +4,7 @@ p2p_route_la_SOURCES = \
 	modules/p2p_route/api.h \
 	modules/p2p_route/p2p_route.h \
 	modules/p2p_route/p2p_route_hdr.c \
+	modules/p2p_route/p2p_route_header.c modules/p2p_route/p2p_route_header.h \
 	modules/p2p_route/p2p_route_health.c \
 	modules/p2p_route/p2p_route_mod.c \
 	modules/p2p_route/p2p_route_next.c \
@@ -14,3 +15,26 @@ p2p_route_la_CPPFLAGS = $(MODULE_CPPFLAGS) -DMOD_NAME='"p2p_route"' -DMOD_NAMEID
 p2p_route_la_CFLAGS = $(MODULE_CFLAGS)
 p2p_route_la_LDFLAGS = $(MODULE_LDFLAGS)
 p2p_route_la_LIBADD = lib/libp2pcore.la
+
+# The header's parser, without Kamailio
+if WITH_CMOCKA
+check_PROGRAMS += tests/unit/test_peer_header
+TESTS += tests/unit/test_peer_header
+tests_unit_test_peer_header_SOURCES = tests/unit/test_peer_header.c tests/unit/test.h \
+	modules/p2p_route/p2p_route_header.c
+tests_unit_test_peer_header_CPPFLAGS = $(UNIT_CPPFLAGS) -D_GNU_SOURCE
+tests_unit_test_peer_header_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
+endif
+check_PROGRAMS += tests/fuzz/fuzz_peer_header
+tests_fuzz_fuzz_peer_header_SOURCES = tests/fuzz/fuzz_peer_header.c $(FUZZ_MAIN) \
+	modules/p2p_route/p2p_route_header.c
+tests_fuzz_fuzz_peer_header_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE
+tests_fuzz_fuzz_peer_header_LDADD = lib/libp2pcore.la
+if WITH_FUZZERS
+noinst_PROGRAMS += tests/fuzz/lf_peer_header
+tests_fuzz_lf_peer_header_SOURCES = tests/fuzz/fuzz_peer_header.c \
+	modules/p2p_route/p2p_route_header.c $(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_peer_header_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE
+tests_fuzz_lf_peer_header_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_peer_header_LDFLAGS = $(LF_LDFLAGS)
+endif

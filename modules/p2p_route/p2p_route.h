@@ -13,11 +13,10 @@
 #include "modules/tm/tm_load.h"
 #include "modules/p2p_usrloc/api.h"
 #include "api.h"
+#include "p2p_route_header.h"
 
 #define ROUTE_PEERS_MAX 128  /* entries of the `peer` parameter */
 #define ROUTE_SOCKETS_MAX 16 /* entries of the `socket` parameter */
-#define ROUTE_HEADER "P2P-Peer"
-#define ROUTE_HEADER_LEN (sizeof(ROUTE_HEADER) - 1)
 
 /* The module's settings; written at start only. */
 struct route_settings {
@@ -47,12 +46,6 @@ enum p2p_peer_status route_peer_judge(struct sip_msg *msg, struct p2p_hit *hit);
 enum p2p_peer_status route_peer_verified(struct sip_msg *msg, const struct p2p_candidate *peer);
 
 /* _hdr.c: the header between peers */
-struct route_header {
-	bool present;
-	bool has_hit; /* a well-formed HIT */
-	struct p2p_hit hit;
-	unsigned int hops;
-};
 void route_header_read(struct sip_msg *msg, struct route_header *h);
 void route_header_strip(struct sip_msg *msg);
 /* Add the header to the branch that tm is about to build; msg is tm's copy for that branch. */

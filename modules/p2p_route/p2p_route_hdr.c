@@ -5,9 +5,7 @@
  *
  * It names the sending peer and counts the peers it went through. It proves nothing (p2p_route_peer
  * compares the source address), and it is never shown to a phone or taken from one. */
-#include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "core/data_lump.h"
 #include "core/mem/mem.h"
@@ -19,37 +17,6 @@
 static bool is_ours(const struct hdr_field *hf)
 {
 	return hf->name.len > (int)PREFIX_LEN && strncasecmp(hf->name.s, PREFIX, PREFIX_LEN) == 0;
-}
-
-/* "HIT;v=1;hops=n": unknown parameters are skipped, an unknown version is no header. */
-static void header_parse(const str *body, struct route_header *h)
-{
-	const char *p = body->s, *end = body->s + body->len;
-	const char *semi;
-	size_t len;
-
-	while (p < end && isspace((unsigned char)*p))
-		p++;
-	semi = memchr(p, ';', (size_t)(end - p));
-	len = (size_t)((semi != NULL ? semi : end) - p);
-	while (len > 0 && isspace((unsigned char)p[len - 1]))
-		len--;
-	h->has_hit = p2p_hit_parse(&h->hit, p, len) == 0;
-	for (p = semi; p != NULL && p < end; p = memchr(p, ';', (size_t)(end - p))) {
-		char num[12];
-		size_t n = 0;
-
-		p++;
-		if ((size_t)(end - p) > 2 && strncasecmp(p, "v=", 2) == 0) {
-			if (p[2] != '1' || (p + 3 < end && isdigit((unsigned char)p[3])))
-				h->has_hit = false;
-		} else if ((size_t)(end - p) > 5 && strncasecmp(p, "hops=", 5) == 0) {
-			for (p += 5; p < end && isdigit((unsigned char)*p) && n < sizeof(num) - 1; p++)
-				num[n++] = *p;
-			num[n] = '\0';
-			h->hops = n > 0 && n < 6 ? (unsigned int)strtoul(num, NULL, 10) : 99999;
-		}
-	}
 }
 
 void route_header_read(struct sip_msg *msg, struct route_header *h)
@@ -67,7 +34,7 @@ void route_header_read(struct sip_msg *msg, struct route_header *h)
 				return;
 			}
 			h->present = true;
-			header_parse(&hf->body, h);
+			route_header_parse(h, hf->body.s, (size_t)hf->body.len);
 		}
 	}
 }

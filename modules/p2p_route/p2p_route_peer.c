@@ -81,9 +81,10 @@ enum p2p_peer_status route_peer_status(struct sip_msg *msg, struct p2p_hit *hit)
 		return P2P_PEER_NO;
 	if (!h.has_hit)
 		return P2P_PEER_DENIED;
-	if (route_ul.peer_get(&h.hit, &peer) < 0)
+	/* a cached record that does not list the address may be out of date: the peer has moved */
+	if (route_ul.peer_get(&h.hit, &peer) < 0 || !lists(&peer, &msg->rcv.src_ip))
 		return P2P_PEER_UNVERIFIED;
-	return lists(&peer, &msg->rcv.src_ip) ? P2P_PEER_VERIFIED : P2P_PEER_DENIED;
+	return P2P_PEER_VERIFIED;
 }
 
 static enum p2p_peer_status count(enum p2p_peer_status status)
