@@ -53,19 +53,19 @@ tests_fuzz_fuzz_relay_args_LDADD = $(RELAY_LIBS)
 
 if WITH_FUZZERS
 RELAY_LF_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
-RELAY_LF_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer,address,undefined
+RELAY_LF_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer,address,undefined
 noinst_PROGRAMS += tests/fuzz/lf_ng tests/fuzz/lf_relay_args
 
 tests_fuzz_lf_ng_SOURCES = tests/fuzz/fuzz_ng.c relay/ng/ng_msg.c
 tests_fuzz_lf_ng_CPPFLAGS = $(RELAY_FUZZ_CPPFLAGS)
 tests_fuzz_lf_ng_CFLAGS = $(RELAY_LF_CFLAGS)
-tests_fuzz_lf_ng_LDFLAGS = $(RELAY_LF_LDFLAGS)
+tests_fuzz_lf_ng_LDFLAGS = $(RELAY_LF_LINK)
 tests_fuzz_lf_ng_LDADD = $(JSONC_LIBS)
 
 tests_fuzz_lf_relay_args_SOURCES = tests/fuzz/fuzz_relay_args.c relay/relay_args.c
 tests_fuzz_lf_relay_args_CPPFLAGS = $(RELAY_FUZZ_CPPFLAGS)
 tests_fuzz_lf_relay_args_CFLAGS = $(RELAY_LF_CFLAGS)
-tests_fuzz_lf_relay_args_LDFLAGS = $(RELAY_LF_LDFLAGS)
+tests_fuzz_lf_relay_args_LDFLAGS = $(RELAY_LF_LINK)
 tests_fuzz_lf_relay_args_LDADD = $(RELAY_LIBS)
 endif
 

@@ -56,6 +56,6 @@ tests_fuzz_lf_answer_SOURCES = tests/fuzz/fuzz_answer.c modules/p2p_usrloc/p2p_u
 	$(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_answer_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(HIREDIS_CFLAGS)
 tests_fuzz_lf_answer_CFLAGS = $(LF_CFLAGS)
-tests_fuzz_lf_answer_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_answer_LDFLAGS = $(LF_LINK)
 tests_fuzz_lf_answer_LDADD = $(HIREDIS_LIBS)
 endif

@@ -35,7 +35,7 @@ tests_fuzz_fuzz_text_LDADD = lib/libp2pcore.la
 if WITH_FUZZERS
 # The library's sources once more, so that the fuzzer sees their branches.
 LF_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
-LF_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer,address,undefined
+LF_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer,address,undefined
 LF_LIBS = $(LIBEVENT_LIBS) $(HIREDIS_LIBS) $(INIH_LIBS)
 noinst_PROGRAMS += \
 	tests/fuzz/lf_name \
@@ -45,22 +45,22 @@ noinst_PROGRAMS += \
 	tests/fuzz/lf_text
 tests_fuzz_lf_name_SOURCES = tests/fuzz/fuzz_name.c $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_name_CFLAGS = $(LF_CFLAGS)
-tests_fuzz_lf_name_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_name_LDFLAGS = $(LF_LINK)
 tests_fuzz_lf_record_SOURCES = tests/fuzz/fuzz_record.c $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_record_CFLAGS = $(LF_CFLAGS)
-tests_fuzz_lf_record_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_record_LDFLAGS = $(LF_LINK)
 tests_fuzz_lf_text_SOURCES = tests/fuzz/fuzz_text.c $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_text_CFLAGS = $(LF_CFLAGS)
-tests_fuzz_lf_text_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_text_LDFLAGS = $(LF_LINK)
 tests_fuzz_lf_resp_SOURCES = tests/fuzz/fuzz_resp.c $(lib_libp2pcore_la_SOURCES) $(lib_libp2pio_la_SOURCES)
 tests_fuzz_lf_resp_CPPFLAGS = $(FUZZ_CPPFLAGS)
 tests_fuzz_lf_resp_CFLAGS = $(LF_CFLAGS)
-tests_fuzz_lf_resp_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_resp_LDFLAGS = $(LF_LINK)
 tests_fuzz_lf_resp_LDADD = $(LF_LIBS)
 tests_fuzz_lf_settings_SOURCES = tests/fuzz/fuzz_settings.c $(lib_libp2pcore_la_SOURCES) $(lib_libp2pio_la_SOURCES)
 tests_fuzz_lf_settings_CPPFLAGS = $(FUZZ_CPPFLAGS)
 tests_fuzz_lf_settings_CFLAGS = $(LF_CFLAGS)
-tests_fuzz_lf_settings_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_settings_LDFLAGS = $(LF_LINK)
 tests_fuzz_lf_settings_LDADD = $(LF_LIBS)
 endif
 
