@@ -36,5 +36,5 @@ tests_fuzz_lf_peer_header_SOURCES = tests/fuzz/fuzz_peer_header.c \
 	modules/p2p_route/p2p_route_header.c $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_peer_header_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE
 tests_fuzz_lf_peer_header_CFLAGS = $(LF_CFLAGS)
-tests_fuzz_lf_peer_header_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_peer_header_LDFLAGS = $(LF_LINK)
 endif
