@@ -88,9 +88,9 @@ static void contact_h(struct ucontact *c, int type, void *param)
 	if (!table_wanted(c->domain))
 		return;
 	if (type & (UL_CONTACT_INSERT | UL_CONTACT_UPDATE)) {
-		/* An update matters when the contact had been reported as expired and is refreshed
-		 * before usrloc has removed it (rm_expired_delay); else it finds itself and is
-		 * done. */
+		/* An update finds itself noted and is done. It matters for a phone that was
+		 * registered at another server sharing contacts with this one, and makes up for
+		 * whatever may have been missed. */
 		contact_add(c);
 	} else if (pul_name_from_aor(c->aor, &name) == 0) {
 		pul_users_remove(&name, &c->ruid);
