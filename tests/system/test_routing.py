@@ -133,7 +133,11 @@ class Gateway:
                 if delay:
                     # replies are in order on one connection: the search holds the line up here,
                     # as the gateway would not. The module has other connections.
-                    time.sleep(min(delay, int(args[2]) / 1000.0))
+                    limit = int(args[2]) / 1000.0
+                    time.sleep(min(delay, limit + 0.5))
+                    if delay > limit:       # later than asked for: the module has given it up
+                        c.sendall(b"-TIMEOUT search not completed\r\n")
+                        continue
                 c.sendall(self._answer(c, args))
         except (OSError, ValueError, IndexError):
             pass
