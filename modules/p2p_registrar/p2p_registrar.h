@@ -18,6 +18,7 @@
 
 struct reg_settings {
 	int lookup_timeout_ms;
+	int local_wait_ms; /* for others, when there are contacts here */
 	int lookup_workers;
 	int lookups_max;     /* suspended at a time */
 	int orphan_window_s; /* after a start: absence is asked about */
@@ -137,7 +138,11 @@ bool reg_in_orphan_window(void);
 
 /* --- _suspend.c ------------------------------------------------------------------------------------ */
 
-enum reg_stage { REG_STAGE_LOOKUP, REG_STAGE_NEXT };
+enum reg_stage {
+	REG_STAGE_LOOKUP,
+	REG_STAGE_OTHERS, /* there are contacts here: who else serves the user */
+	REG_STAGE_NEXT,
+};
 
 /* Suspend the transaction, ask, and go on in the route when the answer is there. skip: of
  * p2p_next. 1: suspended. 0: nothing more to do (a retransmission, or cancelled). -1: could not,

@@ -5,7 +5,9 @@
  *   a peer, verified    to the phone           absent; shortly after a start SERVES is asked first
  *   a peer, unverified  PEER is asked, then as above, or denied
  *   anyone else         to the phone, and to   cached: to them
- *                       what the cache knows   else ROUTE is asked
+ *                       what the cache knows;  else ROUTE is asked
+ *                       others known, but not
+ *                       cached: ROUTE, briefly
  *
  * A request from a peer is never sent on to another peer: no loops. */
 #include "core/action.h"
@@ -325,13 +327,27 @@ static bool lookup_for_peer(struct sip_msg *msg, struct reg_lookup *lk,
 	return false;
 }
 
+/* The user is registered here, others are known to serve him too, and nothing is cached: wait for
+ * them, but not long. True: suspended. */
+static bool others_wait(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_route_ref *ref)
+{
+	if (!lk->has_name || reg_settings.local_wait_ms == 0 || !may_suspend(msg)
+	    || !reg_ul.gateway_up()
+	    || reg_registered(msg, &lk->table, &lk->aor, 0, 2 /* set no xavp */) <= 0)
+		return false;
+	return reg_suspend(msg, lk, ref, P2P_QUESTION_ROUTE, 0, REG_STAGE_OTHERS, NULL) >= 0;
+}
+
 static bool lookup_for_user(struct sip_msg *msg, struct reg_lookup *lk,
 			    const struct reg_route_ref *ref)
 {
 	struct p2p_candidate_set set;
 	enum p2p_cache_state state = cached(lk, &set);
-	int local = local_lookup(msg, lk), remote = 0, down = 0;
+	int local, remote = 0, down = 0;
 
+	if (state == P2P_CACHE_MISS && others_wait(msg, lk, ref))
+		return true;
+	local = local_lookup(msg, lk);
 	if (state != P2P_CACHE_MISS && set.n > 0) {
 		remote = reg_candidates_add(msg, lk, &set, local <= 0, NULL, &down);
 		if (remote > 0)

@@ -12,6 +12,7 @@ MODULE_VERSION
 
 struct reg_settings reg_settings = {
 	.lookup_timeout_ms = 2000,
+	.local_wait_ms = 300,
 	.lookup_workers = 2,
 	.lookups_max = 10000,
 	.orphan_window_s = 3600,
@@ -29,6 +30,7 @@ static const struct {
 	int min, max;
 } ranges[] = {
 	{ "lookup_timeout_ms", &reg_settings.lookup_timeout_ms, 50, 60000 },
+	{ "local_wait_ms", &reg_settings.local_wait_ms, 0, 60000 },
 	{ "lookup_workers", &reg_settings.lookup_workers, 1, 64 },
 	{ "lookups_max", &reg_settings.lookups_max, 1, 100000 },
 	{ "orphan_window_s", &reg_settings.orphan_window_s, 0, 604800 },
@@ -70,6 +72,11 @@ static int settings_check(void)
 			       *ranges[i].value, ranges[i].min, ranges[i].max);
 			return -1;
 		}
+	}
+	if (reg_settings.local_wait_ms > reg_settings.lookup_timeout_ms) {
+		LM_ERR("parameter local_wait_ms: %d is more than lookup_timeout_ms %d\n",
+		       reg_settings.local_wait_ms, reg_settings.lookup_timeout_ms);
+		return -1;
 	}
 	return 0;
 }
@@ -484,6 +491,7 @@ static cmd_export_t cmds[] = {
 
 static param_export_t params[] = {
 	{ "lookup_timeout_ms", PARAM_INT, &reg_settings.lookup_timeout_ms },
+	{ "local_wait_ms", PARAM_INT, &reg_settings.local_wait_ms },
 	{ "lookup_workers", PARAM_INT, &reg_settings.lookup_workers },
 	{ "lookups_max", PARAM_INT, &reg_settings.lookups_max },
 	{ "orphan_window_s", PARAM_INT, &reg_settings.orphan_window_s },

@@ -28,7 +28,8 @@ static void rpc_settings(rpc_t *rpc, void *ctx)
 
 	if (rpc->add(ctx, "{", &item) < 0)
 		return;
-	rpc->struct_add(item, "dddddd", "lookup_timeout_ms", reg_settings.lookup_timeout_ms,
+	rpc->struct_add(item, "ddddddd", "lookup_timeout_ms", reg_settings.lookup_timeout_ms,
+			"local_wait_ms", reg_settings.local_wait_ms,
 			"lookup_workers", reg_settings.lookup_workers, "lookups_max",
 			reg_settings.lookups_max, "orphan_window_s", reg_settings.orphan_window_s,
 			"retry_after_s", reg_settings.retry_after_s, "attempts",

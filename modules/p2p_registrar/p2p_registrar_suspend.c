@@ -160,7 +160,7 @@ int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct r
 		ret = reg_tm.t_newtran(msg);
 		if (ret <= 0) {
 			if (ret < 0)
-				LM_ERR("no transaction for a request to %.*s\n", lk->aor.len,
+				LM_DBG("no transaction for a request to %.*s\n", lk->aor.len,
 				       lk->aor.s);
 			goto gone; /* 0: a retransmission, which tm has answered */
 		}
@@ -176,7 +176,9 @@ int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct r
 		reg_count(REG_CNT_CANCELLED);
 		goto gone;
 	}
-	question_fill(q, p, kind, flags, (unsigned int)reg_settings.lookup_timeout_ms);
+	question_fill(q, p, kind, flags,
+		      (unsigned int)(stage == REG_STAGE_OTHERS ? reg_settings.local_wait_ms
+							       : reg_settings.lookup_timeout_ms));
 	if (reg_ul.question_ask(q) < 0) {
 		suspend_undo(p);
 		reg_ul.question_free(q);

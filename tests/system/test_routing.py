@@ -864,6 +864,34 @@ def t_fork_remote(w):
 
 
 @test
+def t_fork_wait(w):
+    """others known, but gone from the cache: a short wait for them, and no longer than that"""
+    here = w.phone("pair", 52, w.b)
+    there = w.phone("pair", 53, w.a)
+    here.answer["INVITE"] = [(0, 180)]
+    there.answer["INVITE"] = [(0.1, 200)]
+    w.served("pair", (HIT_A, w.a.uris()))
+    w.b.gateway.publish("users", "pair")
+    wait_for("both known", lambda: w.b.gateway.routes("pair"), 3)
+    time.sleep(0.2)
+    w.b.rpc("p2p_usrloc.cache_flush")
+    c = w.call("pair")
+    equal(c.final().code, 200, "INVITE")
+    check(here.got("INVITE") and there.got("INVITE"), "both rang")
+    c.bye()
+    w.b.rpc("p2p_usrloc.cache_flush")
+    w.b.gateway.delay["pair"] = 1.5
+    here.answer["INVITE"] = [(0, 200)]
+    n = len(there.got("INVITE"))
+    c = w.call("pair")
+    equal(c.final().code, 200, "INVITE while the gateway is slow")
+    check(0.25 < c.seconds() < 0.7, "after %.2f s" % c.seconds())
+    c.bye()
+    w.b.gateway.delay.clear()
+    equal(len(there.got("INVITE")), n, "rang there")
+
+
+@test
 def t_fork_background(w):
     """local user with nothing known of other peers: rings here at once, others from the next call"""
     here = w.phone("bg", 32, w.b)
