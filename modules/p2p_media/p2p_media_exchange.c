@@ -245,7 +245,17 @@ static int call_begin(struct sip_msg *msg, const struct body *b)
 	if (result == P2P_MEDIA_DONE)
 		s->anchored = true;
 	else
-		s->failed = true;
+		s->failed = result;
+	return result;
+}
+
+/* A new call that cannot be anchored whatever the relay says. */
+static int call_refused(struct sip_msg *msg, int result)
+{
+	struct p2p_media_session *s = p2p_media_session_get(msg);
+
+	if (s != NULL)
+		s->failed = result;
 	return result;
 }
 
@@ -288,25 +298,21 @@ static bool prack_answers(struct sip_msg *msg)
 	return late;
 }
 
-static int dialog_request(struct sip_msg *msg, const struct body *b, enum p2p_media_role role)
+static int dialog_request(struct sip_msg *msg, const struct body *b,
+			  const struct p2p_media_ticket *t, enum p2p_media_role role)
 {
 	/* an ACK has no transaction to remember it by */
 	static unsigned int ack_id;
 	static int ack_pid;
 	struct p2p_media_exchange x = {.answer = role == P2P_MEDIA_ANSWER};
-	struct p2p_media_session *s = NULL;
-	struct p2p_media_ticket t;
-	bool from_caller;
-	str tag;
+	struct p2p_media_session *s;
+	str tag = from_tag(msg);
+	bool from_caller = p2p_media_tag_hash(&tag) == t->caller_hash;
 	int result;
 
-	if (ticket_of(msg, &t) != 0)
-		return P2P_MEDIA_DONE; /* not anchored */
-	tag = from_tag(msg);
-	from_caller = p2p_media_tag_hash(&tag) == t.caller_hash;
-	x.handle = t.handle;
-	x.from_overlay = from_caller ? t.caller_overlay : t.callee_overlay;
-	x.to_overlay = from_caller ? t.callee_overlay : t.caller_overlay;
+	x.handle = t->handle;
+	x.from_overlay = from_caller ? t->caller_overlay : t->callee_overlay;
+	x.to_overlay = from_caller ? t->callee_overlay : t->caller_overlay;
 	if (msg->REQ_METHOD == METHOD_ACK) {
 		if (!b->there || (ack_id == msg->id && ack_pid == msg->pid))
 			return P2P_MEDIA_DONE;
@@ -327,17 +333,15 @@ static int dialog_request(struct sip_msg *msg, const struct body *b, enum p2p_me
 		return P2P_MEDIA_DONE; /* called twice */
 	s->dialog = true;
 	s->has_sdp = b->there;
-	s->branch[0].handle = t.handle;
+	s->branch[0].handle = t->handle;
 	s->branch[0].from_overlay = x.from_overlay;
 	s->branch[0].to_overlay = x.to_overlay;
 	if (!b->there)
 		return P2P_MEDIA_DONE;
 	request_tags(msg, &x);
 	result = exchange(msg, b, &x);
-	if (result == P2P_MEDIA_DONE)
-		s->anchored = true;
-	else
-		s->failed = true;
+	if (result != P2P_MEDIA_DONE)
+		s->failed = result;
 	return result;
 }
 
@@ -411,6 +415,7 @@ static bool in_failure_route(void)
 
 int p2p_media_handle_message(struct sip_msg *msg, enum p2p_media_role role)
 {
+	struct p2p_media_ticket ticket;
 	struct body b;
 	int result;
 
@@ -444,14 +449,20 @@ int p2p_media_handle_message(struct sip_msg *msg, enum p2p_media_role role)
 		return P2P_MEDIA_DONE; /* new branches pass their branch route */
 	if (parse_headers(msg, HDR_EOH_F, 0) < 0 || msg->callid == NULL)
 		return P2P_MEDIA_BAD_SDP;
-	result = body_find(msg, &b);
-	if (result != 0)
-		return result;
-	if (to_tag(msg).len > 0)
-		return dialog_request(msg, &b, role);
+	if (to_tag(msg).len > 0) {
+		if (ticket_of(msg, &ticket) != 0)
+			return P2P_MEDIA_DONE; /* not anchored: whatever its body is */
+		result = body_find(msg, &b);
+		return result != 0 ? result : dialog_request(msg, &b, &ticket, role);
+	}
 	if (msg->REQ_METHOD != METHOD_INVITE)
 		return P2P_MEDIA_DONE;
-	return call_begin(msg, &b);
+	if (p2p_media_config.anchor == P2P_MEDIA_NEVER) {
+		p2p_media_count(P2P_MEDIA_BYPASSED);
+		return P2P_MEDIA_DONE;
+	}
+	result = body_find(msg, &b);
+	return result != 0 ? call_refused(msg, result) : call_begin(msg, &b);
 }
 
 int p2p_media_release(struct sip_msg *msg)
@@ -484,5 +495,7 @@ int p2p_media_failed(struct sip_msg *msg)
 {
 	struct p2p_media_session *s = p2p_media_session_find(msg);
 
-	return s != NULL && s->failed && !s->anchored ? 1 : -1;
+	if (s == NULL || s->failed == 0 || s->anchored)
+		return -1;
+	return s->failed == P2P_MEDIA_BAD_SDP ? 2 : 1;
 }

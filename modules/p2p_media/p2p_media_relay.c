@@ -345,6 +345,9 @@ static int ask(int argc, const char **argv, const size_t *argvlen, redisReply **
 	}
 	if (err == ENOMEM)
 		return err;
+	/* be there when it goes on: a Kamailio without any connection is a dead one to it */
+	if (err == ETIMEDOUT && open_connection() == 0 && write_all(0) != 0)
+		p2p_media_relay_close();
 	breaker_failure(err == ETIMEDOUT      ? "no answer in time"
 			: err == EHOSTUNREACH ? "cannot connect"
 			: err == EPROTO	      ? "its answer cannot be understood"

@@ -226,8 +226,8 @@ static uint64_t member_count(struct json_object *o, const char *kind, const char
 	return n > 0 ? (uint64_t)n : 0;
 }
 
-/* A media section's flags are words; one that is neither inactive nor one-way has both. */
-static bool media_held(struct json_object *media)
+/* A media section's flags are words. */
+static bool media_talks(struct json_object *media)
 {
 	struct json_object *flags, *f;
 	bool sends = false, receives = false;
@@ -236,7 +236,7 @@ static bool media_held(struct json_object *media)
 	if (!json_object_is_type(media, json_type_object)
 	    || !json_object_object_get_ex(media, "flags", &flags)
 	    || !json_object_is_type(flags, json_type_array))
-		return false;
+		return true;
 	for (i = 0; i < json_object_array_length(flags); i++) {
 		const char *s;
 
@@ -249,12 +249,13 @@ static bool media_held(struct json_object *media)
 		else if (strcmp(s, "recv") == 0)
 			receives = true;
 	}
-	return !sends || !receives;
+	return sends && receives;
 }
 
 void ng_reply_call_state(const struct ng_reply *reply, struct ng_call_state *state)
 {
 	struct json_object *tags, *medias;
+	bool talks = false;
 	size_t i;
 
 	memset(state, 0, sizeof(*state));
@@ -267,16 +268,21 @@ void ng_reply_call_state(const struct ng_reply *reply, struct ng_call_state *sta
 		return;
 	json_object_object_foreach(tags, key, tag)
 	{
-		(void)key;
-		state->tags++;
+		/* so rtpengine names the side that has not answered yet */
+		if (strncmp(key, "<untagged", 9) != 0)
+			state->tags++;
 		if (!json_object_is_type(tag, json_type_object)
 		    || !json_object_object_get_ex(tag, "medias", &medias)
-		    || !json_object_is_type(medias, json_type_array))
+		    || !json_object_is_type(medias, json_type_array)) {
+			talks = true;
 			continue;
+		}
+		/* a declined section says nothing: one that talks is enough */
 		for (i = 0; i < json_object_array_length(medias); i++)
-			if (media_held(json_object_array_get_idx(medias, i)))
-				state->held = true;
+			if (media_talks(json_object_array_get_idx(medias, i)))
+				talks = true;
 	}
+	state->held = !talks;
 }
 
 int ng_reply_calls(const struct ng_reply *reply, ng_call_id_h *f, void *arg)

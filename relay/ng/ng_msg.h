@@ -55,8 +55,8 @@ bool ng_reply_unknown_call(const struct ng_reply *reply);
 struct ng_call_state {
 	uint64_t packets;  /* RTP and RTCP, all legs */
 	uint64_t rtp_packets;
-	bool held;	   /* a media section that is not sent or not received */
-	unsigned int tags; /* sides known */
+	bool held;	   /* no media section goes both ways */
+	unsigned int tags; /* sides that have spoken: 2 once it is answered */
 };
 void ng_reply_call_state(const struct ng_reply *reply, struct ng_call_state *state);
 

@@ -94,15 +94,22 @@ static void test_call_state(void **state)
 	(void)state;
 	assert_int_equal(
 		parse(&r, "{\"result\":\"ok\",\"totals\":{\"RTP\":{\"packets\":7},\"RTCP\":"
-			  "{\"packets\":2}},\"tags\":{\"a\":{\"medias\":[{\"flags\":[\"send\","
-			  "\"recv\"]}]},\"b\":{\"medias\":[{\"flags\":[\"initialized\",\"recv\"]}"
-			  "]}}}"),
+			  "{\"packets\":2}},\"tags\":{\"a\":{\"medias\":[{\"flags\":[\"send\"]}]},"
+			  "\"b\":{\"medias\":[{\"flags\":[\"initialized\",\"recv\"]}]}}}"),
 		0);
 	ng_reply_call_state(&r, &st);
 	assert_int_equal(st.packets, 9);
 	assert_int_equal(st.rtp_packets, 7);
 	assert_int_equal(st.tags, 2);
 	assert_true(st.held);
+	ng_reply_free(&r);
+	/* a declined section beside one that talks; a side that has not answered */
+	assert_int_equal(parse(&r, "{\"result\":\"ok\",\"tags\":{\"a\":{\"medias\":[{\"flags\":[]},"
+				   "{\"flags\":[\"send\",\"recv\"]}]},\"<untagged 1>\":{}}}"),
+			 0);
+	ng_reply_call_state(&r, &st);
+	assert_int_equal(st.tags, 1);
+	assert_false(st.held);
 	ng_reply_free(&r);
 	/* of other shapes: nothing is known */
 	assert_int_equal(parse(&r, "{\"result\":\"ok\",\"totals\":[],\"tags\":[1]}"), 0);
