@@ -88,3 +88,7 @@ tests_unit_test_gw_users_SOURCES = tests/unit/test_gw_users.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_users_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_users_LDADD = $(GATEWAY_TEST_LIBS)
 endif
+
+dist_check_SCRIPTS += tests/unit/test_gw_docs
+TESTS += tests/unit/test_gw_docs
+dist_man_MANS += docs/man/p2psip-gateway.8 docs/man/p2psipctl.8
