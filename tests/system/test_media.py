@@ -610,20 +610,65 @@ def test_bodies_that_are_no_sdp_get_488(s):
 
 
 # --- memory -------------------------------------------------------------------------------------
-@tap.long
-@tap.on(pair)
-def test_memory_after_many_calls(s):
-    n = 1000
-    for round_ in range(2):
-        b = s.callee(RING_ANSWER, calls=n)
-        a = s.caller(sipp.call_scenario(50), calls=n, rate=50)
-        a.finish(120)
+def debug_memory():
+    s = Pair(start=False)
+    for p in s.peers:
+        p.kamailio.options += ["-x", "qm", "-X", "qm"]
+        p.start()
+    return s
+
+
+def memory(p):
+    """{what: bytes}: our shared memory, and the private memory of each process."""
+    m = re.search(r"^Module: p2p_media\n\{.*?^\tTotal: (\d+)",
+                  p.kamailio.text("mod.stats", "p2p_media", "shm"), re.M | re.S)
+    out = {"shm": int(m.group(1))}
+    for x in p.kamailio.rpc("pkg.stats"):
+        out["pkg %s (%s)" % (x["entry"], x["desc"])] = x["used"]
+    return out
+
+
+def rounds(s, n):
+    """n calls, and a tenth as many of each other ending."""
+    for caller, callee, calls in [
+            (sipp.call_scenario(50), RING_ANSWER, n),
+            ([sipp.invite(), sipp.recv(response=100, optional=True)] + sipp.refused(486),
+             sipp.busy_scenario(), n // 10),
+            ([sipp.invite(), sipp.recv(response=100, optional=True), sipp.recv(response=180),
+              sipp.pause(50), sipp.cancel(), sipp.recv(response=200)] + sipp.refused(487),
+             RING_CANCELLED, n // 10)]:
+        b = s.callee(callee, calls=calls)
+        a = s.caller(caller, calls=calls, rate=40)
+        a.finish(60 + calls / 20)
         b.finish(30)
-        s.quiet()
-        now = [int(p.kamailio.rpc("core.shmmem")["used"]) for p in s.peers]
-        if round_ == 0:
-            before = now
-    assert all(y - x <= 4096 for x, y in zip(before, now)), (before, now)
+    s.quiet()
+    for p in s.peers:
+        proc.wait_for("transactions are drained", lambda p=p: p.kamailio.transactions() == 0, 30)
+
+
+def same_memory(s, n):
+    rounds(s, 50)       # what is allocated once, at the first use
+    before = [memory(p) for p in s.peers]
+    rounds(s, n)
+    for p, old in zip(s.peers, before):
+        for key, used in memory(p).items():
+            more = used - old.get(key, 0)
+            if more > 0 and (key == "shm" or more >= n):
+                raise proc.Failed("%s: %s has %d bytes more after %d calls" %
+                                  (p.node.name, key, more, n))
+
+
+@tap.on(debug_memory)
+@tap.limit(180)
+def test_memory_is_the_same_after_200_calls(s):
+    same_memory(s, 200)
+
+
+@tap.long
+@tap.on(debug_memory)
+@tap.limit(600)
+def test_memory_is_the_same_after_2000_calls(s):
+    same_memory(s, 2000)
 
 
 if __name__ == "__main__":
