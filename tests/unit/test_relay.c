@@ -12,9 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "tests/unit/test.h"
+#include "tests/unit/alloc.h"
 #include "relay/relay_priv.h"
 
-#define CALLS_MAX 16
+#define CALLS_MAX 64
 
 enum mood { NORMAL, SILENT, GARBAGE, WRONG_COOKIE, HUGE_SDP, REFUSE, FULL, NO_SDP, DROP_ONE };
 
@@ -651,6 +652,48 @@ static void test_freed_with_requests_under_way(void **state)
 	relay_open();
 }
 
+/* --- when memory is short ------------------------------------------------------------------- */
+static int step_offer(void *arg)
+{
+	char id[32];
+
+	snprintf(id, sizeof(id), "p2p-alloc-%u", (*(unsigned int *)arg)++);
+	return offer(id).code == RELAY_OK ? 0 : ENOMEM;
+}
+
+static int step_find(void *arg)
+{
+	(void)arg;
+	return ask("p2p-far", true, true, NULL).code == RELAY_OK ? 0 : ENOMEM;
+}
+
+static int step_relay(void *arg)
+{
+	struct relay *r;
+	int err = relay_new(&r, base, &settings, NULL, NULL, false);
+
+	(void)arg;
+	if (err == 0)
+		relay_free(r);
+	return err;
+}
+
+static void test_allocations_fail(void **state)
+{
+	struct relay_call *call;
+	unsigned int n = 0;
+
+	(void)state;
+	/* a health check that is left out does no harm, nor does a table that does not grow */
+	alloc_loop(step_offer, &n, true);
+	assert_true(n > 5);
+	snprintf(mock[0].call[60], sizeof(mock[0].call[60]), "p2p-far");
+	alloc_loop(step_find, NULL, true);
+	call = relay_calls_find(relay->calls, "p2p-far", 7);
+	assert_non_null(call);
+	alloc_loop(step_relay, NULL, true);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -673,6 +716,7 @@ int main(void)
 		T(test_drain),
 		T(test_sweep),
 		T(test_freed_with_requests_under_way),
+		T(test_allocations_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
