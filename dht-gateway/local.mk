@@ -91,4 +91,3 @@ endif
 
 dist_check_SCRIPTS += tests/unit/test_gw_docs
 TESTS += tests/unit/test_gw_docs
-dist_man_MANS += docs/man/p2psip-gateway.8 docs/man/p2psipctl.8
