@@ -40,8 +40,8 @@ static int body_find(struct sip_msg *msg, struct body *b)
 	if (body == NULL)
 		return 0;
 	total = (size_t)(msg->buf + msg->len - body);
-	if (msg->content_length != NULL && get_content_length(msg) >= 0
-	    && (size_t)get_content_length(msg) < total)
+	if (msg->content_length != NULL && get_content_length(msg) >= 0 &&
+	    (size_t)get_content_length(msg) < total)
 		total = (size_t)get_content_length(msg);
 	err = p2p_media_sdp_find(msg->content_type->body.s, (size_t)msg->content_type->body.len,
 				 body, total, &off, &len);
@@ -51,7 +51,8 @@ static int body_find(struct sip_msg *msg, struct body *b)
 	b->sdp.len = (int)len;
 	if (err != 0 || p2p_media_sdp_inspect(b->sdp.s, len, &b->info) != 0) {
 		p2p_media_count(P2P_MEDIA_BAD_BODIES);
-		LM_DBG("body of %.*s cannot be understood\n", msg->callid ? msg->callid->body.len : 0,
+		LM_DBG("body of %.*s cannot be understood\n",
+		       msg->callid ? msg->callid->body.len : 0,
 		       msg->callid ? msg->callid->body.s : "");
 		return P2P_MEDIA_BAD_SDP;
 	}
@@ -144,8 +145,8 @@ static void request_tags(struct sip_msg *msg, struct p2p_media_exchange *x)
 
 static bool sender_is_peer(struct sip_msg *msg)
 {
-	return p2p_media_route.peer_status != NULL
-	       && p2p_media_route.peer_status(msg, NULL) == P2P_PEER_VERIFIED;
+	return p2p_media_route.peer_status != NULL &&
+	       p2p_media_route.peer_status(msg, NULL) == P2P_PEER_VERIFIED;
 }
 
 /* The call's ticket, if this in-dialog request came with one. */
@@ -153,8 +154,8 @@ static int ticket_of(struct sip_msg *msg, struct p2p_media_ticket *t)
 {
 	str value;
 
-	if (p2p_media_rr.get_route_param == NULL
-	    || p2p_media_rr.get_route_param(msg, &p2p_media_config.rr_param, &value) < 0)
+	if (p2p_media_rr.get_route_param == NULL ||
+	    p2p_media_rr.get_route_param(msg, &p2p_media_config.rr_param, &value) < 0)
 		return ENOENT;
 	return p2p_media_ticket_parse(t, value.s, (size_t)value.len);
 }
@@ -204,7 +205,8 @@ static int call_begin(struct sip_msg *msg, const struct body *b)
 
 	x.from_overlay = sender_is_peer(msg);
 	x.to_overlay = p2p_ruid_is_peer(&msg->ruid);
-	if (!p2p_media_policy_wants(msg, b->there ? &b->info : NULL, x.from_overlay, x.to_overlay)) {
+	if (!p2p_media_policy_wants(msg, b->there ? &b->info : NULL, x.from_overlay,
+				    x.to_overlay)) {
 		p2p_media_count(P2P_MEDIA_BYPASSED);
 		return P2P_MEDIA_DONE;
 	}
@@ -288,8 +290,8 @@ static bool prack_answers(struct sip_msg *msg)
 	while (p < end && *p >= '0' && *p <= '9')
 		p++;
 	cseq.len = (int)(p - cseq.s);
-	if (cseq.len == 0 || cseq.len > 10
-	    || p2p_media_tm.t_lookup_callid(&t, msg->callid->body, cseq) < 0)
+	if (cseq.len == 0 || cseq.len > 10 ||
+	    p2p_media_tm.t_lookup_callid(&t, msg->callid->body, cseq) < 0)
 		return false;
 	s = p2p_media_session_find(msg); /* t_lookup_callid has made it the current one */
 	late = s != NULL && !s->has_sdp;
@@ -392,9 +394,9 @@ static int reply(struct sip_msg *msg, enum p2p_media_role role)
 		x.offerer_tag = x.answer ? from_tag(msg) : to_tag(msg);
 		x.answerer_tag = x.answer ? to_tag(msg) : from_tag(msg);
 		result = exchange(msg, &body, &x);
-		if (!x.answer && !s->dialog
-		    && !p2p_media_branch_move(b, P2P_MEDIA_RESERVED, P2P_MEDIA_OFFERED)
-		    && __atomic_load_n(&b->state, __ATOMIC_ACQUIRE) == P2P_MEDIA_DELETED)
+		if (!x.answer && !s->dialog &&
+		    !p2p_media_branch_move(b, P2P_MEDIA_RESERVED, P2P_MEDIA_OFFERED) &&
+		    __atomic_load_n(&b->state, __ATOMIC_ACQUIRE) == P2P_MEDIA_DELETED)
 			p2p_media_relay_delete(b->handle, &s->callid);
 	} else {
 		result = P2P_MEDIA_DONE;

@@ -152,8 +152,9 @@ static void answer(struct mock *m, const struct asked *a, char *out, size_t cap)
 		if (i < 0)
 			say(a, out, cap, "error", "error-reason", "Unknown call-id");
 		else
-			snprintf(out, cap, "{\"result\":\"ok\",\"totals\":{\"RTP\":{\"packets\":%u"
-					   "}},\"tags\":{\"a\":{},\"b\":{}}}",
+			snprintf(out, cap,
+				 "{\"result\":\"ok\",\"totals\":{\"RTP\":{\"packets\":%u"
+				 "}},\"tags\":{\"a\":{},\"b\":{}}}",
 				 strcmp(a->call_id, "p2p-talks") == 0 ? m->queries : 0);
 	} else if (strcmp(command, "delete") == 0) {
 		m->deletes++;
@@ -177,8 +178,8 @@ static void on_mock(evutil_socket_t fd, short what, void *arg)
 	static char in[NG_DATAGRAM_MAX + 1], body[NG_DATAGRAM_MAX], out[NG_DATAGRAM_MAX + 64];
 	struct sockaddr_in from;
 	socklen_t fromlen = sizeof(from);
-	ssize_t n = recvfrom(fd, in, NG_DATAGRAM_MAX, MSG_DONTWAIT, (struct sockaddr *)&from,
-			     &fromlen);
+	ssize_t n =
+		recvfrom(fd, in, NG_DATAGRAM_MAX, MSG_DONTWAIT, (struct sockaddr *)&from, &fromlen);
 	struct mock *m = arg;
 	struct asked a;
 	char *sp;
@@ -193,8 +194,8 @@ static void on_mock(evutil_socket_t fd, short what, void *arg)
 	*sp++ = '\0';
 	a = request_read(sp);
 	ping = strcmp(a.command, "ping") == 0;
-	if (m->mood == SILENT || (m->deaf_to_calls && !ping)
-	    || (m->mood == DROP_ONE && !ping && m->dropped++ == 0))
+	if (m->mood == SILENT || (m->deaf_to_calls && !ping) ||
+	    (m->mood == DROP_ONE && !ping && m->dropped++ == 0))
 		return;
 	answer(m, &a, body, sizeof(body));
 	if (m->mood == GARBAGE && !ping)
@@ -322,9 +323,15 @@ static void on_outcome(enum relay_code code, const char *text, const char *s, si
 static struct outcome ask(const char *id, bool is_answer, bool dialog, struct relay_owner *owner)
 {
 	struct ng_offer o = {
-		.answer = is_answer, .call_id = id, .from_tag = "f",
-		.to_tag = is_answer || dialog ? "t" : NULL, .from_if = "ua", .to_if = "ovl",
-		.ice = "remove", .sdp = "v=0\r\n", .sdp_len = 5,
+		.answer = is_answer,
+		.call_id = id,
+		.from_tag = "f",
+		.to_tag = is_answer || dialog ? "t" : NULL,
+		.from_if = "ua",
+		.to_if = "ovl",
+		.ice = "remove",
+		.sdp = "v=0\r\n",
+		.sdp_len = 5,
 	};
 	struct outcome out = {0};
 	uint64_t start = now();
@@ -501,8 +508,8 @@ static void test_too_many_calls(void **state)
 static void test_too_many_requests(void **state)
 {
 	struct outcome out[8] = {{0}};
-	struct ng_offer o = {.from_tag = "f", .from_if = "ua", .to_if = "ua", .sdp = "v=0\r\n",
-			     .sdp_len = 5};
+	struct ng_offer o = {
+		.from_tag = "f", .from_if = "ua", .to_if = "ua", .sdp = "v=0\r\n", .sdp_len = 5};
 	char id[16];
 	int i, busy = 0;
 
@@ -639,8 +646,12 @@ static void test_sweep(void **state)
 
 static void test_freed_with_requests_under_way(void **state)
 {
-	struct ng_offer o = {.call_id = "p2p-1", .from_tag = "f", .from_if = "ua", .to_if = "ua",
-			     .sdp = "v=0\r\n", .sdp_len = 5};
+	struct ng_offer o = {.call_id = "p2p-1",
+			     .from_tag = "f",
+			     .from_if = "ua",
+			     .to_if = "ua",
+			     .sdp = "v=0\r\n",
+			     .sdp_len = 5};
 	struct outcome out = {0};
 
 	(void)state;
