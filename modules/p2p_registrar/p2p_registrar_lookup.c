@@ -19,7 +19,7 @@
 #include "modules/tm/t_lookup.h"
 #include "p2p_registrar.h"
 
-/* --- routes --------------------------------------------------------------------------------------- */
+/* --- routes --------------------------------------------------------------------------------- */
 
 int reg_route_find(const char *name, struct reg_route_ref *ref)
 {
@@ -59,7 +59,7 @@ void reg_route_run(struct sip_msg *msg, const struct reg_route_ref *ref)
 	run_top_route(main_rt.rlist[ref->index], msg, &ctx);
 }
 
-/* --- what is looked up ------------------------------------------------------------------------------ */
+/* --- what is looked up ---------------------------------------------------------------------- */
 
 int reg_lookup_prepare(struct sip_msg *msg, const str *table, const str *uri, struct reg_lookup *lk)
 {
@@ -135,11 +135,11 @@ int reg_candidates_add(struct sip_msg *msg, const struct reg_lookup *lk,
 		for (i = 0; i < set->n && i < P2P_CANDIDATES_MAX; i++) {
 			const struct p2p_candidate *c = &set->c[i];
 
-			if (((c->flags & P2P_CANDIDATE_LAPSED) != 0) != (pass == 1)
-			    || hit_in(&c->hit, skip) || !instance_fits(lk, c))
+			if (((c->flags & P2P_CANDIDATE_LAPSED) != 0) != (pass == 1) ||
+			    hit_in(&c->hit, skip) || !instance_fits(lk, c))
 				continue;
-			if (!reg_route.peer_usable(&c->hit)
-			    || reg_route.branch_add(msg, &lk->aor, c, first && n == 0) < 0) {
+			if (!reg_route.peer_usable(&c->hit) ||
+			    reg_route.branch_add(msg, &lk->aor, c, first && n == 0) < 0) {
 				(*down)++;
 				continue;
 			}
@@ -197,7 +197,7 @@ static void outcome_refused(struct sip_msg *msg, enum p2p_peer_status status)
 	}
 }
 
-/* --- without a route: never suspends ---------------------------------------------------------------- */
+/* --- without a route: never suspends -------------------------------------------------------- */
 
 int reg_lookup_now(struct sip_msg *msg, struct reg_lookup *lk)
 {
@@ -224,8 +224,8 @@ int reg_lookup_to_dset(struct sip_msg *msg, struct reg_lookup *lk)
 
 	reg_count(REG_CNT_LOOKUPS);
 	local = reg_stock.lookup_to_dset(msg, &lk->table, &lk->aor);
-	if (reg_route.peer_judge(msg, &lk->hit) == P2P_PEER_NO
-	    && cached(lk, &set) != P2P_CACHE_MISS)
+	if (reg_route.peer_judge(msg, &lk->hit) == P2P_PEER_NO &&
+	    cached(lk, &set) != P2P_CACHE_MISS)
 		remote = reg_candidates_add(msg, lk, &set, false, NULL, &down);
 	return remote > 0 ? 1 : local;
 }
@@ -255,8 +255,8 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 			branch_t *b = get_sip_branch((int)i);
 
 			more[i].len = 0;
-			if (b == NULL || b->dst_uri_len > 0 || b->path_len > 0
-			    || b->len >= sizeof(more[i].uri))
+			if (b == NULL || b->dst_uri_len > 0 || b->path_len > 0 ||
+			    b->len >= sizeof(more[i].uri))
 				continue;
 			memcpy(more[i].uri, b->uri, b->len);
 			more[i].len = (int)b->len;
@@ -281,7 +281,7 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 	return remote > 0 ? 1 : local;
 }
 
-/* --- with a route ------------------------------------------------------------------------------------ */
+/* --- with a route --------------------------------------------------------------------------- */
 
 /* An ACK has no transaction to suspend, and a request within a dialog has its route set. */
 static bool may_suspend(struct sip_msg *msg)
@@ -331,9 +331,9 @@ static bool lookup_for_peer(struct sip_msg *msg, struct reg_lookup *lk,
  * them, but not long. True: suspended. */
 static bool others_wait(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_route_ref *ref)
 {
-	if (!lk->has_name || reg_settings.local_wait_ms == 0 || !may_suspend(msg)
-	    || !reg_ul.gateway_up()
-	    || reg_registered(msg, &lk->table, &lk->aor, 0, 2 /* set no xavp */) <= 0)
+	if (!lk->has_name || reg_settings.local_wait_ms == 0 || !may_suspend(msg) ||
+	    !reg_ul.gateway_up() ||
+	    reg_registered(msg, &lk->table, &lk->aor, 0, 2 /* set no xavp */) <= 0)
 		return false;
 	return reg_suspend(msg, lk, ref, P2P_QUESTION_ROUTE, 0, REG_STAGE_OTHERS, NULL) >= 0;
 }
@@ -391,7 +391,7 @@ int reg_lookup_route(struct sip_msg *msg, struct reg_lookup *lk, const struct re
 	return 0;
 }
 
-/* --- in the continuation ------------------------------------------------------------------------------ */
+/* --- in the continuation -------------------------------------------------------------------- */
 
 static bool orphan(const struct reg_answers *an)
 {

@@ -8,7 +8,7 @@
 
 int route_peer_param(char *val)
 {
-	str s = { val, (int)strlen(val) };
+	str s = {val, (int)strlen(val)};
 	struct net *n;
 
 	if (route_settings.n_peer == ROUTE_PEERS_MAX) {
