@@ -11,6 +11,7 @@ import argparse
 import ctypes
 import hashlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -1115,6 +1116,45 @@ def t_many(w):
 
 
 @test
+def t_race(w):
+    """CANCEL racing with the answer, many times: each INVITE ends once, nothing is left"""
+    p = w.phone("racer", 54, w.a)
+    p.answer["INVITE"] = [(0.02, 180)]
+    rnd = random.Random(7)
+    n, calls = 120, []
+    for i in range(n):
+        name = "race%d" % i
+        if i % 2:
+            w.served(name, (HIT_A, w.a.uris()))     # ends at a peer that says 404, or cancelled
+        if i % 3 == 0:
+            w.served(name, (HIT_A, w.a.uris()))
+            w.a.gateway.serves[name] = 2            # 480
+        w.b.gateway.delay[name] = rnd.random() * 0.02
+
+    def one(i):
+        c = w.call("race%d" % i)
+        calls.append(c)
+        time.sleep(rnd.random() * 0.03)
+        c.cancel()
+    for i in range(n):
+        t = threading.Thread(target=one, args=(i,))
+        t.start()
+        if i % 8 == 7:
+            t.join()
+    wait_for("all sent", lambda: len(calls) == n)
+    codes = {}
+    for c in calls:
+        code = c.final(8).code
+        codes[code] = codes.get(code, 0) + 1
+        equal(len({m.code for m in c.replies if m.code >= 200}), 1, "final replies")
+    check(set(codes) <= {404, 480, 487}, "ended with %s" % codes)
+    check(codes.get(487, 0) > n // 4, "too few were cancelled: %s" % codes)
+    wait_for("none suspended", lambda: w.b.stat("p2p_registrar", "suspended_now") == 0)
+    w.b.gateway.delay.clear()
+    w.a.gateway.serves.clear()
+
+
+@test
 def t_dialog(w):
     """side by side with dialog and acc: nothing is left, one record for each call and BYE"""
     k = Kamailio("dialog", D, HIT_D, defines=["WITH_DIALOG", "WITH_ACC"])
@@ -1604,6 +1644,37 @@ def t_memory(w):
 
 
 @test
+def t_settings(w):
+    """settings out of range: Kamailio refuses to start and says why"""
+    for module, name, value, why in (
+            ("p2p_registrar", "lookup_timeout_ms", "29500", "fr_timer"),
+            ("p2p_registrar", "lookup_timeout_ms", "0", "out of range 50..60000"),
+            ("p2p_registrar", "local_wait_ms", "2001", "more than lookup_timeout_ms"),
+            ("p2p_registrar", "lookup_workers", "0", "out of range 1..64"),
+            ("p2p_registrar", "lookup_timeout", "1000", "parameter <lookup_timeout>"),
+            ("p2p_route", "peer_timeout_ms", "800", "less than 500 ms"),
+            ("p2p_route", "tcp_threshold", "-1", "out of range"),
+            ("p2p_route", "peer", '"192.0.2.300"', "no address and no network"),
+            ("p2p_route", "socket", '"udp:192.0.2.1:5060"', "none of Kamailio's")):
+        with open(TOP + "/cfg/kamailio.cfg", encoding="utf-8") as f:
+            text = f.read()
+        text = text.replace('include_file "kamailio-p2psip.cfg"',
+                            'include_file "%s/cfg/kamailio-p2psip.cfg"\n'
+                            'modparam("%s", "%s", %s)' % (TOP, module, name, value))
+        path = WORK + "/bad.cfg"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        r = subprocess.run(["kamailio", "-f", path, "-DD", "-E", "-P", WORK + "/bad.pid", "-w", WORK,
+                            "-Y", WORK, "-L", MODULES + ":" + STOCK, "-l", "udp:10.88.0.9:5060",
+                            "-A", 'CTLSOCK="unix:%s/bad.sock"' % WORK, "-A", "WITHOUT_P2P_MEDIA"],
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20,
+                           check=False, preexec_fn=die_with_parent)
+        check(r.returncode != 0, "%s %s started" % (name, value))
+        check(why in r.stdout, "%s %s: not said why: %s" % (name, value, [
+            x for x in r.stdout.splitlines() if "ERROR" in x or "CRIT" in x][:3]))
+
+
+@test
 def t_quiet(w):
     """nothing is left: no transaction, no suspended request, no crash, no complaint of tm's"""
     for k in (w.a, w.b):
@@ -1635,7 +1706,7 @@ def network():
     run("link", "add", "d0", "type", "veth", "peer", "name", "d1")
     run("link", "set", "d0", "up")
     run("link", "set", "d1", "up")
-    for n in list(range(1, 7)) + list(range(10, 80)) + [200]:
+    for n in list(range(1, 10)) + list(range(10, 80)) + [200]:
         run("addr", "add", "10.88.0.%d/24" % n, "dev", "d0")
     # packets to this one go out and vanish
     run("neigh", "add", DEAD, "lladdr", "02:00:00:00:de:ad", "dev", "d0")
