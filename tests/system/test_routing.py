@@ -1664,11 +1664,14 @@ def t_settings(w):
         path = WORK + "/bad.cfg"
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
-        r = subprocess.run(["kamailio", "-f", path, "-DD", "-E", "-P", WORK + "/bad.pid", "-w", WORK,
-                            "-Y", WORK, "-L", MODULES + ":" + STOCK, "-l", "udp:10.88.0.9:5060",
-                            "-A", 'CTLSOCK="unix:%s/bad.sock"' % WORK, "-A", "WITHOUT_P2P_MEDIA"],
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20,
-                           check=False, preexec_fn=die_with_parent)
+        argv = ["kamailio", "-f", path, "-DD", "-E", "-P", WORK + "/bad.pid", "-w", WORK, "-Y", WORK,
+                "-L", MODULES + ":" + STOCK, "-l", "udp:10.88.0.9:5060", "-A", "WITHOUT_P2P_MEDIA",
+                "-A", 'CTLSOCK="unix:%s/bad.sock"' % WORK]
+        try:
+            r = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               timeout=20, check=False, preexec_fn=die_with_parent)
+        except subprocess.TimeoutExpired as e:
+            raise AssertionError("%s %s %s: started" % (module, name, value)) from e
         check(r.returncode != 0, "%s %s started" % (name, value))
         check(why in r.stdout, "%s %s: not said why: %s" % (name, value, [
             x for x in r.stdout.splitlines() if "ERROR" in x or "CRIT" in x][:3]))
