@@ -58,7 +58,8 @@ static bool target_natted(struct sip_msg *msg)
 		return false;
 	if (ruri.params.len >= 6 && memmem(ruri.params.s, (size_t)ruri.params.len, "alias=", 6))
 		return true;
-	if (msg->dst_uri.len == 0 || msg->path_vec.len > 0 ||
+	/* only of registered contacts: elsewhere the next hop is what the script said */
+	if (msg->ruid.len == 0 || msg->dst_uri.len == 0 || msg->path_vec.len > 0 ||
 	    parse_uri(msg->dst_uri.s, msg->dst_uri.len, &dst) < 0)
 		return false;
 	return ruri.host.len != dst.host.len ||

@@ -180,6 +180,9 @@ static void on_transaction(struct cell *t, int type, struct tmcb_params *ps)
 {
 	struct p2p_media_session *s = *ps->param;
 
+	/* at shutdown tm ends after this module: then the relay sees that we are gone */
+	if (list == NULL)
+		return;
 	switch (type) {
 	case TMCB_ON_FAILURE:
 		/* all branches so far have failed; what a failure route adds comes after this */
@@ -207,6 +210,10 @@ static void session_free(void *param)
 {
 	struct p2p_media_session *s = param;
 
+	if (list == NULL) {
+		shm_free(s);
+		return;
+	}
 	/* a request that never got a transaction */
 	if (!s->settled)
 		p2p_media_session_end(s, -1);

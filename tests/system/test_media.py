@@ -442,6 +442,23 @@ def test_a_call_that_rang_dies_with_its_kamailio(s):
 
 
 @tap.on(pair)
+def test_kamailio_stops_in_order_while_it_rings(s):
+    b = s.callee([sipp.recv(request="INVITE", timeout=0), sipp.reply(180, "Ringing"),
+                  sipp.pause(15000)])
+    a = s.caller([sipp.invite(), sipp.recv(response=100, optional=True),
+                  sipp.recv(response=180), sipp.pause(15000)])
+    proc.wait_for("it rings", lambda: bodies(b, "received", "INVITE"), 5)
+    for p in s.peers:
+        p.kamailio.stop()
+        assert p.kamailio.proc.p.returncode == 0, p.kamailio.proc.how()
+    a.stop()
+    b.stop()
+    for p in s.peers:
+        p.quiet(8)
+        p.kamailio.start()
+
+
+@tap.on(pair)
 def test_a_bye_after_the_relays_sigkill_releases(s):
     b = s.callee(RING_ANSWER)
     a = s.caller(sipp.call_scenario(2500))
@@ -556,6 +573,20 @@ def test_never_anchored_needs_no_relay(s):
     assert endpoint(bodies(a, "received", "SIP/2.0 200")[0])[0] == s.load.addr4["ua"]
     for p in s.peers:
         p.relay.start()
+
+
+@tap.on(lambda: Pair(a=['ANCHOR="nat"'], b=['ANCHOR="nat"']))
+def test_anchored_only_where_there_is_a_nat(s):
+    _, b = s.call(sipp.call_scenario(100), RING_ANSWER)
+    assert endpoint(bodies(b, "received", "INVITE")[0])[0] == s.load.addr4["ua"]
+    assert int(s.a.stats()["bypassed"]) == 1
+    # the phone says another address than it comes from
+    natted = [x.replace("[local_ip]:[local_port];branch", "10.1.2.3:[local_port];rport;branch")
+              for x in sipp.call_scenario(100)]
+    _, b = s.call(natted, RING_ANSWER)
+    assert endpoint(bodies(b, "received", "INVITE")[0])[0] == s.a.address
+    assert int(s.b.stats()["bypassed"]) == 2
+    s.quiet()
 
 
 @tap.on(lambda: Pair(a=["WITH_DIALOG"], b=["WITH_DIALOG"]))
