@@ -69,6 +69,7 @@ struct health { /* shm */
 	gen_lock_t lock;
 	int n_watches;
 	struct watch *first, **last; /* in the order they were sent */
+	int n_down;		     /* peers that are down: nothing to probe without */
 	int n_peers;		     /* slots of peer[] */
 	struct peer peer[];
 };
@@ -163,6 +164,8 @@ static struct peer *peer_get(const struct p2p_hit *hit, uint64_t now)
 		if (old == NULL || p->wanted_ms < old->wanted_ms)
 			old = p;
 	}
+	if (old->used && old->down)
+		health->n_down--;
 	generation = old->generation + 1;
 	memset(old, 0, sizeof(*old));
 	old->used = true;
@@ -206,6 +209,7 @@ void route_peer_failed(const struct p2p_hit *hit, const char *what)
 	p->retry_ms = now + (uint64_t)route_settings.peer_down_ms;
 	if (!p->down) {
 		p->down = true;
+		health->n_down++;
 		p->probe_ms = now;
 		changed = true;
 		memcpy(uri, p->uri, sizeof(uri));
@@ -232,6 +236,7 @@ void route_peer_heard(const struct p2p_hit *hit)
 		p->heard_ms = now_ms();
 		if (p->down) {
 			p->down = false;
+			health->n_down--;
 			p->recoveries++;
 			changed = true;
 		}
@@ -540,14 +545,17 @@ static void watches_run(uint64_t now)
 static void probes_run(uint64_t now)
 {
 	struct probe due[PROBES_A_TICK];
-	int i, n = 0;
+	int i, left, n = 0;
 
 	lock_get(&health->lock);
-	for (i = 0; i < health->n_peers && n < PROBES_A_TICK; i++) {
+	for (i = 0, left = health->n_down; left > 0 && i < health->n_peers && n < PROBES_A_TICK;
+	     i++) {
 		struct peer *p = &health->peer[i];
 
-		if (p->used && p->down &&
-		    now >= p->probe_ms + (uint64_t)route_settings.peer_down_ms &&
+		if (!p->used || !p->down)
+			continue;
+		left--;
+		if (now >= p->probe_ms + (uint64_t)route_settings.peer_down_ms &&
 		    now < p->wanted_ms + WANTED_MS)
 			probe_fill(&due[n++], p, now);
 	}

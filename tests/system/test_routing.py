@@ -1084,6 +1084,30 @@ def t_loop(w):
 
 
 @test
+def t_peer_list(w):
+    """a peer known by its address: to phones here, and to nobody else"""
+    k = Kamailio("listed", D, HIT_D,
+                 edit=[('# modparam("p2p_route", "peer", "192.0.2.7") ',
+                        'modparam("p2p_route", "peer", "10.88.0.76/31") ')])
+    k.gateway.users["alice"] = [(HIT_A, w.a.uris(), {})]
+    dora = Phone("10.88.0.78", "dora")
+    dora.register(k)
+    for n, code in ((76, 200), (77, 200)):
+        p = Phone("10.88.0.%d" % n, "apeer")
+        c = p.send("INVITE", "sip:dora@elsewhere.test", (D, 5060))
+        equal(c.final().code, code, "INVITE from 10.88.0.%d" % n)
+        c.bye()
+        equal(p.send("INVITE", sip("alice"), (D, 5060)).final().code, 404, "INVITE to a third")
+        p.close()
+    p = Phone("10.88.0.75", "nopeer")
+    equal(p.send("INVITE", "sip:dora@elsewhere.test", (D, 5060)).final().code, 403,
+          "INVITE from the next address")
+    equal(k.gateway.routes("alice"), [], "questions")
+    equal(k.stat("p2p_route", "from_peer"), 4, "from_peer")
+    k.stop()
+
+
+@test
 def t_hostile(w):
     """hostile headers between peers: refused, no crash"""
     s = Phone(STRANGER, "mallory2")
