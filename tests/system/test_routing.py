@@ -964,6 +964,28 @@ def t_methods(w):
 
 
 @test
+def t_subscribe(w):
+    """a subscription over the overlay: NOTIFY and the refresh within the dialog take its way"""
+    p = w.phone("state", 55, w.a)
+    w.served("state", (HIT_A, w.a.uris()))
+    c = w.call("state", "SUBSCRIBE", headers=["Event: dialog", "Expires: 600"])
+    m = c.final()
+    equal(m.code, 200, "SUBSCRIBE")
+    sub = p.got("SUBSCRIBE")[0]
+    d = Call(p, "NOTIFY", None, None)
+    d.cid, d.frm, d.to = sub.get("Call-ID"), m.get("To"), sub.get("From")
+    n = p.send("NOTIFY", sub.uri("Contact"), sub.source, dialog=d, route=sub.all("Record-Route"),
+               headers=["Event: dialog", "Subscription-State: active"])
+    equal(n.final().code, 200, "NOTIFY")
+    hosts = [re.search(r"UDP ([\d.]+)", v).group(1) for v in w.bob.got("NOTIFY")[-1].all("Via")]
+    equal(hosts, [B, A, "10.88.0.55"], "way of NOTIFY")
+    c.to, c.routes, c.target = m.get("To"), list(reversed(m.all("Record-Route"))), m.uri("Contact")
+    r = c.within("SUBSCRIBE", headers=["Event: dialog", "Expires: 0"])
+    equal(r.final().code, 200, "SUBSCRIBE within the dialog")
+    equal(len(p.got("SUBSCRIBE")), 2, "SUBSCRIBEs at the phone")
+
+
+@test
 def t_gruu(w):
     """public GRUU: the one phone that it names"""
     inst = ["urn:uuid:00000000-0000-1000-8000-00000000000%d" % i for i in (1, 2)]
