@@ -109,9 +109,9 @@ def show_dht(t, s, users):
 
 
 def candidate(c):
-    """One candidate of a lookup (HIT, state, order, ms left, addresses) as a line."""
+    """One candidate of a lookup as a line."""
     return "served by %s at %s; vouched for during the next %d s" % (
-        c[0], ", ".join(c[4:]), int(c[3]) // 1000)
+        c["peer"], c["uris"], int(c["ttl_ms"]) // 1000)
 
 
 def sdp_lines(m):

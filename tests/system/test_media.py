@@ -640,6 +640,63 @@ def test_bodies_that_are_no_sdp_get_488(s):
     s.quiet()
 
 
+# --- what else is shipped ------------------------------------------------------------------------
+LUA = ["WITH_LUA", 'LUA_FILE="%s"' % (world.SOURCE + "/tests/system/media.lua")]
+
+
+@tap.on(lambda: Pair(a=LUA, b=LUA))
+def test_the_same_through_kemi(s):
+    a, b = s.call(sipp.call_scenario(100), RING_ANSWER)
+    assert endpoint(bodies(b, "received", "INVITE")[0])[0] == s.b.address
+    assert endpoint(bodies(a, "received", "SIP/2.0 200")[0])[0] == s.a.address
+    s.quiet()
+    s.a.relay.stop()
+    assert refusal(s) < 1200
+    s.a.relay.start()
+
+
+@tap.on(pair)
+def test_rpc_shows_what_rings(s):
+    b = s.callee(RING_CANCELLED)
+    a = s.caller([sipp.invite(), sipp.recv(response=100, optional=True),
+                  sipp.recv(response=180), sipp.pause(700), sipp.cancel(),
+                  sipp.recv(response=200)] + sipp.refused(487))
+    proc.wait_for("it rings", lambda: bodies(a, "received", "SIP/2.0 180") or
+                  a.messages() and s.b.media(), 5)
+    rows = s.b.kamailio.rpc("p2p_media.list")
+    row = rows[0] if isinstance(rows, list) else rows
+    assert row["kind"] == "new" and int(row["offered"]) == 1 and int(row["sdp"]) == 1, rows
+    assert not s.b.kamailio.rpc("p2p_media.list", row["serial"])
+    a.finish()
+    b.finish()
+    s.quiet()
+    assert not s.b.kamailio.rpc("p2p_media.list")
+
+
+@tap.on(pair)
+def test_the_shipped_files_load(s):
+    conf = world.SOURCE + "/cfg/p2psip-relay.conf"
+    s.a.node.run(s.a.relay.program, "--config", conf, "--check-config")
+    printed = s.a.node.run(s.a.relay.program, "--config", conf, "--print-config").stdout
+    again = world.WORK + "/printed.conf"
+    with open(again, "w", encoding="utf-8") as f:
+        f.write(printed)
+    assert s.a.node.run(s.a.relay.program, "--config", again, "--print-config").stdout == printed
+    with open(world.SOURCE + "/cfg/rtpengine.conf", encoding="utf-8") as f:
+        text = f.read()
+    for old, new in (("192.0.2.10", s.a.node.addr4["ua"]), ("2223", "2229"),
+                     ("198.51.100.10", s.a.node.addr4["ovl"]), ("log-facility = daemon\n", ""),
+                     ("/run/rtpengine", world.WORK)):
+        text = text.replace(old, new)
+    with open(world.WORK + "/rtpengine.conf", "w", encoding="utf-8") as f:
+        f.write(text)
+    engine = peer.Rtpengine(s.a.node, "rtpengine-shipped", [], 2229)
+    engine.argv = ["rtpengine", "-f", "-E", "--config-file=" + world.WORK + "/rtpengine.conf",
+                   "--pidfile=/dev/null"]
+    engine.start()
+    engine.stop()
+
+
 # --- memory -------------------------------------------------------------------------------------
 def debug_memory():
     s = Pair(start=False)

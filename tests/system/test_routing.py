@@ -1386,6 +1386,43 @@ def t_tsilo(w):
 
 
 @test
+def t_topos(w):
+    """side by side with topos: calls both ways, and their BYEs"""
+    tables = WORK + "/dbtext"
+    shutil.copytree("/usr/share/kamailio/dbtext/kamailio", tables)
+    for name in ("topos_d", "topos_t"):     # topos leaves columns empty, db_text's schema does not
+        with open(tables + "/" + name, encoding="ascii") as f:
+            schema = re.sub(r"\((int|string|str)\)", r"(\1,null)", f.read())
+        with open(tables + "/" + name, "w", encoding="ascii") as f:
+            f.write(schema)
+    k = Kamailio("topos", D, HIT_D, edit=[
+        ('loadmodule "ipops.so"',
+         'loadmodule "ipops.so"\nloadmodule "db_text.so"\nloadmodule "topos.so"'),
+        ('modparam("sanity", "autodrop", 0)',
+         'modparam("sanity", "autodrop", 0)\nmodparam("topos", "storage", "db")\n'
+         'modparam("topos", "db_url", "text://%s")' % tables)])
+    k.gateway.peers = dict(w.b.gateway.peers)
+    w.b.gateway.peers[HIT_D] = k.uris()
+    dora = Phone("10.88.0.79", "dora")
+    dora.register(k)
+    k.gateway.users["bob"] = [(HIT_B, w.b.uris(), {})]
+    for _ in (1, 2):        # suspended, then cached
+        c = dora.send("INVITE", sip("bob"), (D, 5060))
+        equal(c.final().code, 200, "INVITE")
+        c.bye()
+        inv = w.bob.got("INVITE")[-1]
+        check(not [v for v in inv.all("Via") if "10.88.0.79" in v], "seen: %s" % inv.all("Via"))
+    w.served("dora", (HIT_D, k.uris()))
+    n = len(dora.got("INVITE"))
+    c = w.call("dora")
+    equal(c.final().code, 200, "INVITE from the overlay")
+    c.bye()
+    equal(len(dora.got("INVITE")), n + 1, "INVITEs")
+    check(dora.got("BYE"), "BYE arrived")
+    k.stop()
+
+
+@test
 def t_orphan(w):
     """a peer asks for a user whose phone has not come back after a restart: 480, not 404"""
     p = Phone(A, "peer", port=5076)
