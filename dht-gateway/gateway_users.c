@@ -163,17 +163,19 @@ static void on_got(enum dht_verdict verdict, unsigned int nodes, void *arg)
 	struct p2p_candidate_set others;
 	struct job *j = arg;
 	struct gw *gw = j->u->gw;
+	uint64_t told;
 
 	(void)nodes;
 	j->op = NULL;
 	if (j->over)
 		return;
 	/* who else serves this user */
+	told = gw->metrics.events_users;
 	gw_cache_put(gw->cache, j->p.name, j->p.name_len, &j->set, verdict == DHT_COMPLETE, true);
 	/* The cache tells of changes to what it has kept; Kamailio may know less, say because it
 	 * did not serve the user meanwhile. */
 	gw_peers_candidates(gw->peers, &j->set, &others);
-	if (!j->p.tombstone && others.n > 0)
+	if (!j->p.tombstone && others.n > 0 && told == gw->metrics.events_users)
 		gw_users_event(gw, j->p.name, j->p.name_len);
 	if (j->seen_order > j->order) {
 		job_end(j, P2P_PUT_STALE, "");
