@@ -1000,6 +1000,18 @@ def t_gruu(w):
     equal(c.final().code, 200, "INVITE")
     c.bye()
     check(p[1].got("INVITE") and not p[0].got("INVITE"), "only the named phone rang")
+    # records that list their instances: a peer that has not the one meant is left out
+    wait_for("instances published", lambda: len(w.a.gateway.published.get("gruu", [])) == 2)
+    other = Phone(C, "gruu-c", port=5077)
+    w.b.gateway.users["gruu"] = [(HIT_C, ["sip:%s:5077" % C], {"instances": ["deadbeef"]}),
+                                 (HIT_A, w.a.uris(), {"instances": w.a.gateway.published["gruu"]})]
+    w.b.gateway.publish("users", "gruu")
+    time.sleep(0.2)
+    equal(w.bob.send("MESSAGE", uri, (B, 5060)).final().code, 200, "MESSAGE to the GRUU")
+    equal(other.got("MESSAGE"), [], "MESSAGEs at the other peer")
+    equal(w.bob.send("MESSAGE", sip("gruu"), (B, 5060)).final().code, 200, "MESSAGE to the AoR")
+    wait_for("the AoR reaches both", lambda: other.got("MESSAGE"))
+    other.close()
     c = w.bob.send("MESSAGE", sip("gruu") + ";gr=urn:uuid:none", (B, 5060))
     equal(c.final().code, 404, "MESSAGE to an instance that is not there")
 
