@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: GPL-2.0-or-later
 -- media.cfg's routes once more, through KEMI.
 
-function ksr_request_main()
+function ksr_request_route()
 	if KSR.is_CANCEL() then
 		if KSR.tm.t_check_trans() > 0 then KSR.tm.t_relay() end
 		return 1
@@ -17,7 +17,7 @@ function ksr_request_main()
 		return 1
 	end
 	KSR.rr.record_route()
-	KSR.pv.sets("$du", KSR.pv.getw("$def(NEXTHOP)"))
+	KSR.pv.sets("$du", (string.gsub(KSR.pv.getw("$def(NEXTHOP)"), '"', '')))
 	KSR.tm.t_on_branch("ksr_branch_media")
 	KSR.tm.t_on_reply("ksr_onreply_media")
 	if KSR.tm.t_relay() < 0 and KSR.p2p_media.p2p_media_failed() > 0 then
