@@ -3,11 +3,13 @@
 """SIGKILL to each part in the middle of running calls; docs/failures.md is the table of what
 must go on and what may end."""
 
+import random
 import time
 
 from rig import overlay, proc, scene, sipp, tap
 
 CALLS = 50
+KILLS = 200
 
 
 def two():
@@ -118,6 +120,40 @@ def test_rtpengine_killed_signalling_goes_on(s):
     s.check()
     again = Calls(s, 6000)
     again.all_end_well()
+
+
+@tap.on(two)
+@tap.long
+@tap.limit(3600)
+def test_hundreds_of_kills_and_thousands_of_calls_leave_nothing(s):
+    """Any part of either site, at any moment, again and again; whatever became of the calls,
+    in the end nothing of them is left and new calls go through."""
+    rnd = random.Random(1)
+    users = ["u%d" % i for i in range(CALLS)]
+    callers = [("c%d" % i, u) for i, u in enumerate(users)]
+    for kill in range(KILLS):
+        if kill % 20 == 0:
+            sipp.register_many(s.host("callee"), s.b.address, users)
+        uas = sipp.Sipp(s.host("callee"), sipp.answer_scenario(), calls=CALLS)
+        uac = sipp.Sipp(s.host(), sipp.call_scenario(500), s.a.address, callers, calls=10,
+                        rate=20)
+        p = rnd.choice(s.peers)
+        part = rnd.choice([p.gateway, p.relay, p.rtpengine, p.kamailio])
+        time.sleep(rnd.uniform(0, 1))       # the moment is what is tested
+        part.kill()
+        part.start()
+        if part is s.b.kamailio:
+            sipp.register_many(s.host("callee"), s.b.address, users)
+        try:
+            uac.finish(60)
+        except proc.Failed:
+            pass        # it may have cost the calls of that moment
+        uac.stop()
+        uas.stop()
+        s.check()
+    s.quiet(120)
+    s.joined()
+    Calls(s, 5000).all_end_well()
 
 
 if __name__ == "__main__":

@@ -304,6 +304,30 @@ def test_early_media(s):
 
 
 @tap.on(pair)
+def test_early_media_that_cannot_be_anchored_is_left_out(s):
+    b = s.callee([sipp.recv(request="INVITE", rrs="true", timeout=0), sipp.pause(700),
+                  sipp.reply(183, "Session Progress", sipp.sdp()), sipp.pause(1200),
+                  sipp.reply(200, "OK", sipp.sdp(), retrans=500), sipp.recv(request="ACK"),
+                  sipp.recv(request="BYE"), sipp.reply(200, "OK", tag=False)])
+    a = s.caller([sipp.invite(), sipp.recv(response=100, optional=True), sipp.recv(response=183),
+                  sipp.recv(response=200, rrs="true"), sipp.in_dialog("ACK", 1), sipp.pause(100),
+                  sipp.in_dialog("BYE", 2), sipp.recv(response=200)])
+    proc.wait_for("the offer has passed", lambda: bodies(b, "received", "INVITE"), 5)
+    s.a.relay.stop()
+    proc.wait_for("the 183 has passed", lambda: any(
+        line.startswith("SIP/2.0 183") for _, _, line, _ in a.messages()), 5)
+    s.a.relay.start()
+    s.a.up()
+    a.finish()
+    b.finish()
+    text = next(t for _, _, line, t in a.messages() if line.startswith("SIP/2.0 183"))
+    assert "v=0" not in text and "Content-Type" not in text, text
+    assert re.search(r"Content-Length:\s*0", text), text
+    assert endpoint(bodies(a, "received", "SIP/2.0 200")[0])[0] == s.a.address
+    s.quiet()
+
+
+@tap.on(pair)
 def test_late_offer(s):
     b = s.callee(RING_ANSWER)
     a = s.caller([sipp.request("INVITE"), sipp.recv(response=100, optional=True),
