@@ -75,6 +75,26 @@ static int body_replace(struct sip_msg *msg, const str *old, str *fresh)
 	return P2P_MEDIA_DONE;
 }
 
+/* A provisional reply goes on without an SDP that would lead the caller past the relay: an
+ * unreliable one may do so (RFC 6337 section 3.1.1: the answer comes in the 2xx), a reliable one
+ * may not. */
+static void body_drop(struct sip_msg *msg)
+{
+	struct hdr_field *h;
+	char *body = get_body(msg);
+
+	for (h = msg->headers; h != NULL; h = h->next)
+		if (h->name.len == 4 && strncasecmp(h->name.s, "RSeq", 4) == 0)
+			return;
+	h = msg->content_type;
+	if (body == NULL || h == NULL ||
+	    del_lump(msg, (unsigned int)(body - msg->buf),
+		     (unsigned int)(msg->buf + msg->len - body), 0) == NULL ||
+	    del_lump(msg, (unsigned int)(h->name.s - msg->buf), (unsigned int)h->len,
+		     HDR_CONTENTTYPE_T) == NULL)
+		LM_ERR("cannot drop the body\n");
+}
+
 static str from_tag(struct sip_msg *msg)
 {
 	str none = STR_NULL;
@@ -398,6 +418,8 @@ static int reply(struct sip_msg *msg, enum p2p_media_role role)
 		    !p2p_media_branch_move(b, P2P_MEDIA_RESERVED, P2P_MEDIA_OFFERED) &&
 		    __atomic_load_n(&b->state, __ATOMIC_ACQUIRE) == P2P_MEDIA_DELETED)
 			p2p_media_relay_delete(b->handle, &s->callid);
+		if (result == P2P_MEDIA_UNAVAILABLE && status < 200)
+			body_drop(msg);
 	} else {
 		result = P2P_MEDIA_DONE;
 	}

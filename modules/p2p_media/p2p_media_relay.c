@@ -186,13 +186,14 @@ static int wait_for(short events, uint64_t deadline)
 
 	for (;;) {
 		now = p2p_media_now_ms();
-		if (now >= deadline)
-			return ETIMEDOUT;
-		n = poll(&pfd, 1, (int)(deadline - now));
+		/* looked at once in any case: what is there need not be waited for */
+		n = poll(&pfd, 1, now < deadline ? (int)(deadline - now) : 0);
 		if (n > 0)
 			return 0;
 		if (n < 0 && errno != EINTR)
 			return errno;
+		if (now >= deadline)
+			return ETIMEDOUT;
 	}
 }
 
