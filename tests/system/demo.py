@@ -245,7 +245,27 @@ def keep(t, s, told):
         signal.pause()
 
 
+class Unbroken:
+    """Standard output whose reader may go (`... | head`): the demo goes on without it."""
+
+    def __init__(self, out):
+        self.out = out
+
+    def write(self, text):
+        try:
+            self.out.write(text)
+        except BrokenPipeError:
+            pass
+
+    def flush(self):
+        try:
+            self.out.flush()
+        except BrokenPipeError:
+            os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
+
+
 def story(args, told):
+    sys.stdout = Unbroken(sys.stdout)
     t = Teller()
     s = None
     code = 1
