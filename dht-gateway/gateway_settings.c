@@ -39,8 +39,9 @@ const struct setting gw_settings_table[] = {
 	 "Make the Host Identity on the first start; no: p2psipctl identity new makes it."},
 	STRING("identity", "state_dir", state_dir, 1, 1024, STATE, false,
 	       "Where this peer's epoch, published users and known DHT nodes are kept."),
-	STRING("dht", "backend", backend, 1, 32, "opendht", false,
-	       "The DHT engine: opendht (embedded) or memory (a shared folder, for tests)."),
+	STRING("dht", "backend", backend, 0, 32, "", false,
+	       "The DHT engine: opendht (embedded) or memory (a shared folder, for tests); empty: "
+	       "the first of these that is built in."),
 	STRING("dht", "bind4", bind4, 0, 64, "0.0.0.0", false,
 	       "IPv4 address of the DHT node; empty: none."),
 	STRING("dht", "bind6", bind6, 0, 64, "", false,
