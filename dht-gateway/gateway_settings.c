@@ -156,7 +156,7 @@ static int check(const struct gw_settings *s, const char *path, char *err, size_
 	if (*s->bind6 && inet_pton(AF_INET6, s->bind6, &addr) != 1)
 		return REJECT("dht", "bind6", NULL, "'%s' is no IPv6 address (no brackets)",
 			      s->bind6);
-	if (!strcmp(s->backend, "opendht") && !*s->bind4 && !*s->bind6)
+	if (!*s->bind4 && !*s->bind6)
 		return REJECT("dht", "bind4", NULL, "empty, and bind6 too");
 	if (*s->overlay_id && p2p_overlay_id_parse(&overlay, s->overlay_id, strlen(s->overlay_id)))
 		return REJECT("overlay", "id", NULL, "not 32 hexadecimal digits");
