@@ -889,6 +889,17 @@ def t_stale(w):
     equal(c.final().code, 200, "INVITE")
     c.bye()
     check(p2.got("INVITE"), "the right phone rang")
+    # a fresh search that does not complete says nothing about where the user is now
+    w.served("moved3", (HIT_C, ["sip:%s:5071" % C]))
+    c = w.call("moved3")
+    wait_for("the stale peer is asked", lambda: any(r.ruri == sip("moved3")
+                                                     for r in old.got("INVITE")))
+    w.b.gateway.error["moved3"] = "TIMEOUT search not completed"
+    w.b.gateway.delay["moved3"] = 0.3
+    equal(c.final().code, 480, "INVITE, fresh search not completed")
+    # one that the gateway refuses neither
+    w.b.gateway.error["refused"] = "BADARG deadline_ms is within 1 to 30000"
+    equal(w.call("refused").final().code, 480, "INVITE, question not accepted")
     check(answered() and p, "")
     old.close()
 
@@ -1841,7 +1852,7 @@ def t_settings(w):
     """settings out of range: Kamailio refuses to start and says why"""
     for module, name, value, why in (
             ("p2p_registrar", "lookup_timeout_ms", "29500", "fr_timer"),
-            ("p2p_registrar", "lookup_timeout_ms", "0", "out of range 50..60000"),
+            ("p2p_registrar", "lookup_timeout_ms", "0", "out of range 50..30000"),
             ("p2p_registrar", "local_wait_ms", "2001", "more than lookup_timeout_ms"),
             ("p2p_registrar", "lookup_workers", "0", "out of range 1..64"),
             ("p2p_registrar", "lookup_timeout", "1000", "parameter <lookup_timeout>"),
