@@ -739,6 +739,7 @@ def t_timeout(w):
     c = w.call("slow")
     equal(c.final().code, 480, "INVITE")
     check(c.final().get("Retry-After"), "no Retry-After")
+    equal(len(w.b.gateway.routes("slow")), 1, "questions")
     w.b.gateway.delay["slower"] = 9
     c = w.call("slower")
     equal(c.final().code, 480, "INVITE")
