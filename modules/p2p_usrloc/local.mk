@@ -27,19 +27,24 @@ p2p_usrloc_la_LIBADD = lib/libp2pcore.la $(HIREDIS_LIBS)
 
 # Tests without Kamailio: tests/mock/kamailio stands in for it.
 if WITH_CMOCKA
-check_PROGRAMS += tests/unit/test_usrloc
-TESTS += tests/unit/test_usrloc
+check_PROGRAMS += tests/unit/test_usrloc tests/unit/test_usrloc_lookup
+TESTS += tests/unit/test_usrloc tests/unit/test_usrloc_lookup
 tests_unit_test_usrloc_SOURCES = tests/unit/test_usrloc.c $(UNIT_ALLOC) $(UNIT_COMMON) \
 	modules/p2p_usrloc/p2p_usrloc_cache.c modules/p2p_usrloc/p2p_usrloc_users.c
 tests_unit_test_usrloc_CPPFLAGS = -I$(top_srcdir)/tests/mock/kamailio $(UNIT_CPPFLAGS) -D_GNU_SOURCE
 tests_unit_test_usrloc_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
 tests_unit_test_usrloc_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) $(LIBEVENT_LIBS) -lpthread
+tests_unit_test_usrloc_lookup_SOURCES = tests/unit/test_usrloc_lookup.c $(UNIT_COMMON) \
+	modules/p2p_usrloc/p2p_usrloc_answer.c modules/p2p_usrloc/p2p_usrloc_lookup.c
+tests_unit_test_usrloc_lookup_CPPFLAGS = -I$(top_srcdir)/tests/mock/kamailio $(UNIT_CPPFLAGS) -D_GNU_SOURCE
+tests_unit_test_usrloc_lookup_LDADD = lib/libp2pcore.la $(HIREDIS_LIBS) $(CMOCKA_LIBS)
 endif
 EXTRA_DIST += \
 	tests/mock/mock_gateway.py \
 	tests/mock/kamailio/core/counters.h \
 	tests/mock/kamailio/core/dprint.h \
 	tests/mock/kamailio/core/locking.h \
+	tests/mock/kamailio/core/mem/mem.h \
 	tests/mock/kamailio/core/mem/shm_mem.h \
 	tests/mock/kamailio/core/rpc.h \
 	tests/mock/kamailio/core/sr_module.h \

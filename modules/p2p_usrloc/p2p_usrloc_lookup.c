@@ -48,7 +48,7 @@ static unsigned int pool_size;
 static uint64_t pool_hold_ms; /* no new connection before */
 static unsigned int n_background;
 static uint64_t next_deadline_ms = UINT64_MAX; /* of a waiting question, at the earliest */
-static struct pul_box *undelivered;
+static struct pul_box *undelivered, **undelivered_end = &undelivered; /* oldest first */
 static uint64_t redeliver_ms = UINT64_MAX;
 static pul_handshake_h *shake;
 
@@ -114,23 +114,28 @@ static void question_answer(struct pul_box *box, enum p2p_answer_code code)
 	/* behind those that wait already, so that none is overtaken for ever */
 	if (undelivered == NULL && deliver(box))
 		return;
-	box->next = undelivered;
-	undelivered = box;
+	box->next = NULL;
+	*undelivered_end = box;
+	undelivered_end = &box->next;
 	redeliver_ms = pul_now_ms() + REDELIVER_MS;
 }
 
 static void redeliver(uint64_t now_ms)
 {
 	struct pul_box **link = &undelivered, *box, *next;
+	int full = -1;
 
 	while ((box = *link) != NULL) {
 		/* once delivered it is its owner's, who may free it at once */
 		next = box->next;
-		if (deliver(box))
+		if (box->q.reply_fd != full && deliver(box)) {
 			*link = next;
-		else
+		} else {
+			full = box->q.reply_fd; /* none behind it overtakes */
 			link = &box->next;
+		}
 	}
+	undelivered_end = link;
 	redeliver_ms = undelivered != NULL ? now_ms + REDELIVER_MS : UINT64_MAX;
 }
 
@@ -252,24 +257,25 @@ static void name_cache(const struct pul_lookup *l, enum p2p_answer_code code,
 
 static void lookup_start(struct pul_lookup *l);
 
-/* Those who joined a search with a nearer deadline than their own get another one when it did not
- * complete. The others' time has been asked for: a gateway that gives up early, having nobody to
- * ask, would be asked in circles. */
-static void lookup_again(struct pul_lookup *l)
+/* Those who can still wait get another search. When this one did not complete: only those who
+ * joined it with a later deadline than its own. The others' time has been asked for, and a gateway
+ * that gives up early, having nobody to ask, would be asked in circles. */
+static void lookup_again(struct pul_lookup *l, bool all)
 {
-	struct pul_box **link = &l->waiting, *box, *again = NULL;
+	struct pul_box **link = &l->waiting, *box, *again = NULL, **end = &again;
 	uint64_t now = pul_now_ms(), latest = 0;
 	struct pul_lookup *l2;
 
 	while ((box = *link) != NULL) {
 		if (box->deadline_ms < now + AGAIN_MS ||
-		    box->deadline_ms < l->deadline_ms + AGAIN_MS) {
+		    (!all && box->deadline_ms < l->deadline_ms + AGAIN_MS)) {
 			link = &box->next;
 			continue;
 		}
 		*link = box->next;
-		box->next = again;
-		again = box;
+		box->next = NULL;
+		*end = box;
+		end = &box->next;
 		if (box->deadline_ms > latest)
 			latest = box->deadline_ms;
 	}
@@ -331,7 +337,11 @@ static void lookup_reply_h(struct pul_conn *conn, const redisReply *r, void *arg
 			LM_WARN("the gateway's answer to a lookup of [%s] makes no sense\n",
 				l->name.s);
 	}
-	if (code == P2P_ANSWER_FOUND || code == P2P_ANSWER_ABSENT) {
+	if (code == P2P_ANSWER_ABSENT && l->outdated) {
+		/* the user may have registered while the search ran: that would be a false 404 */
+		lookup_again(l, true);
+		code = P2P_ANSWER_UNKNOWN;
+	} else if (code == P2P_ANSWER_FOUND || code == P2P_ANSWER_ABSENT) {
 		if (l->kind == P2P_QUESTION_ROUTE && !l->outdated)
 			name_cache(l, code, &set);
 		else if (l->kind == P2P_QUESTION_PEER && code == P2P_ANSWER_FOUND)
@@ -339,7 +349,7 @@ static void lookup_reply_h(struct pul_conn *conn, const redisReply *r, void *arg
 		else if (l->kind == P2P_QUESTION_PEER)
 			pul_cache_drop(pul_peers, &l->hit, sizeof(l->hit), NULL);
 	} else if (code == P2P_ANSWER_UNKNOWN && sense) {
-		lookup_again(l);
+		lookup_again(l, false);
 	}
 	lookup_answer(l, code, &set, serves);
 	if (l->outdated && pul_users_serves(&l->name, NULL)) {

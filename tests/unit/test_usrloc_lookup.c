@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* p2p_usrloc's lookups without Kamailio and without a gateway: the connection is a stub that keeps
+ * what was asked, and the test answers. */
+#include "tests/unit/test.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_lookup.h"
+
+#define ASKED_MAX 16
+#define BOXES 4000
+
+_Thread_local int mock_locks_held;
+static struct pul_shared shared;
+struct pul_shared *pul_shared = &shared;
+struct p2p_hash_key pul_hash_key;
+struct pul_settings pul_settings;
+struct pul_cache *pul_routes, *pul_peers;
+static uint64_t now_ms;
+static unsigned int drops;
+
+/* --- stubs --- */
+
+static struct asked {
+	pul_reply_h *h;
+	void *arg;
+	char text[128];
+} asked[ASKED_MAX];
+static unsigned int n_asked;
+
+uint64_t pul_now_ms(void)
+{
+	return now_ms;
+}
+
+uint64_t pul_now_us(void)
+{
+	return now_ms * 1000;
+}
+
+void pul_count(enum pul_counter c)
+{
+	(void)c;
+}
+
+bool pul_log_ok(const void *source, size_t len)
+{
+	(void)source;
+	(void)len;
+	return false;
+}
+
+bool pul_users_serves(const struct p2p_name *name, bool *others)
+{
+	(void)name;
+	(void)others;
+	return false;
+}
+
+void pul_users_set_others(const struct p2p_name *name, bool others)
+{
+	(void)name;
+	(void)others;
+}
+
+int pul_cache_put(struct pul_cache *cache, const void *key, size_t len,
+		  const struct p2p_candidate_set *set)
+{
+	(void)cache;
+	(void)key;
+	(void)len;
+	(void)set;
+	return 0;
+}
+
+bool pul_cache_drop(struct pul_cache *cache, const void *key, size_t len, const struct p2p_hit *hit)
+{
+	(void)cache;
+	(void)key;
+	(void)len;
+	(void)hit;
+	drops++;
+	return true;
+}
+
+bool pul_cache_take_wanted(struct pul_cache *cache, char *buf, size_t *len)
+{
+	(void)cache;
+	(void)buf;
+	(void)len;
+	return false;
+}
+
+void pul_conn_init(struct pul_conn *conn)
+{
+	memset(conn, 0, sizeof(*conn));
+}
+
+int pul_conn_open(struct pul_conn *conn, const char *path)
+{
+	(void)path;
+	conn->state = PUL_CONN_READY;
+	return 0;
+}
+
+int pul_conn_send(struct pul_conn *conn, const void *command, size_t n, uint64_t deadline_ms,
+		  pul_reply_h *h, void *arg)
+{
+	struct asked *a = &asked[n_asked++];
+
+	(void)deadline_ms;
+	assert_true(n_asked <= ASKED_MAX && n < sizeof(a->text));
+	a->h = h;
+	a->arg = arg;
+	memcpy(a->text, command, n);
+	a->text[n] = '\0';
+	conn->owed++;
+	return 0;
+}
+
+short pul_conn_events(const struct pul_conn *conn)
+{
+	(void)conn;
+	return 0;
+}
+
+void pul_conn_io(struct pul_conn *conn, short revents)
+{
+	(void)conn;
+	(void)revents;
+}
+
+void pul_conn_flush(struct pul_conn *conn)
+{
+	(void)conn;
+}
+
+uint64_t pul_conn_due(const struct pul_conn *conn)
+{
+	(void)conn;
+	return UINT64_MAX;
+}
+
+void pul_conn_doom(struct pul_conn *conn, const char *fmt, ...)
+{
+	(void)fmt;
+	conn->doomed = true;
+}
+
+bool pul_conn_reap(struct pul_conn *conn)
+{
+	(void)conn;
+	return false;
+}
+
+static int handshake(struct pul_conn *conn, uint64_t deadline_ms, pul_reply_h *h)
+{
+	(void)conn;
+	(void)deadline_ms;
+	(void)h;
+	return 0;
+}
+
+/* --- the workers' side --- */
+
+static int workers[2]; /* reply_fd, and where its reader reads */
+static struct pul_box *boxes;
+
+static struct pul_box *box_of(struct p2p_question *q)
+{
+	return (struct pul_box *)((char *)q - offsetof(struct pul_box, q));
+}
+
+static struct pul_box *ask(unsigned int i, const char *name, unsigned int ms)
+{
+	struct pul_box *box = &boxes[i];
+
+	memset(box, 0, sizeof(*box));
+	box->q.kind = P2P_QUESTION_ROUTE;
+	box->q.reply_fd = workers[0];
+	box->q.code = (enum p2p_answer_code)-1;
+	box->q.name.len = strlen(name);
+	strcpy(box->q.name.s, name);
+	box->asked_us = pul_now_us();
+	box->deadline_ms = now_ms + ms;
+	pul_lookup_questions(box);
+	return box;
+}
+
+/* The next one handed back, or NULL. */
+static struct pul_box *answered(void)
+{
+	struct p2p_question *q;
+
+	return recv(workers[1], &q, sizeof(q), MSG_DONTWAIT) == sizeof(q) ? box_of(q) : NULL;
+}
+
+static void reply(unsigned int i, const redisReply *r)
+{
+	assert_true(i < n_asked);
+	asked[i].h(NULL, r, asked[i].arg);
+}
+
+static redisReply error(const char *text)
+{
+	return (redisReply){.type = REDIS_REPLY_ERROR,
+			    .str = (char *)(uintptr_t)text,
+			    .len = strlen(text)};
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&shared, 0, sizeof(shared));
+	now_ms = 1000000;
+	n_asked = drops = 0;
+	pul_settings.query_connections = 2;
+	pul_settings.gateway_timeout_ms = 2000;
+	shared.gateway_up = 1;
+	boxes = calloc(BOXES, sizeof(*boxes));
+	if (boxes == NULL || socketpair(AF_UNIX, SOCK_DGRAM, 0, workers) != 0)
+		return -1;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	close(workers[0]);
+	close(workers[1]);
+	free(boxes);
+	return 0;
+}
+
+static void one_answer(struct pul_box *box, enum p2p_answer_code code)
+{
+	assert_ptr_equal(answered(), box);
+	assert_int_equal(box->q.code, code);
+	assert_null(answered());
+}
+
+static void test_absent(void **state)
+{
+	const redisReply none = error("NOTFOUND nobody");
+	struct pul_box *box;
+
+	(void)state;
+	box = ask(0, "alice", 2000);
+	assert_int_equal(n_asked, 1);
+	reply(0, &none);
+	one_answer(box, P2P_ANSWER_ABSENT);
+	assert_int_equal(n_asked, 1);
+	assert_int_equal(shared.lookups, 0);
+}
+
+/* The name changed while the search ran: its absence is no news any more. */
+static void test_absence_outdated(void **state)
+{
+	const redisReply none = error("NOTFOUND nobody");
+	struct pul_box *box, *late;
+
+	(void)state;
+	box = ask(0, "alice", 2000);
+	now_ms += 1970;
+	late = ask(1, "alice", 2000);
+	assert_int_equal(n_asked, 1);
+	pul_lookup_outdated(&box->q.name);
+	reply(0, &none);
+	/* who has no time left does not know; the other one asks again, in what is left */
+	one_answer(box, P2P_ANSWER_UNKNOWN);
+	assert_int_equal(n_asked, 2);
+	assert_non_null(strstr(asked[1].text, "$5\r\nalice\r\n$4\r\n2000\r\n"));
+	assert_int_equal(drops, 0);
+	assert_int_equal(shared.lookups, 1);
+	/* nothing changed since: that counts */
+	reply(1, &none);
+	one_answer(late, P2P_ANSWER_ABSENT);
+	assert_int_equal(n_asked, 2);
+	assert_int_equal(drops, 1);
+	assert_int_equal(shared.lookups, 0);
+}
+
+static void test_gives_up_early(void **state)
+{
+	const redisReply timeout = error("TIMEOUT nobody to ask");
+	struct pul_box *box;
+
+	(void)state;
+	box = ask(0, "alice", 2000);
+	pul_lookup_outdated(&box->q.name);
+	reply(0, &timeout);
+	one_answer(box, P2P_ANSWER_UNKNOWN);
+	assert_int_equal(n_asked, 1);
+	assert_int_equal(shared.lookups, 0);
+}
+
+/* Answers that a busy worker does not take at once come in their order, and all of them. */
+static void test_full_worker(void **state)
+{
+	unsigned int i, n = 0, rounds;
+	struct pul_box *box;
+
+	(void)state;
+	shared.gateway_up = 0;
+	for (i = 0; i < BOXES; i++)
+		ask(i, "alice", 2000);
+	for (rounds = 0; n < BOXES; rounds++) {
+		assert_true(rounds < BOXES);
+		/* takes a few, then does something else */
+		for (i = 0; i < 7 && (box = answered()) != NULL; i++) {
+			assert_ptr_equal(box, &boxes[n]);
+			assert_int_equal(box->q.code, P2P_ANSWER_UNAVAILABLE);
+			n++;
+		}
+		now_ms += 10;
+		pul_lookup_run(NULL, 0);
+	}
+	assert_true(rounds > BOXES / 8); /* or it was never full */
+	assert_null(answered());
+	assert_true(pul_lookup_due() > now_ms + 1000);
+	/* and the next one is not behind anybody */
+	box = ask(0, "bob", 2000);
+	one_answer(box, P2P_ANSWER_UNAVAILABLE);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_absent),
+		T(test_absence_outdated),
+		T(test_gives_up_early),
+		T(test_full_worker),
+	};
+
+	pul_settings.query_connections = 2;
+	if (pul_lookup_init(handshake) != 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
