@@ -16,7 +16,8 @@ struct ctl_conn {
 	char path[256];
 };
 
-/* --- asking ------------------------------------------------------------------------------------- */
+/* --- asking -------------------------------------------------------------------------------------
+ */
 
 int ctl_connect(struct ctl_conn **cp, const char *path, unsigned int timeout_ms, char *err,
 		size_t errlen)
@@ -108,12 +109,14 @@ static bool is_rows(const redisReply *r)
 
 static int unexpected(struct ctl_conn *c, const char *command, char *err, size_t errlen)
 {
-	snprintf(err, errlen, "%s: an answer to %s that this program does not know: another version?",
-		 c->path, command);
+	snprintf(err, errlen,
+		 "%s: an answer to %s that this program does not know: another version?", c->path,
+		 command);
 	return EPROTO;
 }
 
-/* --- showing ------------------------------------------------------------------------------------ */
+/* --- showing ------------------------------------------------------------------------------------
+ */
 
 static bool is_number(const char *s, size_t len)
 {
@@ -225,7 +228,8 @@ static void print_rows(FILE *f, const redisReply *rows, bool head)
 	}
 }
 
-/* --- commands ----------------------------------------------------------------------------------- */
+/* --- commands -----------------------------------------------------------------------------------
+ */
 
 int ctl_pairs(struct ctl_conn *c, int argc, const char **argv, bool json, FILE *f, char *err,
 	      size_t errlen)

@@ -45,7 +45,8 @@ static int die(const char *fmt, ...)
 	return 1;
 }
 
-/* --- keys and secrets --------------------------------------------------------------------------- */
+/* --- keys and secrets ---------------------------------------------------------------------------
+ */
 
 static int identity_new(const struct options *o, int argc, char **argv)
 {
@@ -88,8 +89,8 @@ static int secret_new(const struct options *o, int argc, char **argv)
 	(void)o;
 	if (gw_secret_create(path, err, sizeof(err)))
 		return die("%s", err);
-	fprintf(stderr, "%s: a new overlay secret; copy it to all peers of the overlay, mode 0600\n",
-		path);
+	fprintf(stderr,
+		"%s: a new overlay secret; copy it to all peers of the overlay, mode 0600\n", path);
 	return 0;
 }
 
@@ -240,7 +241,8 @@ static const char *daemon_path(const struct options *o, const char *name)
 	return NULL;
 }
 
-static int text(const struct options *o, int argc, char **argv, const char *command, const char *arg)
+static int text(const struct options *o, int argc, char **argv, const char *command,
+		const char *arg)
 {
 	const char *path = argc ? daemon_path(o, argv[0]) : o->gateway;
 	const char *words[] = {command, arg};
@@ -338,9 +340,12 @@ static int words_match(const char *words, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{"gateway", required_argument, NULL, 'g'}, {"relay", required_argument, NULL, 'r'},
-		{"timeout", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
-		{"version", no_argument, NULL, 'V'},	   {"help", no_argument, NULL, 'h'},
+		{"gateway", required_argument, NULL, 'g'},
+		{"relay", required_argument, NULL, 'r'},
+		{"timeout", required_argument, NULL, 't'},
+		{"json", no_argument, NULL, 'j'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	struct options o = {

@@ -32,7 +32,8 @@ enum dht_kind {
 struct dht_policy {
 	bool (*store)(enum dht_kind kind, const uint8_t key[DHT_KEY_LEN], uint64_t id,
 		      const void *data, size_t len, void *arg);
-	/* May next take prev's place? Both have the same key and id, and store() said yes to next. */
+	/* May next take prev's place? Both have the same key and id, and store() said yes to next.
+	 */
 	bool (*edit)(const void *prev, size_t prevlen, const void *next, size_t nextlen, void *arg);
 	void *arg;
 };
@@ -41,7 +42,7 @@ struct dht_config {
 	/* opendht */
 	const char *bind4, *bind6; /* numeric; NULL or "": not used, and at least one is */
 	uint16_t port;
-	uint32_t network;	   /* nodes of another network are not talked to */
+	uint32_t network; /* nodes of another network are not talked to */
 	/* The same over restarts: as long as others believe that a node of another id lives at our
 	 * address, each of their searches, and ours, waits for it in vain. */
 	uint8_t node_id[DHT_KEY_LEN];
@@ -65,8 +66,8 @@ enum dht_verdict {
 };
 
 struct dht_stats {
-	bool connected;	     /* at least one other node answers, or none is needed */
-	bool alone;	     /* nobody to talk to is known or was ever configured */
+	bool connected;			/* at least one other node answers, or none is needed */
+	bool alone;			/* nobody to talk to is known or was ever configured */
 	unsigned good4, good6, dubious; /* nodes */
 	uint64_t stored, stored_bytes;
 	uint64_t puts, gets, watches, dropped;
@@ -98,7 +99,8 @@ struct dht_ops {
 	/* found for each value (the same id may come more than once with other data), then got. */
 	int (*get)(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], dht_found_h *found,
 		   dht_got_h *got, void *arg, struct dht_op **op);
-	/* Neither found nor got is called any more. op is gone. Not for an op whose got was called. */
+	/* Neither found nor got is called any more. op is gone. Not for an op whose got was called.
+	 */
 	void (*cancel)(struct dht_backend *b, struct dht_op *op);
 	/* Tell those who watch the key of this value, which was put under it; best effort. id: its
 	 * own, not that of the put. */

@@ -59,7 +59,8 @@ struct dht_backend {
 	bool closing;
 };
 
-static void key_path(const struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], char path[PATH_MAX])
+static void key_path(const struct dht_backend *b, const uint8_t key[DHT_KEY_LEN],
+		     char path[PATH_MAX])
 {
 	char hex[2 * DHT_KEY_LEN + 1];
 
@@ -116,7 +117,7 @@ static void key_read(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], dht_
 		uint64_t id;
 		size_t len;
 		uint8_t data[DHT_VALUE_MAX];
-	} *v;
+	} * v;
 	unsigned int n = 0;
 	struct dirent *de;
 	DIR *d;
@@ -135,8 +136,8 @@ static void key_read(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], dht_
 		    value_read(fd, de->d_name, v[n].data, &v[n].len))
 			continue;
 		/* expired, mostly */
-		if (b->policy.store &&
-		    !b->policy.store(DHT_RECORD, key, v[n].id, v[n].data, v[n].len, b->policy.arg)) {
+		if (b->policy.store && !b->policy.store(DHT_RECORD, key, v[n].id, v[n].data,
+							v[n].len, b->policy.arg)) {
 			unlinkat(fd, de->d_name, 0);
 			continue;
 		}

@@ -269,8 +269,8 @@ static struct dht_op *slot_find(struct dht_backend *b, uint64_t tag)
 	return op->kind != SLOT_FREE && slot_tag(op) == tag ? op : NULL;
 }
 
-static void slot_end(struct dht_backend *b, struct dht_op *op, int puterr,
-		     enum dht_verdict verdict, unsigned int nodes)
+static void slot_end(struct dht_backend *b, struct dht_op *op, int puterr, enum dht_verdict verdict,
+		     unsigned int nodes)
 {
 	enum slot_kind kind = op->kind;
 	bool detached = op->detached;

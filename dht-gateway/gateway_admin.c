@@ -32,7 +32,8 @@ struct gw_admin {
 	struct resp_server *server;
 };
 
-static void pair(FILE *f, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void pair(FILE *f, const char *key, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static void pair(FILE *f, const char *key, const char *fmt, ...)
 {
@@ -47,7 +48,8 @@ static void pair(FILE *f, const char *key, const char *fmt, ...)
 
 char *gw_info_text(struct gw *gw)
 {
-	char overlay[2 * P2P_OVERLAY_ID_LEN + 1], uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX];
+	char overlay[2 * P2P_OVERLAY_ID_LEN + 1],
+		uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX];
 	const struct gw_metrics *m = &gw->metrics;
 	struct dht_stats dht = {0};
 	char *text = NULL;
@@ -80,7 +82,10 @@ char *gw_info_text(struct gw *gw)
 	}
 	fputs("# DHT\r\n", f);
 	pair(f, "dht_backend", "%s", gw->dht_ops->name);
-	pair(f, "dht_state", "%s", dht.alone ? "alone" : dht.connected ? "connected" : "disconnected");
+	pair(f, "dht_state", "%s",
+	     dht.alone	     ? "alone"
+	     : dht.connected ? "connected"
+			     : "disconnected");
 	pair(f, "dht_node_id", "%s", dht.node_id);
 	pair(f, "dht_nodes_ipv4", "%u", dht.good4);
 	pair(f, "dht_nodes_ipv6", "%u", dht.good6);
@@ -138,7 +143,8 @@ static void on_status(struct resp_request *req, int argc, const struct resp_arg 
 	for (const char *p = text; *p; p = strchr(p, '\n') + 1)
 		n += *p != '#';
 	resp_reply_array(req, 2 * n);
-	for (char *line = strtok_r(text, "\r\n", &save); line; line = strtok_r(NULL, "\r\n", &save)) {
+	for (char *line = strtok_r(text, "\r\n", &save); line;
+	     line = strtok_r(NULL, "\r\n", &save)) {
 		char *colon = strchr(line, ':');
 
 		if (*line == '#')
@@ -174,11 +180,11 @@ struct page {
 			char name[P2P_NAME_MAX + 1];
 			uint64_t age_ms;
 			struct p2p_userset_entry e;
-		} *record;
+		} * record;
 		struct peer {
 			struct gw_peer_info info;
 			struct p2p_record rec;
-		} *peer;
+		} * peer;
 	};
 	size_t max;
 };
@@ -471,11 +477,13 @@ const struct resp_command gw_admin_commands[] = {
 	{"USERS", 1, 3, false, on_users, "[cursor [count]]: the users published here"},
 	{"RECORDS", 1, 3, false, on_records, "[cursor [count]]: records last read from the DHT"},
 	{"PEERS", 1, 3, false, on_peers, "[cursor [count]]: peers that were heard of"},
-	{"LOOKUP", 2, 2, false, on_lookup, "<name>: the other peers that serve the user, read afresh"},
+	{"LOOKUP", 2, 2, false, on_lookup,
+	 "<name>: the other peers that serve the user, read afresh"},
 	{"METRICS", 1, 1, false, on_metrics, "Prometheus text"},
 	{"RELOAD", 1, 1, false, on_reload, "read the settings again"},
 	{"SHUTDOWN", 1, 1, false, on_shutdown, "stop in an orderly way"},
-	{"LOGLEVEL", 1, 2, false, on_loglevel, "[err|warn|info|dbg]: show, or set until the next reload"},
+	{"LOGLEVEL", 1, 2, false, on_loglevel,
+	 "[err|warn|info|dbg]: show, or set until the next reload"},
 	{.name = NULL},
 };
 

@@ -32,7 +32,8 @@ struct gw_core {
 	struct gw_identity *identity;
 	struct event *tick;
 	bool connected;
-	uint64_t probe_ms, probe_wait_ms; /* when to search for neighbours, and how long after that */
+	uint64_t probe_ms,
+		probe_wait_ms; /* when to search for neighbours, and how long after that */
 	uint64_t save_ms, refused_ms;
 	uint64_t refused; /* as last logged */
 };
@@ -47,7 +48,8 @@ static int identity_load(struct gw_core *c, char *err, size_t errlen)
 		ret = gw_identity_create(s->identity_file, err, errlen);
 		if (ret)
 			return ret;
-		p2p_log(gw->log, P2P_LOG_INFO, "%s: a new Host Identity was made", s->identity_file);
+		p2p_log(gw->log, P2P_LOG_INFO, "%s: a new Host Identity was made",
+			s->identity_file);
 	}
 	ret = gw_identity_load(&c->identity, s->identity_file, err, errlen);
 	if (ret)
@@ -59,9 +61,9 @@ static int identity_load(struct gw_core *c, char *err, size_t errlen)
 	ret = gw_secret_load(&gw->secret, s->secret_file, err, errlen);
 	if (ret)
 		return ret;
-	ret = *s->overlay_id ? p2p_overlay_id_parse(&gw->overlay, s->overlay_id, strlen(s->overlay_id))
-			     : p2p_overlay_id_make(&gw->overlay, gw->secret.b, gw->secret.len,
-						   gw->crypto);
+	ret = *s->overlay_id
+		      ? p2p_overlay_id_parse(&gw->overlay, s->overlay_id, strlen(s->overlay_id))
+		      : p2p_overlay_id_make(&gw->overlay, gw->secret.b, gw->secret.len, gw->crypto);
 	if (ret)
 		snprintf(err, errlen, "the overlay's id: %s", strerror(ret));
 	return ret;
@@ -172,8 +174,7 @@ static int dht_open(struct gw_core *c, char *err, size_t errlen)
 		snprintf(err, errlen, "the DHT's node id: %s", strerror(ret));
 		return ret;
 	}
-	ret = gw->dht_ops->open(&gw->dht, gw->base, &config, on_status, c, reason,
-				sizeof(reason));
+	ret = gw->dht_ops->open(&gw->dht, gw->base, &config, on_status, c, reason, sizeof(reason));
 	if (ret)
 		snprintf(err, errlen, "the DHT (%s): %s", gw->dht_ops->name,
 			 *reason ? reason : strerror(ret));
@@ -196,8 +197,8 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 	gw->log = config->log;
 	gw->clock = config->clock;
 	gw->started_ms = gw_mono(gw);
-	gw->dht_ops = config->dht_ops ? config->dht_ops
-				      : dht_backend_find(config->settings->backend);
+	gw->dht_ops =
+		config->dht_ops ? config->dht_ops : dht_backend_find(config->settings->backend);
 	if (!gw->dht_ops) {
 		snprintf(err, errlen, "no DHT backend '%s'", config->settings->backend);
 		ret = EINVAL;
@@ -304,6 +305,8 @@ void gw_core_summary(struct gw_core *c, char *text, size_t len)
 	gw->dht_ops->stats(gw->dht, &dht);
 	snprintf(text, len, "%zu users, %zu peers, DHT %s with %u nodes", st.claimed + st.orphans,
 		 gw_peers_count(gw->peers),
-		 dht.alone ? "alone" : dht.connected ? "connected" : "disconnected",
+		 dht.alone	 ? "alone"
+		 : dht.connected ? "connected"
+				 : "disconnected",
 		 dht.good4 + dht.good6);
 }

@@ -155,7 +155,8 @@ static int hmac_sha256(void *arg, const void *key, size_t keylen, const void *ms
 	unsigned int n = 32;
 
 	(void)arg;
-	if (keylen > INT32_MAX || !HMAC(EVP_sha256(), key, (int)keylen, msg, len, out, &n) || n != 32)
+	if (keylen > INT32_MAX || !HMAC(EVP_sha256(), key, (int)keylen, msg, len, out, &n) ||
+	    n != 32)
 		return EIO;
 	return 0;
 }
@@ -167,8 +168,9 @@ static int sha384(const void *a, size_t alen, const void *b, size_t blen, uint8_
 
 	if (!ctx)
 		return ENOMEM;
-	if (EVP_DigestInit_ex(ctx, EVP_sha384(), NULL) == 1 && EVP_DigestUpdate(ctx, a, alen) == 1 &&
-	    EVP_DigestUpdate(ctx, b, blen) == 1 && EVP_DigestFinal_ex(ctx, out, NULL) == 1)
+	if (EVP_DigestInit_ex(ctx, EVP_sha384(), NULL) == 1 &&
+	    EVP_DigestUpdate(ctx, a, alen) == 1 && EVP_DigestUpdate(ctx, b, blen) == 1 &&
+	    EVP_DigestFinal_ex(ctx, out, NULL) == 1)
 		err = 0;
 	EVP_MD_CTX_free(ctx);
 	return err;

@@ -35,7 +35,7 @@ struct lookup {
 	struct gw_lookups *all;
 	struct p2p_key key;
 	struct dht_op *op;
-	struct event *timer; /* the pause, or the grace */
+	struct event *timer;	/* the pause, or the grace */
 	struct event *deadline; /* of a search */
 	bool grace;
 	bool answered;
@@ -322,8 +322,8 @@ fail:
 	return NULL;
 }
 
-void gw_lookup(struct gw_lookups *all, const char *name, size_t len, uint64_t deadline_ms, bool fresh,
-	       gw_lookup_h *h, void *arg)
+void gw_lookup(struct gw_lookups *all, const char *name, size_t len, uint64_t deadline_ms,
+	       bool fresh, gw_lookup_h *h, void *arg)
 {
 	struct gw *gw = all->gw;
 	struct p2p_candidate_set cands;
@@ -337,8 +337,8 @@ void gw_lookup(struct gw_lookups *all, const char *name, size_t len, uint64_t de
 		h(EINVAL, NULL, arg);
 		return;
 	}
-	if (!fresh && !gw_cache_get(gw->cache, name, len, (uint64_t)gw->settings->cache_fresh_ms,
-				    &cands)) {
+	if (!fresh &&
+	    !gw_cache_get(gw->cache, name, len, (uint64_t)gw->settings->cache_fresh_ms, &cands)) {
 		gw->metrics.route_cached++;
 		gw_watches_add(gw->watches, name, len, true);
 		count(gw, 0);

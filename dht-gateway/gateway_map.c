@@ -7,7 +7,7 @@
 #include "lib/base/hash.h"
 
 struct node {
-	struct node *chain;	   /* same bucket */
+	struct node *chain;	    /* same bucket */
 	struct node *newer, *older; /* by last use */
 	void *value;
 	uint8_t len;

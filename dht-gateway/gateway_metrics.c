@@ -6,23 +6,30 @@
 #include "dht-gateway/gateway_users.h"
 #include "dht-gateway/gateway_watch.h"
 
-#define COUNTER(name, member, labels, help) \
-	{"p2psip_gateway_" name, METRIC_COUNTER, offsetof(struct gw_metrics, member), labels, help}
-#define GAUGE(name, member, labels, help) \
-	{"p2psip_gateway_" name, METRIC_GAUGE, offsetof(struct gw_metrics, member), labels, help}
+#define COUNTER(name, member, labels, help)                                                        \
+	{                                                                                          \
+		"p2psip_gateway_" name, METRIC_COUNTER, offsetof(struct gw_metrics, member),       \
+			labels, help                                                               \
+	}
+#define GAUGE(name, member, labels, help)                                                          \
+	{                                                                                          \
+		"p2psip_gateway_" name, METRIC_GAUGE, offsetof(struct gw_metrics, member), labels, \
+			help                                                                       \
+	}
 
 const struct metric gw_metrics_table[] = {
 	COUNTER("routes_total", route_found, "result=\"found\"", "Lookups answered, by result."),
-	COUNTER("routes_total", route_notfound, "result=\"notfound\"", "Lookups answered, by result."),
-	COUNTER("routes_total", route_timeout, "result=\"timeout\"", "Lookups answered, by result."),
+	COUNTER("routes_total", route_notfound, "result=\"notfound\"",
+		"Lookups answered, by result."),
+	COUNTER("routes_total", route_timeout, "result=\"timeout\"",
+		"Lookups answered, by result."),
 	COUNTER("routes_total", route_busy, "result=\"busy\"", "Lookups answered, by result."),
 	COUNTER("lookups_total", lookups, NULL, "Lookups asked for."),
 	COUNTER("lookups_cached_total", route_cached, NULL, "Of these, answered from the cache."),
 	COUNTER("lookups_joined_total", lookups_joined, NULL,
 		"Of these, answered by the search of another."),
 	COUNTER("searches_total", searches, NULL, "Searches of the DHT for lookups."),
-	COUNTER("searches_incomplete_total", searches_incomplete, NULL,
-		"Of these, not completed."),
+	COUNTER("searches_incomplete_total", searches_incomplete, NULL, "Of these, not completed."),
 	COUNTER("publishes_total", publishes, NULL, "Users taken to be published."),
 	COUNTER("withdrawals_total", withdrawals, NULL, "Users taken to be withdrawn."),
 	COUNTER("stale_total", stale, NULL, "Wishes refused because a later one was known."),
@@ -49,7 +56,8 @@ const struct metric gw_metrics_table[] = {
 	GAUGE("peers", peers_known, NULL, "Peers that were heard of."),
 	GAUGE("lookups_pending", lookups_pending, NULL, "Lookups that wait."),
 	GAUGE("watches", watches, NULL, "Names that are listened for."),
-	GAUGE("dht_connected", dht_connected, NULL, "1 while other nodes answer, or none is needed."),
+	GAUGE("dht_connected", dht_connected, NULL,
+	      "1 while other nodes answer, or none is needed."),
 	GAUGE("dht_nodes", dht_good4, "family=\"ipv4\"", "Good nodes in the routing table."),
 	GAUGE("dht_nodes", dht_good6, "family=\"ipv6\"", "Good nodes in the routing table."),
 	GAUGE("dht_values", dht_stored, NULL, "Values kept for others and for oneself."),

@@ -56,8 +56,8 @@ struct gw_peers {
 	struct p2p_key key;
 	struct event *own_timer;
 	bool putting, again;
-	uint64_t lease_ms;    /* wall: as far as it is known to be out there */
-	uint64_t lease_next;  /* of the put under way */
+	uint64_t lease_ms;   /* wall: as far as it is known to be out there */
+	uint64_t lease_next; /* of the put under way */
 	uint64_t order;
 	struct dht_op *own_op, *probe;
 	struct event *own_deadline;
@@ -115,8 +115,9 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	peer->found = true;
 	if (peer->known && p2p_record_cmp(&peer->rec, peer->bytes, peer->len, &rec, data, len) >= 0)
 		return;
-	news = peer->known && (peer->rec.epoch != rec.epoch || peer->rec.tombstone != rec.tombstone ||
-			       !same_locators(&peer->rec, &rec));
+	news = peer->known &&
+	       (peer->rec.epoch != rec.epoch || peer->rec.tombstone != rec.tombstone ||
+		!same_locators(&peer->rec, &rec));
 	peer->known = true;
 	peer->rec = rec;
 	memcpy(peer->bytes, data, len);
@@ -274,13 +275,14 @@ static void on_waiter_timeout(evutil_socket_t fd, short what, void *arg)
 	*wp = w->next;
 	peer->all->n_waiters--;
 	event_free(w->timer);
-	/* what was read before is better than nothing: it is signed, and says until when it holds */
+	/* what was read before is better than nothing: it is signed, and says until when it holds
+	 */
 	w->h(err, err ? NULL : &peer->rec, w->arg);
 	free(w);
 }
 
-void gw_peers_get(struct gw_peers *p, const struct p2p_hit *hit, uint64_t deadline_ms,
-		  gw_peer_h *h, void *arg)
+void gw_peers_get(struct gw_peers *p, const struct p2p_hit *hit, uint64_t deadline_ms, gw_peer_h *h,
+		  void *arg)
 {
 	struct peer *peer = peer_of(p, hit);
 	struct waiter *w;
@@ -347,8 +349,7 @@ int gw_peers_locators(const struct gw_peers *p, struct p2p_record *rec)
 	return 0;
 }
 
-int gw_peers_uris_set(struct gw_peers *p, const char *const *uri, const size_t *len,
-		      unsigned int n)
+int gw_peers_uris_set(struct gw_peers *p, const char *const *uri, const size_t *len, unsigned int n)
 {
 	char next[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX];
 	struct p2p_record rec;
@@ -413,7 +414,8 @@ static void on_own_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void
 	}
 	if (rec.epoch > gw->epoch && !rec.tombstone) {
 		p2p_log(gw->log, P2P_LOG_WARN,
-			"this peer had a later epoch before (the clock was set back?): a new one begins");
+			"this peer had a later epoch before (the clock was set back?): a new one "
+			"begins");
 		if (!gw_state_epoch_new(gw->state, rec.epoch + 1)) {
 			p->again = true;
 			gw_users_renew(gw->users);

@@ -34,14 +34,14 @@ void gw_peers_candidates(struct gw_peers *p, const struct p2p_userset *set,
 /* 0, ENOENT, ETIMEDOUT, EBUSY; rec is valid during the call only, NULL unless 0. */
 typedef void gw_peer_h(int err, const struct p2p_record *rec, void *arg);
 /* h is called once, now or later. */
-void gw_peers_get(struct gw_peers *p, const struct p2p_hit *hit, uint64_t deadline_ms,
-		  gw_peer_h *h, void *arg);
+void gw_peers_get(struct gw_peers *p, const struct p2p_hit *hit, uint64_t deadline_ms, gw_peer_h *h,
+		  void *arg);
 
 struct gw_peer_info {
 	struct p2p_hit hit;
 	bool known, fetching;
 	uint64_t epoch, lease_ms, order;
-	uint64_t age_ms; /* since it was read */
+	uint64_t age_ms;	      /* since it was read */
 	const struct p2p_record *rec; /* NULL unless known */
 };
 void gw_peers_scan(const struct gw_peers *p, uint64_t *cursor, size_t count,

@@ -26,8 +26,8 @@ int gw_record_key_peer(const struct gw *gw, const struct p2p_hit *hit, struct p2
 }
 
 bool gw_record_read(struct gw *gw, enum p2p_record_kind kind, const uint8_t key[DHT_KEY_LEN],
-		    const struct p2p_hit *hit, const void *data, size_t len,
-		    struct p2p_record *rec, struct p2p_hit *signer)
+		    const struct p2p_hit *hit, const void *data, size_t len, struct p2p_record *rec,
+		    struct p2p_hit *signer)
 {
 	struct p2p_key k;
 	struct p2p_record_expect expect = {

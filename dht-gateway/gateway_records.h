@@ -15,8 +15,8 @@ int gw_record_key_peer(const struct gw *gw, const struct p2p_hit *hit, struct p2
 /* A value that came from the DHT: is it good, all rules applied? A bad one is counted, and logged
  * at most once a minute per signer. hit NULL: any signer. */
 bool gw_record_read(struct gw *gw, enum p2p_record_kind kind, const uint8_t key[DHT_KEY_LEN],
-		    const struct p2p_hit *hit, const void *data, size_t len,
-		    struct p2p_record *rec, struct p2p_hit *signer);
+		    const struct p2p_hit *hit, const void *data, size_t len, struct p2p_record *rec,
+		    struct p2p_hit *signer);
 
 /* Sign with our key; overlay, pubkey, order and expiry are filled in here. A tombstone lives until
  * min_expiry_ms at least. buf: P2P_RECORD_MAX bytes. 0 or errno. */

@@ -95,12 +95,14 @@ static void on_handshake(struct resp_request *req, int argc, const struct resp_a
 	int err;
 
 	if (argc < 4 || !argv[3].len || argv[3].len > 128 || argv[2].len > 128) {
-		resp_reply_error(req, "BADARG", "HANDSHAKE <version> <client> <instance> [uri <sip-uri>]...");
+		resp_reply_error(req, "BADARG",
+				 "HANDSHAKE <version> <client> <instance> [uri <sip-uri>]...");
 		return;
 	}
 	for (int i = 4; i < argc; i += 2) {
 		if (i + 1 >= argc || argv[i].len != 3 || memcmp(argv[i].s, "uri", 3)) {
-			resp_reply_error(req, "BADARG", "after the instance come pairs of 'uri' and an address");
+			resp_reply_error(req, "BADARG",
+					 "after the instance come pairs of 'uri' and an address");
 			return;
 		}
 		/* those beyond are less preferred anyway */
@@ -168,7 +170,8 @@ static bool arg_name(struct resp_request *req, const struct resp_arg *a)
 	return false;
 }
 
-static bool arg_u64(struct resp_request *req, const struct resp_arg *a, const char *what, uint64_t *v)
+static bool arg_u64(struct resp_request *req, const struct resp_arg *a, const char *what,
+		    uint64_t *v)
 {
 	if (!p2p_u64_parse(v, a->s, a->len))
 		return true;
@@ -191,7 +194,8 @@ static void on_publish(struct resp_request *req, int argc, const struct resp_arg
 		uint8_t raw[4];
 
 		if (p2p_hex_parse(raw, sizeof(raw), argv[i].s, argv[i].len) || !p2p_be32(raw)) {
-			resp_reply_error(req, "BADARG", "an instance is 8 hexadecimal digits, not all 0");
+			resp_reply_error(req, "BADARG",
+					 "an instance is 8 hexadecimal digits, not all 0");
 			return;
 		}
 		instances[n++] = p2p_be32(raw);
@@ -344,7 +348,8 @@ static void on_peer_read(int err, const struct p2p_record *rec, void *arg)
 	uint64_t now = gw_wall(p->gw);
 
 	if (err == ENOENT) {
-		resp_reply_error(req, "NOTFOUND", "a completed search found no record of this peer");
+		resp_reply_error(req, "NOTFOUND",
+				 "a completed search found no record of this peer");
 	} else if (err == EBUSY) {
 		resp_reply_error(req, "BUSY", "too many requests");
 	} else if (err) {
@@ -405,9 +410,11 @@ const struct resp_command gw_resp_commands[] = {
 	{"PUBLISH", 3, 3 + P2P_CANDIDATE_INSTANCES_MAX * 4, true, on_publish,
 	 "<name> <seq> [<instance-hash>...]: this peer serves the user"},
 	{"WITHDRAW", 3, 3, true, on_withdraw, "<name> <seq>: this peer serves the user no longer"},
-	{"SYNCED", 2, 2, true, on_synced, "<n>: all users were named; answers how many orphans there are"},
+	{"SYNCED", 2, 2, true, on_synced,
+	 "<n>: all users were named; answers how many orphans there are"},
 	{"SERVES", 2, 2, true, on_serves, "<name>: 0 not served here, 1 served, 2 an orphan"},
-	{"ROUTE", 3, 4, true, on_route, "<name> <deadline_ms> [FRESH]: the other peers that serve the user"},
+	{"ROUTE", 3, 4, true, on_route,
+	 "<name> <deadline_ms> [FRESH]: the other peers that serve the user"},
 	{"PEER", 3, 3, true, on_peer, "<hit> <deadline_ms>: a peer's own record"},
 	{.name = NULL},
 };

@@ -104,8 +104,9 @@ int gw_secret_load(struct gw_secret *secret, const char *path, char *err, size_t
 		return ret;
 	ret = gw_secret_parse(secret, text, len);
 	if (ret)
-		snprintf(err, errlen, "%s: no overlay secret (%d to %d bytes in hexadecimal or base64)",
-			 path, P2P_SECRET_MIN, P2P_SECRET_MAX);
+		snprintf(err, errlen,
+			 "%s: no overlay secret (%d to %d bytes in hexadecimal or base64)", path,
+			 P2P_SECRET_MIN, P2P_SECRET_MAX);
 	OPENSSL_cleanse(text, sizeof(text));
 	return ret;
 }

@@ -18,10 +18,14 @@
 static const char *const levels[] = {"err", "warn", "info", "dbg", NULL};
 static const char *const destinations[] = {"stderr", "syslog", NULL};
 
-#define INT(section, key, member, min, max, dflt, reload, help) \
-	{section, key, SETTING_INT, AT(member), min, max, dflt, NULL, reload, help}
-#define STRING(section, key, member, min, max, dflt, reload, help) \
-	{section, key, SETTING_STRING, AT(member), min, max, dflt, NULL, reload, help}
+#define INT(section, key, member, min, max, dflt, reload, help)                                    \
+	{                                                                                          \
+		section, key, SETTING_INT, AT(member), min, max, dflt, NULL, reload, help          \
+	}
+#define STRING(section, key, member, min, max, dflt, reload, help)                                 \
+	{                                                                                          \
+		section, key, SETTING_STRING, AT(member), min, max, dflt, NULL, reload, help       \
+	}
 
 const struct setting gw_settings_table[] = {
 	STRING("overlay", "secret_file", secret_file, 1, 1024, STATE "/overlay.secret", false,
@@ -127,7 +131,7 @@ int gw_settings_locators(const struct gw_settings *s, struct p2p_record *rec)
 	return 0;
 }
 
-#define REJECT(section, key, value, ...) \
+#define REJECT(section, key, value, ...)                                                           \
 	settings_reject(path, section, key, value, err, errlen, __VA_ARGS__)
 
 static int check(const struct gw_settings *s, const char *path, char *err, size_t errlen)

@@ -98,7 +98,8 @@ int gw_state_open(struct gw_state **sp, struct gw *gw, const char *dir, char *er
 	ret = gw_file_mkdir(dir);
 	if (ret)
 		goto fail;
-	s->lock_fd = open(gw_state_path(s, "lock"), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	s->lock_fd =
+		open(gw_state_path(s, "lock"), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (s->lock_fd < 0) {
 		ret = errno;
 		goto fail;
@@ -361,8 +362,8 @@ unsigned int gw_state_uris_load(struct gw_state *s,
 	return n;
 }
 
-void gw_state_uris_save(struct gw_state *s,
-			char uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX], unsigned int n)
+void gw_state_uris_save(struct gw_state *s, char uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX],
+			unsigned int n)
 {
 	char text[P2P_CANDIDATE_URIS_MAX * (P2P_CANDIDATE_URI_MAX + 1) + 1];
 	struct p2p_text t;

@@ -50,7 +50,7 @@ int gw_state_compact_end(struct gw_state *s);
 /* Kamailio's SIP addresses of the last life, and of this one. */
 unsigned int gw_state_uris_load(struct gw_state *s,
 				char uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX]);
-void gw_state_uris_save(struct gw_state *s,
-			char uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX], unsigned int n);
+void gw_state_uris_save(struct gw_state *s, char uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX],
+			unsigned int n);
 
 #endif

@@ -41,9 +41,9 @@ struct job {
 	struct p2p_key key;
 	uint64_t order, expiry_ms;
 	struct event *timer;
-	struct dht_op *op;   /* reading */
-	bool put_pending;    /* the engine will call on_put */
-	bool over;	     /* published was told: wait for on_put only */
+	struct dht_op *op; /* reading */
+	bool put_pending;  /* the engine will call on_put */
+	bool over;	   /* published was told: wait for on_put only */
 	bool seen;
 	uint64_t seen_order; /* highest of ours */
 	struct p2p_userset set;
@@ -119,7 +119,8 @@ static void job_end(struct job *j, enum p2p_put_result result)
 		if (j->p.tombstone && !u->stopping &&
 		    (p2p_published_get(u->table, j->p.name, j->p.name_len, &info) ||
 		     info.desired == P2P_DESIRED_GONE)) {
-			gw_state_user(gw->state, GW_STATE_GONE, j->p.name, j->p.name_len, 0, NULL, 0);
+			gw_state_user(gw->state, GW_STATE_GONE, j->p.name, j->p.name_len, 0, NULL,
+				      0);
 			gw_watches_del(gw->watches, j->p.name, j->p.name_len);
 		} else if (!j->p.tombstone) {
 			gw_watches_add(gw->watches, j->p.name, j->p.name_len, false);
@@ -290,8 +291,8 @@ static void job_start(struct gw_users *u, const struct p2p_published_job *p)
 	gw->metrics.puts++;
 	memcpy(j->bytes, buf, len);
 	j->len = len;
-	err = gw->dht_ops->put(gw->dht, j->key.b, p2p_record_value_id(&gw->hit), buf, len,
-			       on_put, j);
+	err = gw->dht_ops->put(gw->dht, j->key.b, p2p_record_value_id(&gw->hit), buf, len, on_put,
+			       j);
 	if (err) {
 		j->put_pending = false;
 		job_end(j, P2P_PUT_FAILED);
@@ -508,7 +509,8 @@ static void restore_one(enum gw_state_mark mark, const char *name, size_t len, u
 	if (r->withdraw)
 		p2p_published_withdraw(r->u->table, name, len, kamailio, 0, now, &seen);
 	else
-		p2p_published_publish(r->u->table, name, len, kamailio, 0, instances, n, now, &seen);
+		p2p_published_publish(r->u->table, name, len, kamailio, 0, instances, n, now,
+				      &seen);
 }
 
 /* Users whose withdrawal may not have reached the DHT: their records may be out there, until when

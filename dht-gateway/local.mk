@@ -51,3 +51,38 @@ dht_gateway_libgateway_la_LIBADD += dht-gateway/libopendhtshim.la -lstdc++
 else
 EXTRA_DIST += dht-gateway/opendht_shim.cpp dht-gateway/opendht_shim.h dht-gateway/dht_opendht.c
 endif
+
+if WITH_CMOCKA
+gateway_tests = \
+	tests/unit/test_gw_backend \
+	tests/unit/test_gw_keys \
+	tests/unit/test_gw_lookup \
+	tests/unit/test_gw_resp \
+	tests/unit/test_gw_users
+check_PROGRAMS += $(gateway_tests)
+TESTS += $(gateway_tests)
+
+GATEWAY_TEST_CPPFLAGS = $(GATEWAY_CPPFLAGS) $(CMOCKA_CFLAGS)
+GATEWAY_TEST_LIBS = $(GATEWAY_LIBS) $(CMOCKA_LIBS)
+GATEWAY_FIXTURE = tests/unit/test_gw_fixture.c tests/unit/test_gw_fixture.h tests/unit/test.h
+
+tests_unit_test_gw_backend_SOURCES = tests/unit/test_gw_backend.c tests/unit/test.h
+tests_unit_test_gw_backend_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_backend_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_keys_SOURCES = tests/unit/test_gw_keys.c tests/unit/test.h
+tests_unit_test_gw_keys_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_keys_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_lookup_SOURCES = tests/unit/test_gw_lookup.c $(GATEWAY_FIXTURE)
+tests_unit_test_gw_lookup_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_lookup_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_resp_SOURCES = tests/unit/test_gw_resp.c $(GATEWAY_FIXTURE)
+tests_unit_test_gw_resp_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_resp_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_users_SOURCES = tests/unit/test_gw_users.c $(GATEWAY_FIXTURE)
+tests_unit_test_gw_users_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_users_LDADD = $(GATEWAY_TEST_LIBS)
+endif

@@ -150,13 +150,13 @@ void start(odht *d, const odht_config *config)
 	}
 	auto out = d->out;
 	ctx.statusChangedCallback = [out](dht::NodeStatus s4, dht::NodeStatus s6) {
-		out->connected = s4 == dht::NodeStatus::Connected ||
-				 s6 == dht::NodeStatus::Connected;
+		out->connected =
+			s4 == dht::NodeStatus::Connected || s6 == dht::NodeStatus::Connected;
 		out->status();
 	};
 	d->runner.run(rc, std::move(ctx));
-	/* The thread runs now, but knows nobody to talk to yet: the types are there before the first
-	 * packet that could bring a value. */
+	/* The thread runs now, but knows nobody to talk to yet: the types are there before the
+	 * first packet that could bring a value. */
 	d->runner.registerType(value_type(*config, ODHT_RECORD));
 	d->runner.registerType(value_type(*config, ODHT_BELL));
 	if ((config->bind4 && !d->runner.getBound(AF_INET)) ||
@@ -235,16 +235,15 @@ int odht_put(struct odht *d, enum odht_type type, const uint8_t key[ODHT_KEY_LEN
 {
 	return guarded([&] {
 		auto out = d->out;
-		auto v = std::make_shared<dht::Value>(
-			type == ODHT_BELL ? BELL_TYPE : RECORD_TYPE,
-			static_cast<const uint8_t *>(data), len, id);
+		auto v = std::make_shared<dht::Value>(type == ODHT_BELL ? BELL_TYPE : RECORD_TYPE,
+						      static_cast<const uint8_t *>(data), len, id);
 		/* Not permanent: a permanent put costs three times the memory, and needs a sequence
 		 * number of 16 bits to be replaced. The gateway repeats its puts itself. */
-		d->runner.put(to_hash(key), v,
-			      [out, tag](bool ok,
-					 const std::vector<std::shared_ptr<dht::Node>> &nodes) {
-				      out->done(tag, ok, static_cast<unsigned>(nodes.size()));
-			      });
+		d->runner.put(
+			to_hash(key), v,
+			[out, tag](bool ok, const std::vector<std::shared_ptr<dht::Node>> &nodes) {
+				out->done(tag, ok, static_cast<unsigned>(nodes.size()));
+			});
 	});
 }
 

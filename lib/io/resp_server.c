@@ -29,6 +29,7 @@
 
 #include <event2/buffer.h>
 #include <event2/event.h>
+#include <hiredis/hiredis.h> /* its version */
 #include <hiredis/read.h>
 
 #include "lib/base/bytes.h"
@@ -88,7 +89,7 @@ struct resp_client {
 	struct stored_arg {
 		size_t at, len;
 	} * args;
-	int argc, argc_announced;
+	int argc;
 	const char *refusal; /* why the reader was stopped */
 };
 
@@ -118,16 +119,24 @@ static void *reader_refuse(struct resp_client *c, const char *why)
 	return NULL; /* the reader takes it for lack of memory and stops */
 }
 
-static void *reader_array(const redisReadTask *task, int elements)
+/* hiredis 1.0 reads RESP3 too, and counts with another type. */
+#if HIREDIS_MAJOR >= 1
+typedef size_t reader_count;
+#else
+typedef int reader_count;
+#endif
+
+static void *reader_array(const redisReadTask *task, reader_count elements)
 {
 	struct resp_client *c = task->privdata;
 
 	if (task->parent != NULL)
 		return reader_refuse(c, "an argument is not a bulk string");
-	if (elements > c->server->cfg.max_args)
+	if (task->type != REDIS_REPLY_ARRAY)
+		return reader_refuse(c, "a command is an array of bulk strings");
+	if (elements > (reader_count)c->server->cfg.max_args)
 		return reader_refuse(c, "too many arguments");
 	c->argc = 0;
-	c->argc_announced = elements;
 	c->store_len = 0;
 	return c;
 }
@@ -177,6 +186,22 @@ static void *reader_nil(const redisReadTask *task)
 	return reader_refuse(task->privdata, "a command is an array of bulk strings");
 }
 
+#if HIREDIS_MAJOR >= 1
+static void *reader_double(const redisReadTask *task, double v, char *s, size_t len)
+{
+	(void)v;
+	(void)s;
+	(void)len;
+	return reader_refuse(task->privdata, "a command is an array of bulk strings");
+}
+
+static void *reader_bool(const redisReadTask *task, int v)
+{
+	(void)v;
+	return reader_refuse(task->privdata, "a command is an array of bulk strings");
+}
+#endif
+
 static void reader_free(void *obj)
 {
 	(void)obj; /* the client itself */
@@ -186,6 +211,10 @@ static redisReplyObjectFunctions reader_functions = {
 	.createString = reader_string,
 	.createArray = reader_array,
 	.createInteger = reader_integer,
+#if HIREDIS_MAJOR >= 1
+	.createDouble = reader_double,
+	.createBool = reader_bool,
+#endif
 	.createNil = reader_nil,
 	.freeObject = reader_free,
 };

@@ -16,6 +16,15 @@
 
 #include "lib/base/bytes.h"
 
+/* Debian's libinih can be asked to tell the line too; it is counted here in any case. */
+#if INI_HANDLER_LINENO
+#define AND_LINENO , int lineno_
+#define UNUSED_LINENO (void)lineno_
+#else
+#define AND_LINENO
+#define UNUSED_LINENO (void)0
+#endif
+
 struct load {
 	const struct setting *table;
 	void *settings;
@@ -319,7 +328,7 @@ static bool section_known(const struct load *l, const char *section)
 	return false;
 }
 
-static int value_h(void *user, const char *section, const char *key, const char *value)
+static int value_h(void *user, const char *section, const char *key, const char *value AND_LINENO)
 {
 	struct load *l = user;
 	const struct setting *row, *other;
@@ -327,6 +336,7 @@ static int value_h(void *user, const char *section, const char *key, const char 
 	size_t i;
 	int err;
 
+	UNUSED_LINENO;
 	if (l->err != 0)
 		return 0;
 	for (row = l->table; row->section != NULL; row++) {
@@ -460,10 +470,11 @@ struct search {
 	unsigned int line; /* found */
 };
 
-static int search_h(void *user, const char *section, const char *key, const char *value)
+static int search_h(void *user, const char *section, const char *key, const char *value AND_LINENO)
 {
 	struct search *s = user;
 
+	UNUSED_LINENO;
 	if (s->line == 0 && strcmp(section, s->section) == 0 && strcmp(key, s->key) == 0 &&
 	    (s->value == NULL || strstr(value, s->value) != NULL))
 		s->line = s->load.line;

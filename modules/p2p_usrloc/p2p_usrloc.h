@@ -155,7 +155,8 @@ bool pul_users_take(struct pul_cursor *cursor, struct pul_job *job);
 bool pul_users_work(void);
 /* Client process only: the gateway answered. ok: it took it; retry: it is to be sent again. */
 void pul_users_done(const struct p2p_name *name, enum pul_job_kind kind, bool ok, bool retry);
-/* Client process only: everything is to be published again. */
+/* Client process only: everything is to be published again, what is on its way too, once its answer
+ * is there (or its loss: each job taken is to be reported done, once). */
 void pul_users_mark_all(void);
 /* Up to n users from *position (0: the first) on; sets it to where to go on, 0 at the end. */
 unsigned int pul_users_page(uint64_t *position, struct pul_user_view *view, unsigned int n);
@@ -194,7 +195,8 @@ enum p2p_cache_state pul_cache_get(struct pul_cache *cache, const void *key, siz
 int pul_cache_put(struct pul_cache *cache, const void *key, size_t len,
 		  const struct p2p_candidate_set *set);
 /* Returns whether there was one. hit NULL: the whole entry. */
-bool pul_cache_drop(struct pul_cache *cache, const void *key, size_t len, const struct p2p_hit *hit);
+bool pul_cache_drop(struct pul_cache *cache, const void *key, size_t len,
+		    const struct p2p_hit *hit);
 /* Client process only: a key whose entry is stale and in use; buf of P2P_NAME_MAX + 1. */
 bool pul_cache_take_wanted(struct pul_cache *cache, char *buf, size_t *len);
 /* Drop what has expired. Returns how many. */

@@ -45,8 +45,8 @@ static bool number(const redisReply *r, uint64_t *v)
 		*v = (uint64_t)r->integer;
 		return true;
 	}
-	return (r->type == REDIS_REPLY_STRING || r->type == REDIS_REPLY_STATUS)
-	       && p2p_u64_parse(v, r->str, r->len) == 0;
+	return (r->type == REDIS_REPLY_STRING || r->type == REDIS_REPLY_STATUS) &&
+	       p2p_u64_parse(v, r->str, r->len) == 0;
 }
 
 static bool uris_read(struct p2p_candidate *c, redisReply *const *element, size_t n)
@@ -54,9 +54,9 @@ static bool uris_read(struct p2p_candidate *c, redisReply *const *element, size_
 	size_t i, k;
 
 	for (i = 0; i < n; i++) {
-		if (element[i]->type != REDIS_REPLY_STRING
-		    || element[i]->len >= P2P_CANDIDATE_URI_MAX || element[i]->len < 5
-		    || strncasecmp(element[i]->str, "sip", 3) != 0)
+		if (element[i]->type != REDIS_REPLY_STRING ||
+		    element[i]->len >= P2P_CANDIDATE_URI_MAX || element[i]->len < 5 ||
+		    strncasecmp(element[i]->str, "sip", 3) != 0)
 			return false;
 		for (k = 0; k < element[i]->len; k++) {
 			unsigned char ch = (unsigned char)element[i]->str[k];
@@ -80,18 +80,18 @@ static bool candidate_read(struct p2p_candidate *c, const redisReply *r)
 	uint8_t h[4];
 
 	memset(c, 0, sizeof(*c));
-	if (r->type != REDIS_REPLY_ARRAY || r->elements < 6
-	    || r->element[0]->type != REDIS_REPLY_STRING
-	    || p2p_hit_parse(&c->hit, r->element[0]->str, r->element[0]->len) != 0
-	    || !number(r->element[1], &c->order) || !number(r->element[2], &ttl)
-	    || !number(r->element[3], &flags) || !number(r->element[4], &n_uris) || n_uris == 0
-	    || n_uris > r->elements - 5 || !uris_read(c, r->element + 5, n_uris))
+	if (r->type != REDIS_REPLY_ARRAY || r->elements < 6 ||
+	    r->element[0]->type != REDIS_REPLY_STRING ||
+	    p2p_hit_parse(&c->hit, r->element[0]->str, r->element[0]->len) != 0 ||
+	    !number(r->element[1], &c->order) || !number(r->element[2], &ttl) ||
+	    !number(r->element[3], &flags) || !number(r->element[4], &n_uris) || n_uris == 0 ||
+	    n_uris > r->elements - 5 || !uris_read(c, r->element + 5, n_uris))
 		return false;
 	c->ttl_ms = ttl > UINT32_MAX ? UINT32_MAX : (uint32_t)ttl;
 	c->flags = (uint32_t)flags;
 	for (i = 5 + n_uris; i < r->elements && c->n_instances < P2P_CANDIDATE_INSTANCES_MAX; i++) {
-		if (r->element[i]->type != REDIS_REPLY_STRING
-		    || p2p_hex_parse(h, sizeof(h), r->element[i]->str, r->element[i]->len) != 0)
+		if (r->element[i]->type != REDIS_REPLY_STRING ||
+		    p2p_hex_parse(h, sizeof(h), r->element[i]->str, r->element[i]->len) != 0)
 			return false;
 		c->instance[c->n_instances++] = p2p_be32(h);
 	}
@@ -114,20 +114,19 @@ bool pul_answer_route(struct p2p_candidate_set *set, const redisReply *r)
 }
 
 /* [hit, epoch, lease_ms_left, n_uris, uri...] */
-bool pul_answer_peer(struct p2p_candidate_set *set, const redisReply *r,
-		     const struct p2p_hit *hit)
+bool pul_answer_peer(struct p2p_candidate_set *set, const redisReply *r, const struct p2p_hit *hit)
 {
 	struct p2p_candidate *c = &set->c[0];
 	uint64_t ttl, n_uris;
 
 	memset(c, 0, sizeof(*c));
 	set->n = 1;
-	if (r->type != REDIS_REPLY_ARRAY || r->elements < 5
-	    || r->element[0]->type != REDIS_REPLY_STRING
-	    || p2p_hit_parse(&c->hit, r->element[0]->str, r->element[0]->len) != 0
-	    || p2p_hit_cmp(&c->hit, hit) != 0 || !number(r->element[1], &c->order)
-	    || !number(r->element[2], &ttl) || !number(r->element[3], &n_uris) || n_uris == 0
-	    || n_uris > r->elements - 4 || !uris_read(c, r->element + 4, n_uris))
+	if (r->type != REDIS_REPLY_ARRAY || r->elements < 5 ||
+	    r->element[0]->type != REDIS_REPLY_STRING ||
+	    p2p_hit_parse(&c->hit, r->element[0]->str, r->element[0]->len) != 0 ||
+	    p2p_hit_cmp(&c->hit, hit) != 0 || !number(r->element[1], &c->order) ||
+	    !number(r->element[2], &ttl) || !number(r->element[3], &n_uris) || n_uris == 0 ||
+	    n_uris > r->elements - 4 || !uris_read(c, r->element + 4, n_uris))
 		return false;
 	c->ttl_ms = ttl > UINT32_MAX ? UINT32_MAX : (uint32_t)ttl;
 	return true;

@@ -14,7 +14,7 @@ struct pul_gateway_info {
 	bool known; /* a handshake has succeeded since Kamailio's start */
 	struct p2p_hit hit;
 	char server[32], version[16], overlay[64], epoch[32];
-	char error[160]; /* why it is not connected; empty when it is */
+	char error[160];    /* why it is not connected; empty when it is */
 	uint64_t synced_ms; /* when all users had been told after the last handshake; 0: not yet */
 	int64_t orphans;    /* what SYNCED answered */
 };
@@ -29,7 +29,6 @@ bool pul_answer_handshake(struct pul_gateway_info *info, const redisReply *r);
  * instance-hash...]. Candidates and URIs beyond what a set holds are left out. */
 bool pul_answer_route(struct p2p_candidate_set *set, const redisReply *r);
 /* PEER's: [hit, epoch, lease_ms_left, n_uris, uri...], about hit and no other. */
-bool pul_answer_peer(struct p2p_candidate_set *set, const redisReply *r,
-		     const struct p2p_hit *hit);
+bool pul_answer_peer(struct p2p_candidate_set *set, const redisReply *r, const struct p2p_hit *hit);
 
 #endif

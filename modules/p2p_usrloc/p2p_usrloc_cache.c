@@ -58,8 +58,8 @@ struct shard {
 
 /* shm */
 struct pul_cache {
-	unsigned int table_size; /* of each shard, a power of two */
-	unsigned int max;	 /* entries of each shard */
+	unsigned int table_size;  /* of each shard, a power of two */
+	unsigned int max;	  /* entries of each shard */
 	atomic_ullong wanted_map; /* shards with entries to refresh */
 	struct shard shard[SHARDS];
 };
@@ -133,8 +133,8 @@ static bool usable(const struct horizon *h, uint64_t valid_until_ms)
 {
 	if (h->now_ms < valid_until_ms)
 		return true;
-	return h->away && valid_until_ms > h->away_since_ms
-	       && h->now_ms < h->away_since_ms + (uint64_t)pul_settings.cache_max_s * 1000;
+	return h->away && valid_until_ms > h->away_since_ms &&
+	       h->now_ms < h->away_since_ms + (uint64_t)pul_settings.cache_max_s * 1000;
 }
 
 /* --- packed candidates; no lock needed --- */
@@ -266,10 +266,9 @@ static void copy_out(const struct entry *e, const struct horizon *h, struct p2p_
 		p = unpack(p, &set->c[set->n], &fixed);
 		if (!usable(h, fixed.valid_until_ms))
 			continue;
-		set->c[set->n].ttl_ms =
-			fixed.valid_until_ms > h->now_ms
-				? (uint32_t)(fixed.valid_until_ms - h->now_ms)
-				: 0;
+		set->c[set->n].ttl_ms = fixed.valid_until_ms > h->now_ms
+						? (uint32_t)(fixed.valid_until_ms - h->now_ms)
+						: 0;
 		set->n++;
 	}
 }
@@ -370,8 +369,8 @@ int pul_cache_put(struct pul_cache *cache, const void *key, size_t len,
 	} else if (s->n >= cache->max) {
 		uint64_t oldest = p2p_hash(&pul_hash_key, s->oldest->data, s->oldest->key_len);
 
-		evicted = entry_unlink(s, entry_link(cache, s, oldest, s->oldest->data,
-						     s->oldest->key_len));
+		evicted = entry_unlink(
+			s, entry_link(cache, s, oldest, s->oldest->data, s->oldest->key_len));
 		s->evictions++;
 	}
 	e->hash_next = s->table[hash & (cache->table_size - 1)];

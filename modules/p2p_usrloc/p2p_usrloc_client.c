@@ -56,8 +56,8 @@ static struct pul_conn main_conn, sub_conn;
 static char instance[33]; /* of this Kamailio run, hex */
 static uint64_t seq;	  /* of PUBLISH and WITHDRAW */
 static struct pul_cursor cursor;
-static bool synced;	       /* SYNCED was sent since the handshake */
-static struct sent *window;    /* publish_window of them */
+static bool synced;	    /* SYNCED was sent since the handshake */
+static struct sent *window; /* publish_window of them */
 static struct sent *window_free;
 static unsigned int in_window; /* PUBLISH and WITHDRAW not answered yet */
 static bool window_full;
@@ -86,8 +86,8 @@ int pul_client_advertise(const str *uri)
 {
 	int i;
 
-	if (uri == NULL || uri->s == NULL || uri->len <= 0 || uri->len >= P2P_CANDIDATE_URI_MAX
-	    || n_uris == P2P_CANDIDATE_URIS_MAX)
+	if (uri == NULL || uri->s == NULL || uri->len <= 0 || uri->len >= P2P_CANDIDATE_URI_MAX ||
+	    n_uris == P2P_CANDIDATE_URIS_MAX)
 		return -1;
 	for (i = 0; i < uri->len; i++) {
 		if ((unsigned char)uri->s[i] <= ' ' || (unsigned char)uri->s[i] >= 0x7f)
@@ -294,8 +294,8 @@ static void published_h(struct pul_conn *conn, const redisReply *r, void *arg)
 	case P2P_RESP_STALE:
 		/* "STALE n": go on above n */
 		p = memchr(r->str, ' ', r->len);
-		if (p != NULL && p2p_u64_parse(&newer, p + 1, strcspn(p + 1, " ")) == 0
-		    && newer > seq)
+		if (p != NULL && p2p_u64_parse(&newer, p + 1, strcspn(p + 1, " ")) == 0 &&
+		    newer > seq)
 			seq = newer;
 		break;
 	case P2P_RESP_BUSY:
@@ -348,8 +348,7 @@ static bool job_send(const struct pul_job *job)
 	/* the first of a full window waits for all before it; they are all local and quick */
 	if (pul_conn_send(&main_conn, command, w.len,
 			  pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms, published_h,
-			  sent)
-	    != 0) {
+			  sent) != 0) {
 		sent_free(sent);
 		return false;
 	}
@@ -385,8 +384,7 @@ static void synced_send(void)
 	p2p_resp_u64(&w, (uint64_t)atomic_load(&pul_shared->users));
 	synced = pul_conn_send(&main_conn, command, w.len,
 			       pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms, synced_h,
-			       NULL)
-		 == 0;
+			       NULL) == 0;
 }
 
 static void publish_run(uint64_t now)
@@ -455,8 +453,8 @@ static void peer_changed(const redisReply *r)
 static void push_h(struct pul_conn *conn, const redisReply *r)
 {
 	(void)conn;
-	if (r->elements != 3 || r->element[1]->type != REDIS_REPLY_STRING
-	    || r->element[2]->type != REDIS_REPLY_STRING) {
+	if (r->elements != 3 || r->element[1]->type != REDIS_REPLY_STRING ||
+	    r->element[2]->type != REDIS_REPLY_STRING) {
 		pul_count(PUL_CNT_PROTOCOL_ERRORS);
 		return;
 	}
@@ -492,9 +490,9 @@ static void sub_handshake_h(struct pul_conn *conn, const redisReply *r, void *ar
 	(void)arg;
 	if (r == NULL)
 		return;
-	if (r->type != REDIS_REPLY_ARRAY
-	    || pul_conn_send(conn, users, sizeof(users) - 1, deadline, subscribed_h, NULL) != 0
-	    || pul_conn_send(conn, peers, sizeof(peers) - 1, deadline, subscribed_h, NULL) != 0)
+	if (r->type != REDIS_REPLY_ARRAY ||
+	    pul_conn_send(conn, users, sizeof(users) - 1, deadline, subscribed_h, NULL) != 0 ||
+	    pul_conn_send(conn, peers, sizeof(peers) - 1, deadline, subscribed_h, NULL) != 0)
 		pul_conn_doom(conn, "handshake refused");
 }
 
@@ -608,9 +606,8 @@ static void work_run(uint64_t now)
 {
 	/* Besides what workers tell there is what changed while it was on its way, and what the
 	 * gateway did not take. */
-	if (soon_ms == UINT64_MAX
-	    && (atomic_load(&pul_shared->wake_soon)
-		|| (main_conn.state == PUL_CONN_READY && pul_users_work())))
+	if (soon_ms == UINT64_MAX && (atomic_load(&pul_shared->wake_soon) ||
+				      (main_conn.state == PUL_CONN_READY && pul_users_work())))
 		soon_ms = now + (uint64_t)pul_settings.publish_delay_ms;
 	if (now < soon_ms && !window_full)
 		return;
@@ -625,7 +622,8 @@ static void work_run(uint64_t now)
 
 void pul_client_run(void)
 {
-	const unsigned int n_fixed = 3, n_max = n_fixed + (unsigned int)pul_settings.query_connections;
+	const unsigned int n_fixed = 3,
+			   n_max = n_fixed + (unsigned int)pul_settings.query_connections;
 	struct pollfd *fds = pkg_malloc(n_max * sizeof(*fds));
 	uint64_t now, due;
 	unsigned int n;

@@ -192,9 +192,9 @@ static void answer(struct pul_conn *conn, const redisReply *reply)
 {
 	struct pul_request *req = conn->head;
 
-	if (reply != NULL && conn->push != NULL && reply->type == REDIS_REPLY_ARRAY
-	    && reply->elements >= 1 && reply->element[0]->type == REDIS_REPLY_STRING
-	    && reply->element[0]->len == 7 && memcmp(reply->element[0]->str, "message", 7) == 0) {
+	if (reply != NULL && conn->push != NULL && reply->type == REDIS_REPLY_ARRAY &&
+	    reply->elements >= 1 && reply->element[0]->type == REDIS_REPLY_STRING &&
+	    reply->element[0]->len == 7 && memcmp(reply->element[0]->str, "message", 7) == 0) {
 		conn->push(conn, reply);
 		return;
 	}

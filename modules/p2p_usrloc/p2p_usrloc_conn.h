@@ -48,7 +48,8 @@ struct pul_conn {
 #define PUL_COMMAND_MAX 2048
 
 void pul_conn_init(struct pul_conn *conn);
-/* Begins to connect; the state is SHAKING afterwards, and the caller sends HANDSHAKE. 0 or errno. */
+/* Begins to connect; the state is SHAKING afterwards, and the caller sends HANDSHAKE. 0 or errno.
+ */
 int pul_conn_open(struct pul_conn *conn, const char *path);
 /* Takes a command of n bytes, whose answer is to be there by deadline_ms; h gets it. 0, ENOBUFS,
  * ENOMEM or ENOTCONN; h is called only after 0. */

@@ -237,8 +237,8 @@ static void name_cache(const struct pul_lookup *l, enum p2p_answer_code code,
 	bool serves = pul_users_serves(&l->name, NULL);
 
 	if (code == P2P_ANSWER_FOUND) {
-		if (pul_cache_put(pul_routes, l->name.s, l->name.len, set) != 0
-		    && pul_log_ok("cache", 5))
+		if (pul_cache_put(pul_routes, l->name.s, l->name.len, set) != 0 &&
+		    pul_log_ok("cache", 5))
 			LM_WARN("no shared memory for the cache\n");
 	} else if (serves) {
 		/* put, not dropped: "others: none known" */
@@ -383,11 +383,10 @@ static struct pul_conn *pool_choose(void)
 		}
 	}
 	now = pul_now_ms();
-	if (closed != NULL && (now >= pool_hold_ms || best == NULL)
-	    && pul_conn_open(closed, pul_settings.gateway_socket) == 0) {
+	if (closed != NULL && (now >= pool_hold_ms || best == NULL) &&
+	    pul_conn_open(closed, pul_settings.gateway_socket) == 0) {
 		if (shake(closed, now + (uint64_t)pul_settings.gateway_timeout_ms,
-			  pool_handshake_h)
-		    == 0)
+			  pool_handshake_h) == 0)
 			return closed;
 		pul_conn_doom(closed, "no memory");
 	}
@@ -463,8 +462,8 @@ static struct pul_lookup *lookup_new(enum p2p_question_kind kind, const struct p
 
 static bool kind_known(enum p2p_question_kind kind)
 {
-	return kind == P2P_QUESTION_ROUTE || kind == P2P_QUESTION_SERVES
-	       || kind == P2P_QUESTION_PEER;
+	return kind == P2P_QUESTION_ROUTE || kind == P2P_QUESTION_SERVES ||
+	       kind == P2P_QUESTION_PEER;
 }
 
 void pul_lookup_questions(struct pul_box *box)
@@ -539,8 +538,8 @@ void pul_lookup_refresh(void)
 	struct p2p_hit hit;
 	size_t len;
 
-	while (n_background < BACKGROUND_MAX
-	       && pul_cache_take_wanted(pul_routes, name.s, &name.len))
+	while (n_background < BACKGROUND_MAX &&
+	       pul_cache_take_wanted(pul_routes, name.s, &name.len))
 		pul_lookup_name(&name);
 	while (n_background < BACKGROUND_MAX && pul_cache_take_wanted(pul_peers, key, &len)) {
 		if (len == sizeof(hit)) {

@@ -47,9 +47,9 @@ static int mod_init(void)
 	started_ms = pul_now_ms();
 	if (pul_settings_check() != 0 || pul_shared_init() != 0)
 		return -1;
-	if (pul_users_init((unsigned int)pul_settings.hash_size) != 0
-	    || pul_cache_new(&pul_routes, (unsigned int)pul_settings.cache_size) != 0
-	    || pul_cache_new(&pul_peers, (unsigned int)pul_settings.peer_cache_size) != 0)
+	if (pul_users_init((unsigned int)pul_settings.hash_size) != 0 ||
+	    pul_cache_new(&pul_routes, (unsigned int)pul_settings.cache_size) != 0 ||
+	    pul_cache_new(&pul_peers, (unsigned int)pul_settings.peer_cache_size) != 0)
 		return -1;
 	if (pul_stats_init() != 0 || pul_client_init() != 0)
 		return -1;

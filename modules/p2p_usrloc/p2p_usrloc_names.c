@@ -49,9 +49,9 @@ static int domains_count(const str **first, const str **second)
 		if (a->alias.len == 9 && strncasecmp(a->alias.s, "localhost", 9) == 0)
 			continue;
 		for (b = aliases; b != a; b = b->next) {
-			if ((sr_auto_aliases && b->port != 0) == false
-			    && b->alias.len == a->alias.len
-			    && strncasecmp(b->alias.s, a->alias.s, a->alias.len) == 0)
+			if ((sr_auto_aliases && b->port != 0) == false &&
+			    b->alias.len == a->alias.len &&
+			    strncasecmp(b->alias.s, a->alias.s, a->alias.len) == 0)
 				break;
 		}
 		if (b != a)
@@ -80,7 +80,8 @@ int pul_names_init(bool use_domain)
 	if (strcmp(format, "user@domain") == 0) {
 		if (!use_domain) {
 			LM_ERR("name_format \"user@domain\" needs "
-			       "modparam(\"usrloc\", \"use_domain\", 1): without it usrloc does not "
+			       "modparam(\"usrloc\", \"use_domain\", 1): without it usrloc does "
+			       "not "
 			       "keep the domain\n");
 			return EINVAL;
 		}
@@ -128,8 +129,8 @@ int pul_name_from_uri(const str *uri, struct p2p_name *name)
 	if (uri == NULL || uri->s == NULL || parse_uri(uri->s, uri->len, &parsed) < 0)
 		return -1;
 	host = parsed.host;
-	if (realm_prefix.len > 0 && realm_prefix.len < host.len
-	    && memcmp(host.s, realm_prefix.s, realm_prefix.len) == 0) {
+	if (realm_prefix.len > 0 && realm_prefix.len < host.len &&
+	    memcmp(host.s, realm_prefix.s, realm_prefix.len) == 0) {
 		host.s += realm_prefix.len;
 		host.len -= realm_prefix.len;
 	}

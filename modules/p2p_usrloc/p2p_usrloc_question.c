@@ -50,6 +50,7 @@ int pul_question_ask(struct p2p_question *q)
 
 	if (q->reply_fd < 0 || q->name.len > P2P_NAME_MAX)
 		return -1;
+	q->name.s[q->name.len] = '\0';
 	box->asked_us = pul_now_us();
 	box->deadline_ms = box->asked_us / 1000 + q->deadline_ms;
 	box->next = NULL;

@@ -28,8 +28,8 @@ static bool cursor_read(const str *text, uint64_t *position)
 	*position = 0;
 	if (strcmp(buf, "0") == 0)
 		return true;
-	if (sscanf(buf, "%lu-%lu%n", &major, &minor, &used) != 2 || used != text->len
-	    || major > UINT32_MAX || minor > UINT32_MAX)
+	if (sscanf(buf, "%lu-%lu%n", &major, &minor, &used) != 2 || used != text->len ||
+	    major > UINT32_MAX || minor > UINT32_MAX)
 		return false;
 	*position = (uint64_t)major << 32 | minor;
 	return true;
@@ -63,8 +63,8 @@ static void page_head(rpc_t *rpc, void *ctx, uint64_t next, const char *list, vo
 
 	if (next != 0)
 		snprintf(buf, sizeof(buf), "%" PRIu64 "-%" PRIu64, next >> 32, next & UINT32_MAX);
-	if (rpc->add(ctx, "{", &top) < 0
-	    || rpc->struct_add(top, "s[", "next", buf, list, items) < 0) {
+	if (rpc->add(ctx, "{", &top) < 0 ||
+	    rpc->struct_add(top, "s[", "next", buf, list, items) < 0) {
 		*items = NULL;
 		rpc->fault(ctx, 500, "no memory for the answer");
 	}
@@ -121,12 +121,11 @@ static void show_candidates(rpc_t *rpc, void *top, const struct p2p_candidate_se
 		c = &set->c[i];
 		p2p_hit_print(&c->hit, text);
 		snprintf(order, sizeof(order), "%" PRIu64, c->order);
-		if (rpc->array_add(list, "{", &item) < 0
-		    || rpc->struct_add(item, "ssds[", "hit", text, "order", order, "ttl_ms",
-				       (int)(c->ttl_ms > INT32_MAX ? INT32_MAX : c->ttl_ms), "lease",
-				       c->flags & P2P_CANDIDATE_LAPSED ? "lapsed" : "valid", "uris",
-				       &uris)
-			       < 0)
+		if (rpc->array_add(list, "{", &item) < 0 ||
+		    rpc->struct_add(item, "ssds[", "hit", text, "order", order, "ttl_ms",
+				    (int)(c->ttl_ms > INT32_MAX ? INT32_MAX : c->ttl_ms), "lease",
+				    c->flags & P2P_CANDIDATE_LAPSED ? "lapsed" : "valid", "uris",
+				    &uris) < 0)
 			return;
 		for (k = 0; k < c->n_uris; k++)
 			rpc->array_add(uris, "s", c->uri[k]);
@@ -287,8 +286,8 @@ static void rpc_status(rpc_t *rpc, void *ctx)
 			atomic_load(&pul_shared->contacts), "withdrawn",
 			atomic_load(&pul_shared->withdrawn), "unpublishable",
 			(int)pul_ul_skipped());
-	rpc->struct_add(top, "dddd", "publishing", atomic_load(&pul_shared->publishing),
-			"lookups", atomic_load(&pul_shared->lookups), "questions",
+	rpc->struct_add(top, "dddd", "publishing", atomic_load(&pul_shared->publishing), "lookups",
+			atomic_load(&pul_shared->lookups), "questions",
 			atomic_load(&pul_shared->questions), "lookup_connections",
 			atomic_load(&pul_shared->connections));
 }

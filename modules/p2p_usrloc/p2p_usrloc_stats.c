@@ -22,16 +22,22 @@ static const struct {
 	[PUL_CNT_QUESTIONS] = {"questions", "questions asked by other modules"},
 	[PUL_CNT_REFUSED] = {"refused", "questions refused: question_max, or no shared memory"},
 	[PUL_CNT_FOUND] = {"answers_found", "questions answered: found"},
-	[PUL_CNT_ABSENT] = {"answers_absent", "questions answered: a completed search found nothing"},
-	[PUL_CNT_UNKNOWN] = {"answers_unknown", "questions answered: no answer before the deadline"},
+	[PUL_CNT_ABSENT] = {"answers_absent",
+			    "questions answered: a completed search found nothing"},
+	[PUL_CNT_UNKNOWN] = {"answers_unknown",
+			     "questions answered: no answer before the deadline"},
 	[PUL_CNT_UNAVAILABLE] = {"answers_unavailable", "questions answered: no gateway"},
 	[PUL_CNT_BUSY] = {"answers_busy", "questions answered: a limit was reached"},
-	[PUL_CNT_LOOKUPS] = {"lookups", "lookups sent to the gateway (several questions may share one)"},
-	[PUL_CNT_REFRESHES] = {"refreshes", "lookups of these that refreshed the cache in the background"},
+	[PUL_CNT_LOOKUPS] = {"lookups",
+			     "lookups sent to the gateway (several questions may share one)"},
+	[PUL_CNT_REFRESHES] = {"refreshes",
+			       "lookups of these that refreshed the cache in the background"},
 	[PUL_CNT_NOTIFIED] = {"notifications", "changed users and peers the gateway told of"},
 	[PUL_CNT_CONNECTS] = {"connects", "completed handshakes with the gateway"},
-	[PUL_CNT_DISCONNECTS] = {"disconnects", "connections to the gateway lost after a handshake"},
-	[PUL_CNT_PROTOCOL_ERRORS] = {"protocol_errors", "answers of the gateway that made no sense"},
+	[PUL_CNT_DISCONNECTS] = {"disconnects",
+				 "connections to the gateway lost after a handshake"},
+	[PUL_CNT_PROTOCOL_ERRORS] = {"protocol_errors",
+				     "answers of the gateway that made no sense"},
 	[PUL_CNT_SCANS] = {"scans", "completed scans of usrloc"},
 };
 
@@ -57,7 +63,9 @@ static const struct {
 	[GAUGE_UP] = {"gateway_up", "1 when connected to the gateway"},
 	[GAUGE_USERS] = {"users", "local users with contacts"},
 	[GAUGE_CONTACTS] = {"contacts", "contacts of local users"},
-	[GAUGE_WITHDRAWN] = {"withdrawn", "users without contacts whose withdrawal the gateway has not taken yet"},
+	[GAUGE_WITHDRAWN] =
+		{"withdrawn",
+		 "users without contacts whose withdrawal the gateway has not taken yet"},
 	[GAUGE_QUESTIONS_OPEN] = {"questions_open", "questions not answered or not freed yet"},
 	[GAUGE_CACHE_ENTRIES] = {"cache_entries", "users in the cache"},
 	[GAUGE_CACHE_BYTES] = {"cache_bytes", "shared memory these take"},
@@ -121,16 +129,14 @@ int pul_stats_init(void)
 
 	for (i = 0; i < PUL_CNT_N; i++) {
 		if (counter_register(&handle[i], GROUP, counters[i].name, 0, NULL, NULL,
-				     counters[i].help, 0)
-		    < 0) {
+				     counters[i].help, 0) < 0) {
 			LM_ERR("cannot register counter %s\n", counters[i].name);
 			return EINVAL;
 		}
 	}
 	for (i = 0; i < GAUGE_N; i++) {
 		if (counter_register(&unused, GROUP, gauges[i].name, CNT_F_NO_RESET, gauge_h,
-				     (void *)i, gauges[i].help, 0)
-		    < 0) {
+				     (void *)i, gauges[i].help, 0) < 0) {
 			LM_ERR("cannot register counter %s\n", gauges[i].name);
 			return EINVAL;
 		}
@@ -143,8 +149,7 @@ void pul_count(enum pul_counter c)
 	counter_inc(handle[c]);
 }
 
-void pul_stats_each(void (*h)(const char *name, long value, const char *help, void *arg),
-		    void *arg)
+void pul_stats_each(void (*h)(const char *name, long value, const char *help, void *arg), void *arg)
 {
 	uintptr_t i;
 

@@ -38,8 +38,7 @@ static bool table_wanted(const str *name)
 	int i;
 
 	for (i = 0; i < n_wanted; i++) {
-		if (wanted[i].len == name->len
-		    && memcmp(wanted[i].s, name->s, name->len) == 0)
+		if (wanted[i].len == name->len && memcmp(wanted[i].s, name->s, name->len) == 0)
 			return true;
 	}
 	return n_wanted == 0;
@@ -89,9 +88,9 @@ static void contact_h(struct ucontact *c, int type, void *param)
 	if (!table_wanted(c->domain))
 		return;
 	if (type & (UL_CONTACT_INSERT | UL_CONTACT_UPDATE)) {
-		/* An update matters when the contact had been reported as expired and is refreshed
-		 * before usrloc has removed it (rm_expired_delay); else it finds itself and is
-		 * done. */
+		/* An update finds itself noted and is done. It matters for a phone that was
+		 * registered at another server sharing contacts with this one, and makes up for
+		 * whatever may have been missed. */
 		contact_add(c);
 	} else if (pul_name_from_aor(c->aor, &name) == 0) {
 		pul_users_remove(&name, &c->ruid);
@@ -141,10 +140,9 @@ int pul_ul_init(bool *use_domain)
 		return ENOMEM;
 	}
 	atomic_init(skipped, 0);
-	if (ul.register_ulcb(UL_CONTACT_INSERT | UL_CONTACT_UPDATE | UL_CONTACT_DELETE
-				     | UL_CONTACT_EXPIRE,
-			     contact_h, NULL)
-	    < 0) {
+	if (ul.register_ulcb(UL_CONTACT_INSERT | UL_CONTACT_UPDATE | UL_CONTACT_DELETE |
+				     UL_CONTACT_EXPIRE,
+			     contact_h, NULL) < 0) {
 		LM_ERR("usrloc does not take callbacks\n");
 		return EINVAL;
 	}
@@ -173,8 +171,8 @@ static void table_h(void *arg, str *counter)
 
 	(void)arg;
 	len = counter->len - (int)sizeof(suffix) + 1;
-	if (len <= sep || memcmp(counter->s + len, suffix, sizeof(suffix) - 1) != 0
-	    || memcmp(counter->s + len - sep, ksr_stats_namesep, sep) != 0)
+	if (len <= sep || memcmp(counter->s + len, suffix, sizeof(suffix) - 1) != 0 ||
+	    memcmp(counter->s + len - sep, ksr_stats_namesep, sep) != 0)
 		return;
 	name.s = counter->s;
 	name.len = len - sep;

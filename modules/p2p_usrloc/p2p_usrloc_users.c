@@ -19,22 +19,22 @@
 
 struct contact {
 	struct contact *next;
-	const str *table; /* usrloc's own, lives as long as Kamailio */
+	const str *table;  /* usrloc's own, lives as long as Kamailio */
 	uint32_t instance; /* p2p_instance_hash(), 0: none */
 	unsigned int gen;  /* the scan that saw it last, or during which it came */
 	uint16_t aor_len;  /* 0: the AoR is the name */
 	uint16_t ruid_len;
-	bool embedded;	   /* part of its user's memory */
-	char data[];	   /* AoR, ruid */
+	bool embedded; /* part of its user's memory */
+	char data[];   /* AoR, ruid */
 };
 
 enum user_flag {
-	USER_LISTED = 1,     /* on the bucket's work list */
-	USER_CHANGED = 2,    /* the gateway may have to be told */
-	USER_IN_FLIGHT = 4,  /* told, not answered yet */
-	USER_CLAIMED = 8,    /* the gateway publishes it, with the instances of `told` */
-	USER_ASK = 16,	     /* who else serves it? */
-	USER_OTHERS = 32,    /* others are known, or were, to serve it */
+	USER_LISTED = 1,    /* on the bucket's work list */
+	USER_CHANGED = 2,   /* the gateway may have to be told */
+	USER_IN_FLIGHT = 4, /* told, not answered yet */
+	USER_CLAIMED = 8,   /* the gateway publishes it, with the instances of `told` */
+	USER_ASK = 16,	    /* who else serves it? */
+	USER_OTHERS = 32,   /* others are known, or were, to serve it */
 };
 
 struct user {
@@ -143,8 +143,8 @@ static struct contact *contact_find(const struct user *u, const str *ruid)
 	struct contact *c;
 
 	for (c = u->contacts; c != NULL; c = c->next) {
-		if (c->ruid_len == ruid->len
-		    && memcmp(c->data + c->aor_len, ruid->s, ruid->len) == 0)
+		if (c->ruid_len == ruid->len &&
+		    memcmp(c->data + c->aor_len, ruid->s, ruid->len) == 0)
 			return c;
 	}
 	return NULL;
@@ -339,8 +339,7 @@ int pul_users_add(const struct p2p_name *name, const str *table, const str *aor,
 			new_user->next = b->users;
 			b->users = new_user;
 			atomic_fetch_add(&pul_shared->withdrawn, 1); /* undone by the next line */
-			contact_link(b, new_user,
-				     (struct contact *)((char *)new_user + user_size));
+			contact_link(b, new_user, (struct contact *)((char *)new_user + user_size));
 			new_user = NULL;
 			changed = true;
 			break;
@@ -393,8 +392,8 @@ void pul_users_remove(const struct p2p_name *name, const str *ruid)
 	u = user_find(b, name->s, name->len);
 	if (u != NULL) {
 		for (link = &u->contacts; (c = *link) != NULL; link = &c->next) {
-			if (c->ruid_len == ruid->len
-			    && memcmp(c->data + c->aor_len, ruid->s, ruid->len) == 0) {
+			if (c->ruid_len == ruid->len &&
+			    memcmp(c->data + c->aor_len, ruid->s, ruid->len) == 0) {
 				dead = contact_unlink(b, u, link);
 				break;
 			}
@@ -523,15 +522,15 @@ int pul_users_aor(const struct p2p_name *name, int n, str *table, str *aor)
 	u = user_find(b, name->s, name->len);
 	for (c = u != NULL ? u->contacts : NULL; c != NULL; c = c->next) {
 		for (earlier = u->contacts; earlier != c; earlier = earlier->next) {
-			if (earlier->table == c->table && earlier->aor_len == c->aor_len
-			    && memcmp(earlier->data, c->data, c->aor_len) == 0)
+			if (earlier->table == c->table && earlier->aor_len == c->aor_len &&
+			    memcmp(earlier->data, c->data, c->aor_len) == 0)
 				break;
 		}
 		if (earlier != c || n-- > 0)
 			continue;
-		found = str_copy_in(table, c->table->s, c->table->len)
-			&& str_copy_in(aor, c->aor_len > 0 ? c->data : u->name,
-				       c->aor_len > 0 ? c->aor_len : u->name_len);
+		found = str_copy_in(table, c->table->s, c->table->len) &&
+			str_copy_in(aor, c->aor_len > 0 ? c->data : u->name,
+				    c->aor_len > 0 ? c->aor_len : u->name_len);
 		break;
 	}
 	lock_release(&b->lock);
@@ -631,13 +630,12 @@ void pul_users_done(const struct p2p_name *name, enum pul_job_kind kind, bool ok
 	lock_get(&b->lock);
 	u = user_find(b, name->s, name->len);
 	if (u != NULL && (u->flags & USER_IN_FLIGHT)) {
-		u->flags &= ~USER_IN_FLIGHT;
-		if (kind == PUL_JOB_PUBLISH && ok)
-			u->flags |= USER_CLAIMED;
-		else
-			u->flags &= ~USER_CLAIMED;
+		u->flags &= ~(USER_IN_FLIGHT | USER_CLAIMED);
 		if (!ok && retry)
 			u->flags |= USER_CHANGED;
+		/* what changed on the way is told in any case: it may have been marked for that */
+		if (kind == PUL_JOB_PUBLISH && ok && !(u->flags & USER_CHANGED))
+			u->flags |= USER_CLAIMED;
 		if (u->flags & USER_CHANGED) {
 			work_add(b, u);
 		} else if (u->contacts == NULL) {
@@ -660,7 +658,7 @@ void pul_users_mark_all(void)
 		b = &buckets[i];
 		lock_get(&b->lock);
 		for (u = b->users; u != NULL; u = u->next) {
-			u->flags &= ~(USER_IN_FLIGHT | USER_CLAIMED);
+			u->flags &= ~USER_CLAIMED;
 			u->flags |= USER_CHANGED;
 			work_add(b, u);
 		}

@@ -67,10 +67,14 @@ struct sip_view {
 		struct sip_span name, value;
 	} h[SL_HEADERS_MAX];
 	size_t n;
+	struct sip_span body;
 };
 
-/* Split a datagram into header fields; the spans point into buf. 0 or EBADMSG. */
+/* Split a datagram into header fields and body; the spans point into buf. 0 or EBADMSG. */
 int sip_parse(const char *buf, size_t len, struct sip_view *v);
+
+/* Does a body's SDP say that media goes straight to this address? Looks at its first c= line. */
+int sip_sdp_is_at(const struct sip_span *body, const struct sl_addr *at);
 
 /* The n-th header field of that name (long or compact form), or NULL. */
 const struct sip_span *sip_header(const struct sip_view *v, const char *name, size_t n);

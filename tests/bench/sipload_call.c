@@ -53,6 +53,7 @@ struct call_load {
 	struct sl_codes codes;
 	struct {
 		struct sl_stats arrival, ringing, answered;
+		unsigned int direct; /* INVITEs whose SDP was the caller's own on arrival */
 	} way[2]; /* by target */
 };
 
@@ -318,6 +319,8 @@ static void callee_invite(struct call_load *l, struct call *c, const struct sip_
 	memcpy(c->common, m.s, m.len + 1);
 	c->from = *from;
 	c->seen = 1;
+	if (sip_sdp_is_at(&v->body, &l->o->local))
+		l->way[c->way].direct++;
 	stats_add(&l->way[c->way].arrival, (double)(rx_wall - c->tx_wall) / SL_MS);
 	c->cstate = CALLEE_RINGING;
 	c->cat = now + l->o->ring_ms * SL_MS;
@@ -493,7 +496,7 @@ static void way_print(struct call_load *l, int i, const char *name)
 	stats_print(stdout, "ringing_ms", &l->way[i].ringing, samples);
 	fputs(", ", stdout);
 	stats_print(stdout, "answered_ms", &l->way[i].answered, samples);
-	fputs("}", stdout);
+	printf(", \"direct\": %u}", l->way[i].direct);
 }
 
 int call_run(const struct sl_opts *o)

@@ -52,6 +52,12 @@ int sip_parse(const char *buf, size_t len, struct sip_view *v)
 		v->h[v->n].value.len = (size_t)(ve - colon);
 		v->n++;
 	}
+	if (p < end)
+		p = memchr(p, '\n', (size_t)(end - p));
+	if (p != NULL && p < end) {
+		v->body.s = p + 1;
+		v->body.len = (size_t)(end - p - 1);
+	}
 	cseq = sip_header(v, "CSeq", 0);
 	if (cseq == NULL || (sp = memchr(cseq->s, ' ', cseq->len)) == NULL)
 		return EBADMSG;
@@ -84,6 +90,20 @@ const struct sip_span *sip_header(const struct sip_view *v, const char *name, si
 			return &v->h[i].value;
 	}
 	return NULL;
+}
+
+int sip_sdp_is_at(const struct sip_span *body, const struct sl_addr *at)
+{
+	static const char line[] = "\nc=IN ";
+	const char *p = body->len > 0 ? memmem(body->s, body->len, line, sizeof(line) - 1) : NULL;
+	const char *end = body->s + body->len, *eol;
+	size_t host = strlen(at->host);
+
+	if (p == NULL || end - p < (ptrdiff_t)sizeof(line) + 4)
+		return 0;
+	p += sizeof(line) - 1 + 4; /* past "IP4 " */
+	eol = memchr(p, '\r', (size_t)(end - p));
+	return eol != NULL && (size_t)(eol - p) == host && memcmp(p, at->host, host) == 0;
 }
 
 int sip_method_is(const struct sip_view *v, const char *method)

@@ -50,6 +50,11 @@ put("resp", "nested", b"*1\r\n*1\r\n*1\r\n$4\r\nPING\r\n")
 put("resp", "lengths", b"*2\r\n$-1\r\n$512\r\n" + b"x" * 512 + b"\r\n")
 put("resp", "types", b"+OK\r\n-ERR\r\n:5\r\n*0\r\n*-1\r\n")
 
+# RESP3, which hiredis reads from 1.0 on, and no command may be written in
+for i, t in enumerate((b"%1\r\n$1\r\na\r\n$1\r\nb\r\n", b",1.5\r\n", b"#t\r\n", b"~1\r\n$4\r\nPING\r\n", b"_\r\n",
+                       b">1\r\n$4\r\nPING\r\n", b"*1\r\n#t\r\n", b"*1\r\n=8\r\ntxt:PING\r\n", b"(123\r\n")):
+    put("resp", "resp3-%d" % i, t)
+
 put("settings", "all", b"[s]\na_ms = 12\nb = no\n[t]\nc = some text ; why\nd = two\ne = a, b\ne = c\n")
 put("settings", "unit", b"[s]\na_s = 12\n")
 put("settings", "bad", b"[s]\na_ms = 12ms\n")

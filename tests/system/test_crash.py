@@ -25,7 +25,7 @@ class Calls:
         proc.wait_for("all are found", lambda: all(s.a.gateway.lookup(u) for u in users), 10)
         self.uas = sipp.Sipp(s.host("callee"), sipp.answer_scenario(), calls=CALLS)
         self.uac = sipp.Sipp(s.host(), sipp.call_scenario(talk_ms), s.a.address,
-                             [("c%d" % i, u) for i, u in enumerate(users)], calls=CALLS, rate=50)
+                             [("c%d" % i, u) for i, u in enumerate(users)], calls=CALLS, rate=20)
         proc.wait_for("%d calls are up" % CALLS, self.up, 20, 0.1)
 
     def up(self):
@@ -100,7 +100,7 @@ def test_rtpengine_killed_signalling_goes_on(s):
     for p in s.peers:
         p.rtpengine.start()
     c.all_end_well()
-    again = Calls(s, 500)
+    again = Calls(s, 6000)
     again.all_end_well()
 
 

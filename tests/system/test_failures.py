@@ -101,9 +101,9 @@ def test_one_rtpengine_stopped_new_calls_use_the_next(s):
     s.found("bob", s.a)
     for which in (0, 1):
         s.a.rtpengines[which].stop()
-        scene.talk(alice, bob, "sip:bob@%s" % s.a.address, 1.5)
-        scene.heard(alice, bob, 1.5)
-        scene.heard(bob, alice, 1.5)
+        scene.talk(alice, bob, "sip:bob@%s" % s.a.address, 3)
+        scene.heard(alice, bob, 3)
+        scene.heard(bob, alice, 3)
         s.a.rtpengines[which].start()
         proc.wait_for("the relay sees it again",
                       lambda: s.a.relay.status()["rtpengines_up"] == "2", 5)
@@ -127,10 +127,18 @@ def test_relay_stopped_anchored_calls_are_503(s):
                     s.a.address, [("alice", "bob")])
     uac.finish()
     s.a.relay.start()
-    uac = sipp.Sipp(s.host(), sipp.call_scenario(300), s.a.address, [("alice", "bob")])
-    uac.finish()
+    proc.wait_for("anchored calls go through again", lambda: goes_through(s), 8)
     s.quiet()
     del bob
+
+
+def goes_through(s):
+    uac = sipp.Sipp(s.host(), sipp.call_scenario(300), s.a.address, [("alice", "bob")])
+    try:
+        uac.finish()
+        return True
+    except proc.Failed:
+        return False
 
 
 @tap.on(three)

@@ -490,6 +490,35 @@ def test_configurations_that_are_refused(s):
     s.kam.start()
 
 
+@tap.on(lambda: Solo(more='modparam("registrar", "case_sensitive", 1)\n'
+                          'modparam("p2p_usrloc", "tables", "location, third")'))
+def test_case_and_tables_as_configured(s):
+    s.sip.register("Kim", headers=["X-Table: other"])
+    s.sip.register("Lee")
+    s.published("Lee")
+    need(list(s.gw.users) == ["Lee"], s.gw.users)
+    need(s.status()["users"] == 1, s.status())
+
+
+@tap.on(solo)
+def test_manual_names_everything_there_is(s):
+    with open(os.path.join(world.SOURCE, "docs/modules/p2p_usrloc.md"), encoding="utf-8") as f:
+        manual = f.read()
+    with open(os.path.join(world.SOURCE, "modules/p2p_usrloc/p2p_usrloc_settings.c"),
+              encoding="utf-8") as f:
+        params = re.findall(r'{"(\w+)", PARAM_', f.read())
+    need(len(params) > 10, params)
+    counters = re.findall(r"^\t(\w+): ", s.text("p2p_usrloc.stats"), re.M)
+    commands = [c for c in s.text("system.listMethods").split() if c.startswith("p2p_usrloc.")]
+    need(len(counters) > 20 and len(commands) == 8, "%s %s" % (counters, commands))
+    missing = [w for w in params + counters + commands if "`%s" % w not in manual]
+    need(not missing, "not in the manual: %s" % missing)
+    for c in commands:
+        need("ocumentation" not in s.text("system.methodHelp", c), c)
+    group = s.text("stats.get_statistics", "p2p_usrloc:")
+    need("gateway_up = 1" in group, group)
+
+
 # --- looking up ---
 
 @tap.on(lookups)
@@ -645,6 +674,23 @@ def test_gateway_dies_while_questions_are_open(s):
     need(time.monotonic() - start < 0.5, "it took %.2f s" % (time.monotonic() - start))
 
 
+@tap.on(lambda: Solo(more=LOOKUP_MODULES % 30000 + 'modparam("p2p_usrloc", "question_max", 20)',
+                     route=LOOKUP_ROUTE, routes=LOOKUP_ROUTES))
+def test_more_questions_than_allowed_are_refused_at_once(s):
+    s.gw.mode = "silent-route"
+    start = time.monotonic()
+    for i in range(60):
+        s.sip.send("OPTIONS", "limit%d" % i)
+    first = [s.sip.answer()[0] for _ in range(40)]
+    took = time.monotonic() - start
+    rest = [s.sip.answer()[0] for _ in range(20)]
+    need(set(first) == {503} and set(rest) == {480}, "%s %s" % (first, rest))
+    need(took < 1, "refused after %.2f s" % took)
+    proc.wait_for("no question left", lambda: s.status()["questions"] == 0)
+    s.gw.mode = "good"
+    need(s.sip.ask("afterwards")[0] == 404, "it did not recover")
+
+
 @tap.on(stale_lookups)
 def test_stale_entries_are_used_and_refreshed(s):
     s.gw.routes["old"] = [{"hit": PEER, "uris": ["sip:127.0.0.1:5999"], "ttl": 5000}]
@@ -704,6 +750,44 @@ def private(s):
         if re.search(r"pid: %s\b" % pid.group(1), entry):
             return int(re.search(r"\bused: (\d+)", entry).group(1))
     raise proc.Failed("no private memory of the client process")
+
+
+@tap.limit(150)
+@tap.long
+def test_valgrind_finds_no_invalid_access():
+    if subprocess.run(["which", "valgrind"], stdout=subprocess.DEVNULL, check=False).returncode:
+        raise tap.Skip("valgrind is not installed")
+    s = Solo(gateway=True, start=False, more=LOOKUP_MODULES % 0, route=LOOKUP_ROUTE,
+             routes=LOOKUP_ROUTES)
+    argv = s.kam.argv()
+    # What other processes wrote to shared memory is undefined to valgrind: it sees one at a time.
+    s.kam.argv = lambda: ["valgrind", "--trace-children=yes", "--undef-value-errors=no",
+                          "--leak-check=full", "--show-leak-kinds=definite",
+                          "--log-file=%s/valgrind.%%p" % s.kam.dir] + argv
+    s.kam.start(wait=False)
+    s.kam.ready(60)
+    s.in_step(30)
+    for i in range(0, 50, 2):
+        s.gw.routes["away%d" % i] = [{"hit": PEER, "uris": ["sip:127.0.0.1:5999"]}]
+    rounds(s, 0, 150)
+    for mode in ("garbage", "nonsense", "close", "good"):
+        s.gw.mode = mode
+        for i in range(10):
+            s.sip.ask("%s%d" % (mode, i))
+    for command in ("status", "list", "show mem1", "stats", "cache", "peers", "sync",
+                    "cache_flush"):
+        s.text("p2p_usrloc." + command.split()[0], *command.split()[1:])
+    s.close()
+    logs = 0
+    for name in os.listdir(s.kam.dir):
+        if name.startswith("valgrind."):
+            logs += 1
+            with open(os.path.join(s.kam.dir, name), encoding="utf-8", errors="replace") as f:
+                text = f.read()
+            need("Invalid" not in text, "%s:\n%s" % (name, text[:3000]))
+            need(not re.search(r"definitely lost: [1-9]", text) or "pul_" not in text,
+                 "%s:\n%s" % (name, text[-3000:]))
+    need(logs > 5, "%d logs of valgrind" % logs)
 
 
 if __name__ == "__main__":

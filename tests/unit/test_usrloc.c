@@ -187,14 +187,21 @@ static void test_retry_and_refusal(void **state)
 	assert_int_equal(job.kind, PUL_JOB_PUBLISH);
 	pul_users_done(&alice, PUL_JOB_PUBLISH, false, false);
 	nothing_to_do(); /* refused for good */
-	/* of a loss nothing is known: all again */
+	/* all again, what is on its way too */
 	assert_ok(add(&bob, "r", 0));
 	take();
 	pul_users_mark_all();
-	pul_users_done(&bob, PUL_JOB_PUBLISH, true, false); /* too late: it is not on its way */
-	take();
-	take();
+	job = take();
+	assert_string_equal(job.name.s, "alice");
+	pul_users_done(&alice, PUL_JOB_PUBLISH, true, false);
 	nothing_to_do();
+	pul_users_done(&bob, PUL_JOB_PUBLISH, true, false);
+	job = take();
+	assert_string_equal(job.name.s, "bob");
+	pul_users_done(&bob, PUL_JOB_PUBLISH, true, false);
+	pul_users_done(&bob, PUL_JOB_PUBLISH, true, false); /* a second report changes nothing */
+	nothing_to_do();
+	assert_true(pul_users_serves(&bob, NULL));
 }
 
 static void test_withdrawn_are_bounded(void **state)
@@ -388,7 +395,10 @@ static void test_random_against_a_model(void **state)
 			break;
 		default:
 			if (random() % 1000 == 0) {
-				n_flying = 0;
+				while (n_flying > 0) { /* lost with their connection */
+					job = flying[--n_flying];
+					pul_users_done(&job.name, job.kind, false, false);
+				}
 				pul_users_mark_all();
 			} else if (random() % 10 == 0) {
 				pul_users_ask(&name);

@@ -74,11 +74,16 @@ def once(bench, figures, name, n, calls, anchored):
         bench.overlay.wait_published(range(first, first + calls))
 
     def probe(which):
+        """One call to each user through each pair: arrival times by side."""
         got = bench.load.run(
             "call", local=f"{net.addr('u')}:{next(CALLER_PORT)}", local_netns=net.ns("u"),
             callee=callee, callee_netns=net.ns("v"), target=f"{net.addr('a')}:{OURS_PORT}",
             also=f"{net.addr('a')}:{STOCK_PORT}", users=calls, first=first, sdp=True,
             seed=which + tag)
+        for way in ("target", "also"):  # is it what it is called?
+            if got[way]["direct"] != (0 if name == "invite_anchored" else calls):
+                raise RuntimeError(f"{name}: {got[way]['direct']} of {calls} INVITEs arrived "
+                                   f"with the caller's own SDP ({way})")
         return {"ours": got["target"]["arrival_ms"], "baseline": got["also"]["arrival_ms"]}
 
     cold, cached = probe("first"), probe("again")

@@ -100,11 +100,17 @@ class Proc:
     def kill(self):
         """SIGKILL to the process and to those it started (they share its session)."""
         self.expected = True
+        if self._signal_all(signal.SIGKILL):
+            self.p.wait(10)
+            wait_for("the last process of %s is gone" % self.name,
+                     lambda: not self._signal_all(0), 10)
+
+    def _signal_all(self, sig):
         try:
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self.pid, sig)
+            return True
         except ProcessLookupError:
-            pass
-        self.p.wait(10)
+            return False
 
     def text(self):
         with open(self.log, encoding="utf-8", errors="replace") as f:

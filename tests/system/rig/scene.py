@@ -89,8 +89,8 @@ def heard(frm, to, seconds, least=0.95):
     got = to.heard()
     c, _ = audio.match(frm.sent, got)
     if c < least:
-        raise proc.Failed("%s heard %s with a correlation of %.3f, below %g" %
-                          (to.name, frm.name, c, least))
+        raise proc.Failed("%s heard %s with a correlation of %.3f, below %g (%.2f s recorded)" %
+                          (to.name, frm.name, c, least, len(got) / audio.RATE))
     if len(got) < (seconds - 0.5) * audio.RATE:
         raise proc.Failed("%s heard only %.2f of %.1f s" % (to.name, len(got) / audio.RATE,
                                                             seconds))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Stands in for Kamailio's core/locking.h in unit tests: a thread holds one lock at most, and nothing is called with it held. */
+/* Stands in for Kamailio's core/locking.h in unit tests: a thread holds one lock at most, and
+ * nothing is called with it held. */
 #ifndef MOCK_KAMAILIO_LOCKING_H
 #define MOCK_KAMAILIO_LOCKING_H
 

@@ -7,6 +7,9 @@ typedef struct {
 	char *s;
 	int len;
 } str;
-#define str_init(x) {(char *)(x), sizeof(x) - 1}
+#define str_init(x)                                                                                \
+	{                                                                                          \
+		(char *)(x), sizeof(x) - 1                                                         \
+	}
 
 #endif
