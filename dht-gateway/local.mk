@@ -5,14 +5,16 @@ noinst_LTLIBRARIES += dht-gateway/libgateway.la dht-gateway/libgatewaykeys.la
 sbin_PROGRAMS += dht-gateway/p2psip-gateway
 
 GATEWAY_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(HIREDIS_CFLAGS) $(INIH_CFLAGS) $(OPENSSL_CFLAGS)
-GATEWAY_LIBS = dht-gateway/libgateway.la $(P2PIO_LIBS) $(OPENSSL_LIBS)
+GATEWAY_LIBS = dht-gateway/libgateway.la $(P2PHTTPS_LIBS) $(P2POPP_LIBS) $(P2PIO_LIBS) $(OPENSSL_LIBS)
 
 dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/dht_backend.c dht-gateway/dht_backend.h dht-gateway/dht_engines.h \
 	dht-gateway/dht_memory.c \
 	dht-gateway/gateway.c dht-gateway/gateway.h \
 	dht-gateway/gateway_admin.c \
+	dht-gateway/gateway_ask.c dht-gateway/gateway_ask.h \
 	dht-gateway/gateway_cache.c dht-gateway/gateway_cache.h \
+	dht-gateway/gateway_cert.c dht-gateway/gateway_cert.h \
 	dht-gateway/gateway_core.c dht-gateway/gateway_core.h \
 	dht-gateway/gateway_lookup.c dht-gateway/gateway_lookup.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
@@ -20,6 +22,8 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_peers.c dht-gateway/gateway_peers.h \
 	dht-gateway/gateway_records.c dht-gateway/gateway_records.h \
 	dht-gateway/gateway_resp.c dht-gateway/gateway_resp.h \
+	dht-gateway/gateway_route.c dht-gateway/gateway_route.h \
+	dht-gateway/gateway_serve.c dht-gateway/gateway_serve.h \
 	dht-gateway/gateway_settings.c dht-gateway/gateway_settings.h \
 	dht-gateway/gateway_state.c dht-gateway/gateway_state.h \
 	dht-gateway/gateway_users.c dht-gateway/gateway_users.h \

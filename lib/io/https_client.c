@@ -234,7 +234,7 @@ static void answer(struct https_get *g, CURLcode code)
 	a.body = g->body;
 	a.len = g->len;
 	if (a.err)
-		snprintf(a.text, sizeof(a.text), "%s",
+		snprintf(a.text, sizeof(a.text), "%.150s",
 			 *g->error ? g->error : curl_easy_strerror(code));
 	if (a.err)
 		c->stats.failed++;
