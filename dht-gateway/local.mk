@@ -61,6 +61,7 @@ gateway_tests = \
 	tests/unit/test_gw_backend \
 	tests/unit/test_gw_keys \
 	tests/unit/test_gw_lookup \
+	tests/unit/test_gw_peers \
 	tests/unit/test_gw_resp \
 	tests/unit/test_gw_users
 check_PROGRAMS += $(gateway_tests)
@@ -81,6 +82,10 @@ tests_unit_test_gw_keys_LDADD = $(GATEWAY_TEST_LIBS)
 tests_unit_test_gw_lookup_SOURCES = tests/unit/test_gw_lookup.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_lookup_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_lookup_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_peers_SOURCES = tests/unit/test_gw_peers.c tests/unit/test.h
+tests_unit_test_gw_peers_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_peers_LDADD = $(GATEWAY_TEST_LIBS)
 
 tests_unit_test_gw_resp_SOURCES = tests/unit/test_gw_resp.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_resp_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
