@@ -11,6 +11,7 @@
 #include <event2/http.h>
 #include <event2/listener.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,6 +161,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	struct conn *c = arg;
 	struct https_server *s = c->s;
 	unsigned int n = 0;
+	int one = 1;
 
 	(void)fd;
 	(void)what;
@@ -171,6 +173,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	c->addressed = true;
+	/* an answer goes out as several TLS records: none waits for the other side's acknowledgement */
+	setsockopt(bufferevent_getfd(c->bev), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (address_of(bufferevent_getfd(c->bev), &c->addr)) {
 		conn_cut(c);
 		return;
