@@ -75,8 +75,10 @@ struct dht_stats {
 	char node_id[41];
 };
 
+/* here: this is the copy that a put of our own has left at this very node. It says nothing of what
+ * others have. */
 typedef void dht_found_h(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
-			 void *arg);
+			 bool here, void *arg);
 typedef void dht_got_h(enum dht_verdict verdict, unsigned nodes, void *arg);
 /* err 0: some node besides this one said that it took it, which proves little (a node that refuses
  * says the same): read it back. ENETUNREACH: there was nobody. ECANCELED: the engine closes. */

@@ -146,7 +146,7 @@ static void key_read(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], dht_
 	closedir(d);
 	/* found may do anything */
 	for (unsigned int i = 0; i < n; i++)
-		found(key, v[i].id, v[i].data, v[i].len, arg);
+		found(key, v[i].id, v[i].data, v[i].len, false, arg);
 	free(v);
 }
 
@@ -205,12 +205,12 @@ static void op_unlink(struct dht_op *op)
 
 /* found may cancel the op that it is called for. */
 static void op_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
-		     void *arg)
+		     bool here, void *arg)
 {
 	struct dht_op *op = arg;
 
 	if (!op->cancelled)
-		op->found(key, id, data, len, op->arg);
+		op->found(key, id, data, len, here, op->arg);
 }
 
 static void op_end(struct dht_op *op)

@@ -43,7 +43,7 @@ enum note_kind { NOTE_VALUE, NOTE_DONE };
 struct note {
 	struct note *next;
 	enum note_kind kind;
-	bool ok;
+	bool ok; /* NOTE_VALUE: here */
 	unsigned int nodes;
 	uint64_t tag, id;
 	size_t len;
@@ -154,7 +154,7 @@ static void note_push(struct dht_backend *b, struct note *n)
 		return;
 }
 
-static void on_value(uint64_t tag, uint64_t id, const void *data, size_t len, void *arg)
+static void on_value(uint64_t tag, uint64_t id, const void *data, size_t len, bool here, void *arg)
 {
 	struct dht_backend *b = arg;
 	struct note *n;
@@ -181,7 +181,7 @@ static void on_value(uint64_t tag, uint64_t id, const void *data, size_t len, vo
 	n->tag = tag;
 	n->id = id;
 	n->len = len;
-	n->ok = false;
+	n->ok = here;
 	n->nodes = 0;
 	memcpy(n->data, data, len);
 	note_push(b, n);
@@ -315,14 +315,14 @@ static void deliver_value(struct dht_backend *b, const struct note *n)
 	if (n->tag & TAG_WATCH) {
 		for (struct dht_watch *w = b->watches; w; w = w->next)
 			if (w->tag == n->tag) {
-				w->found(w->key, n->id, n->data, n->len, w->arg);
+				w->found(w->key, n->id, n->data, n->len, n->ok, w->arg);
 				return;
 			}
 	} else {
 		struct dht_op *op = slot_find(b, n->tag);
 
 		if (op && op->kind == SLOT_GET && !op->detached && ++op->values <= DHT_VALUES_MAX)
-			op->found(op->key, n->id, n->data, n->len, op->arg);
+			op->found(op->key, n->id, n->data, n->len, n->ok, op->arg);
 	}
 }
 

@@ -25,6 +25,7 @@
 
 #define TICK_MS 1000
 #define SAVE_MS 60000
+#define SAVE_SOON_MS 1000
 #define REFUSED_MS 60000
 /* A node that knows fewer others than a search asks looks for more, at first often. */
 #define PROBE_MIN_MS 1000
@@ -38,6 +39,7 @@ struct gw_core {
 	struct https_identity tls;
 	struct event *tick;
 	bool connected;
+	unsigned int good;
 	uint64_t probe_ms,
 		probe_wait_ms; /* when to search for neighbours, and how long after that */
 	uint64_t save_ms, refused_ms;
@@ -98,6 +100,10 @@ static void on_status(void *arg)
 	if (st.connected && !c->connected)
 		c->probe_ms = c->probe_wait_ms = 0;
 	c->connected = st.connected;
+	/* soon: a peer that nobody else is named to finds the others again by what is saved */
+	if (st.good4 + st.good6 > c->good && c->save_ms > gw_mono(gw) + SAVE_SOON_MS)
+		c->save_ms = gw_mono(gw) + SAVE_SOON_MS;
+	c->good = st.good4 + st.good6;
 	gw_users_kick(gw->users);
 }
 

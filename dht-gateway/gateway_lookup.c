@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A lookup of a name, shared by all who ask at the same time:
- *   SEARCHING -> a good record -> GRACE (30 ms, or until the search ends) -> answered
+ *   SEARCHING -> a good record -> GRACE (15 ms, or until the search ends) -> answered
  *   SEARCHING -> completed, nothing -> PAUSE -> SEARCHING again -> nothing again: ENOENT
  *   SEARCHING -> not completed -> PAUSE (doubled each time) -> SEARCHING
  * Each who asks has a deadline of its own and is told ETIMEDOUT at that. A lookup that was answered
@@ -146,7 +146,7 @@ static void lookup_end(struct lookup *l)
 }
 
 static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
-		     void *arg)
+		     bool here, void *arg)
 {
 	struct lookup *l = arg;
 	struct gw *gw = l->all->gw;
@@ -155,6 +155,7 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	struct p2p_hit signer;
 
 	(void)id;
+	(void)here;
 	if (!gw_record_read(gw, P2P_RECORD_USER, key, NULL, data, len, &rec, &signer))
 		return;
 	p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));

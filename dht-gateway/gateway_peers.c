@@ -102,7 +102,7 @@ static bool same_locators(const struct p2p_record *a, const struct p2p_record *b
 }
 
 static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
-		     void *arg)
+		     bool here, void *arg)
 {
 	struct peer *peer = arg;
 	struct gw *gw = peer->all->gw;
@@ -110,6 +110,7 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	bool news;
 
 	(void)id;
+	(void)here;
 	if (!gw_record_read(gw, P2P_RECORD_PEER, key, &peer->hit, data, len, &rec, NULL))
 		return;
 	p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));
@@ -398,7 +399,7 @@ static void own_end(struct gw_peers *p, bool ok)
 }
 
 static void on_own_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
-			 void *arg)
+			 bool here, void *arg)
 {
 	struct gw_peers *p = arg;
 	struct gw *gw = p->gw;
@@ -407,7 +408,7 @@ static void on_own_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void
 	(void)id;
 	if (!gw_record_read(gw, P2P_RECORD_PEER, key, &gw->hit, data, len, &rec, NULL))
 		return;
-	if (rec.order >= p->order)
+	if (rec.order >= p->order && !here)
 		p->seen = true;
 	if (rec.order > p->order) {
 		/* of a former life, whose clock was ahead */
@@ -535,12 +536,13 @@ void gw_peers_announce(struct gw_peers *p)
 }
 
 static void on_probe_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data,
-			   size_t len, void *arg)
+			   size_t len, bool here, void *arg)
 {
 	(void)key;
 	(void)id;
 	(void)data;
 	(void)len;
+	(void)here;
 	(void)arg;
 }
 

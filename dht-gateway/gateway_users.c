@@ -171,7 +171,7 @@ static void job_unlink(struct job *j)
 }
 
 /* j may be gone afterwards. */
-static void job_end(struct job *j, enum p2p_put_result result)
+static void job_end(struct job *j, enum p2p_put_result result, const char *why)
 {
 	struct gw_users *u = j->u;
 	struct gw *gw = u->gw;
@@ -184,6 +184,12 @@ static void job_end(struct job *j, enum p2p_put_result result)
 	if (j->op && gw->dht)
 		gw->dht_ops->cancel(gw->dht, j->op);
 	j->op = NULL;
+	p2p_log(gw->log, P2P_LOG_DBG, "user '%s': %s %s%s%s", j->p.name,
+		j->p.tombstone ? "withdrawal" : "record",
+		result == P2P_PUT_OK	  ? "is on the DHT"
+		: result == P2P_PUT_STALE ? "is signed again past a later one"
+					  : "is to be put again",
+		*why ? ": " : "", why);
 	if (result == P2P_PUT_FAILED)
 		gw->metrics.puts_failed++;
 	else if (result == P2P_PUT_STALE)
@@ -209,7 +215,7 @@ static void job_end(struct job *j, enum p2p_put_result result)
 }
 
 static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
-		     void *arg)
+		     bool here, void *arg)
 {
 	struct job *j = arg;
 	struct gw *gw = j->u->gw;
@@ -223,7 +229,7 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	p2p_userset_add(&j->set, &rec, &signer, data, len);
 	if (p2p_hit_cmp(&signer, &gw->hit))
 		return;
-	if (rec.order == j->order && rec.tombstone == j->p.tombstone)
+	if (!here && rec.order == j->order && rec.tombstone == j->p.tombstone)
 		j->seen = true;
 	if (rec.order > j->seen_order)
 		j->seen_order = rec.order;
@@ -231,22 +237,30 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 
 static void on_got(enum dht_verdict verdict, unsigned int nodes, void *arg)
 {
+	struct p2p_candidate_set others;
 	struct job *j = arg;
 	struct gw *gw = j->u->gw;
+	uint64_t told;
 
 	(void)nodes;
 	j->op = NULL;
 	if (j->over)
 		return;
 	/* who else serves this user */
+	told = gw->metrics.events_users;
 	gw_cache_put(gw->cache, j->p.name, j->p.name_len, &j->set, verdict == DHT_COMPLETE, true);
+	/* The cache tells of changes to what it has kept; Kamailio may know less, say because it
+	 * did not serve the user meanwhile. */
+	gw_peers_candidates(gw->peers, &j->set, &others);
+	if (!j->p.tombstone && others.n > 0 && told == gw->metrics.events_users)
+		gw_users_event(gw, j->p.name, j->p.name_len);
 	if (j->seen_order > j->order) {
-		job_end(j, P2P_PUT_STALE);
+		job_end(j, P2P_PUT_STALE, "");
 	} else if (j->seen) {
-		job_end(j, P2P_PUT_OK);
+		job_end(j, P2P_PUT_OK, "");
 	} else {
 		gw->metrics.puts_unconfirmed++;
-		job_end(j, P2P_PUT_FAILED);
+		job_end(j, P2P_PUT_FAILED, "it could not be read back");
 	}
 }
 
@@ -286,13 +300,13 @@ static void on_put(int err, unsigned int nodes, void *arg)
 	if (err) {
 		gw->dht_ops->stats(gw->dht, &st);
 		/* Alone, there is nobody to tell: whoever comes is told by gw_users_kick. */
-		job_end(j, st.alone ? P2P_PUT_OK : P2P_PUT_FAILED);
+		job_end(j, st.alone ? P2P_PUT_OK : P2P_PUT_FAILED, strerror(err));
 		return;
 	}
 	ring(j);
 	if (gw->dht_ops->get(gw->dht, j->key.b, on_found, on_got, j, &j->op)) {
 		j->op = NULL;
-		job_end(j, P2P_PUT_FAILED);
+		job_end(j, P2P_PUT_FAILED, "too many reads under way");
 	}
 }
 
@@ -300,7 +314,7 @@ static void on_timeout(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	job_end(arg, P2P_PUT_FAILED);
+	job_end(arg, P2P_PUT_FAILED, "no answer in time");
 }
 
 static int job_record(struct job *j, uint8_t *buf, size_t *len)
@@ -360,7 +374,7 @@ static void job_start(struct gw_users *u, const struct p2p_published_job *p)
 	if (err) {
 		gw_warn_source(gw, "sign", 4, "cannot sign the record of user '%s': %s", p->name,
 			       err == ERANGE ? "the clock was set back" : strerror(err));
-		job_end(j, P2P_PUT_FAILED);
+		job_end(j, P2P_PUT_FAILED, "it could not be signed");
 		return;
 	}
 	j->put_pending = true;
@@ -372,7 +386,7 @@ static void job_start(struct gw_users *u, const struct p2p_published_job *p)
 			       j);
 	if (err) {
 		j->put_pending = false;
-		job_end(j, P2P_PUT_FAILED);
+		job_end(j, P2P_PUT_FAILED, strerror(err));
 		return;
 	}
 	gw_timer_set(j->timer, PUT_TIMEOUT_MS);

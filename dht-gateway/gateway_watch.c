@@ -56,13 +56,14 @@ void gw_watches_free(struct gw_watches *w)
 }
 
 static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
-		     void *arg)
+		     bool here, void *arg)
 {
 	struct watch *w = arg;
 	struct p2p_record rec;
 	struct p2p_hit signer;
 
 	(void)id;
+	(void)here;
 	if (!gw_record_read(w->gw, P2P_RECORD_USER, key, NULL, data, len, &rec, &signer))
 		return;
 	p2p_hlc_see(&w->gw->hlc, rec.order, gw_wall(w->gw));

@@ -36,10 +36,10 @@ static void usage(FILE *f)
 		"Usage: " NAME " [options]\n"
 		"The overlay manager of a Kamailio's peer-to-peer SIP overlay.\n\n"
 		"  -c, --config FILE     settings (default " GW_SETTINGS_PATH ")\n"
-		"  -C, --check-config    read the settings, say what is wrong with them, and end\n"
-		"  -P, --print-config    print the settings as they would be used, and end\n"
-		"      --settings-manual print the table of settings as Markdown, and end\n"
-		"      --metrics-manual  print the table of metrics as Markdown, and end\n"
+		"  -t, --check-config    read the settings, say what is wrong with them, and end\n"
+		"  -p, --print-config    print the settings as they would be used, and end\n"
+		"      --manual          print the table of settings as Markdown, and end\n"
+		"      --metrics         print the table of metrics as Markdown, and end\n"
 		"  -V, --version         print the version and the DHT engines built in, and end\n"
 		"  -h, --help            print this, and end\n");
 }
@@ -217,10 +217,10 @@ int main(int argc, char **argv)
 	enum { OPT_SETTINGS_MANUAL = 256, OPT_METRICS_MANUAL };
 	static const struct option options[] = {
 		{"config", required_argument, NULL, 'c'},
-		{"check-config", no_argument, NULL, 'C'},
-		{"print-config", no_argument, NULL, 'P'},
-		{"settings-manual", no_argument, NULL, OPT_SETTINGS_MANUAL},
-		{"metrics-manual", no_argument, NULL, OPT_METRICS_MANUAL},
+		{"check-config", no_argument, NULL, 't'},
+		{"print-config", no_argument, NULL, 'p'},
+		{"manual", no_argument, NULL, OPT_SETTINGS_MANUAL},
+		{"metrics", no_argument, NULL, OPT_METRICS_MANUAL},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
@@ -230,15 +230,15 @@ int main(int argc, char **argv)
 	char err[512];
 	int opt, ret;
 
-	while ((opt = getopt_long(argc, argv, "c:CPVh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "c:tpVh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
 			p.path = optarg;
 			break;
-		case 'C':
+		case 't':
 			check = true;
 			break;
-		case 'P':
+		case 'p':
 			print = true;
 			break;
 		case OPT_SETTINGS_MANUAL:

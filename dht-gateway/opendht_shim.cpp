@@ -18,6 +18,8 @@ namespace
 constexpr dht::ValueType::Id RECORD_TYPE = 0x5032;
 constexpr dht::ValueType::Id BELL_TYPE = 0x5033;
 
+using node_list = std::vector<std::shared_ptr<dht::Node>>;
+
 dht::InfoHash to_hash(const uint8_t key[ODHT_KEY_LEN])
 {
 	static_assert(HASH_LEN == ODHT_KEY_LEN, "OpenDHT's keys are of another length");
@@ -30,6 +32,8 @@ struct sink {
 	bool open{true};
 	std::atomic<bool> connected{false};
 	odht_config config{};
+	/* of our own copies: see odht_put */
+	std::string mark;
 
 	void value(uint64_t tag, const dht::Value &v)
 	{
@@ -37,7 +41,8 @@ struct sink {
 			return;
 		std::lock_guard<std::mutex> lock(mtx);
 		if (open)
-			config.value(tag, v.id, v.data.data(), v.data.size(), config.arg);
+			config.value(tag, v.id, v.data.data(), v.data.size(), v.user_type == mark,
+				     config.arg);
 	}
 	void done(uint64_t tag, bool ok, unsigned nodes)
 	{
@@ -135,7 +140,9 @@ void start(odht *d, const odht_config *config)
 	nc.max_req_per_sec = config->max_requests;
 	nc.max_peer_req_per_sec = config->max_peer_requests;
 	nc.max_store_size = static_cast<ssize_t>(config->store_bytes);
-	nc.maintain_storage = true;
+	/* Values are repeated by who put them. OpenDHT's own maintenance would announce them anew
+	 * when they are put, in place of the put, which then fails. */
+	nc.maintain_storage = false;
 	nc.public_stable = true;
 	rc.threaded = true;
 	if (config->bind4) {
@@ -149,6 +156,7 @@ void start(odht *d, const odht_config *config)
 		rc.bind6.setPort(config->port);
 	}
 	auto out = d->out;
+	out->mark = "here:" + nc.node_id.toString().substr(0, 8);
 	ctx.statusChangedCallback = [out](dht::NodeStatus s4, dht::NodeStatus s6) {
 		out->connected =
 			s4 == dht::NodeStatus::Connected || s6 == dht::NodeStatus::Connected;
@@ -238,12 +246,17 @@ int odht_put(struct odht *d, enum odht_type type, const uint8_t key[ODHT_KEY_LEN
 		auto v = std::make_shared<dht::Value>(type == ODHT_BELL ? BELL_TYPE : RECORD_TYPE,
 						      static_cast<const uint8_t *>(data), len, id);
 		/* Not permanent: a permanent put costs three times the memory, and needs a sequence
-		 * number of 16 bits to be replaced. The gateway repeats its puts itself. */
-		d->runner.put(
-			to_hash(key), v,
-			[out, tag](bool ok, const std::vector<std::shared_ptr<dht::Node>> &nodes) {
-				out->done(tag, ok, static_cast<unsigned>(nodes.size()));
-			});
+		 * number of 16 bits to be replaced. The gateway repeats its puts itself.
+		 *
+		 * OpenDHT keeps a copy in our own store, and reports each value of a get once: our
+		 * copy hides those of others, so that nothing could be learnt by reading back. Once
+		 * the value has been sent, our copy, which is v itself, is made another by a mark.
+		 * This is OpenDHT's thread, the only one that uses it. */
+		d->runner.put(to_hash(key), v,
+			      dht::DoneCallback([out, tag, v](bool ok, const node_list &n) {
+				      v->user_type = out->mark;
+				      out->done(tag, ok, static_cast<unsigned>(n.size()));
+			      }));
 	});
 }
 

@@ -42,7 +42,9 @@ struct odht_config {
 	uint64_t store_bytes;
 	uint32_t value_ttl_s;
 	struct odht_policy policy;
-	void (*value)(uint64_t tag, uint64_t id, const void *data, size_t len, void *arg);
+	/* here: the copy that a put of this very node has left in its own store */
+	void (*value)(uint64_t tag, uint64_t id, const void *data, size_t len, bool here,
+		      void *arg);
 	void (*done)(uint64_t tag, bool ok, unsigned nodes, void *arg);
 	void (*status)(void *arg); /* the connection's state changed */
 	void *arg;

@@ -29,8 +29,9 @@ check_PROGRAMS += $(relay_unit_programs)
 TESTS += $(relay_unit_programs)
 RELAY_UNIT_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(CMOCKA_CFLAGS) $(LIBEVENT_CFLAGS) $(JSONC_CFLAGS)
 
-tests_unit_test_relay_SOURCES = tests/unit/test_relay.c tests/unit/test.h
+tests_unit_test_relay_SOURCES = tests/unit/test_relay.c tests/unit/alloc.c tests/unit/alloc.h tests/unit/test.h
 tests_unit_test_relay_CPPFLAGS = $(RELAY_UNIT_CPPFLAGS)
+tests_unit_test_relay_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
 tests_unit_test_relay_LDADD = $(RELAY_LIBS) $(CMOCKA_LIBS)
 
 tests_unit_test_relay_ng_SOURCES = tests/unit/test_relay_ng.c tests/unit/test.h

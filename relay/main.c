@@ -53,17 +53,14 @@ static void on_reload(void *arg)
 	struct relay_settings *fresh = calloc(1, sizeof(*fresh)), *old = p->settings;
 	char err[512] = "out of memory";
 
-	if (fresh == NULL
-	    || relay_settings_load(fresh, p->path, err,
-				   sizeof(err))
-		       != 0) {
+	if (fresh == NULL || relay_settings_load(fresh, p->path, err, sizeof(err)) != 0) {
 		p2p_log(&p->log, P2P_LOG_ERR, "not reloaded: %s", err);
 		free(fresh);
 		return;
 	}
 	/* what is fixed at start must not differ from what is in force */
-	if (strcmp(fresh->prefix, old->prefix) != 0 || strcmp(fresh->socket, old->socket) != 0
-	    || strcmp(fresh->admin_socket, old->admin_socket) != 0)
+	if (strcmp(fresh->prefix, old->prefix) != 0 || strcmp(fresh->socket, old->socket) != 0 ||
+	    strcmp(fresh->admin_socket, old->admin_socket) != 0)
 		p2p_log(&p->log, P2P_LOG_WARN,
 			"reload: socket, admin_socket and prefix change only with a restart");
 	free(fresh->prefix);
@@ -117,8 +114,8 @@ static int run(struct program *p)
 	char err[256];
 	int e = ENOMEM;
 
-	p->log.sink = p->settings->log_to == RELAY_LOG_SYSLOG ? daemon_log_syslog
-							      : daemon_log_stderr;
+	p->log.sink =
+		p->settings->log_to == RELAY_LOG_SYSLOG ? daemon_log_syslog : daemon_log_stderr;
 	p->log.arg = "p2psip-relay";
 	p->log.level = relay_settings_log_level(p->settings);
 	e = daemon_drop(p->settings->user, p->settings->group, err, sizeof(err));

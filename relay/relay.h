@@ -40,7 +40,7 @@ bool relay_idle(const struct relay *relay);
 /* --- the operations, whoever asks ---------------------------------------------------------- */
 enum relay_code {
 	RELAY_OK = 0,
-	RELAY_UNAVAIL,	/* no rtpengine is healthy, or the call's own is not */
+	RELAY_UNAVAIL, /* no rtpengine is healthy, or the call's own is not */
 	RELAY_TIMEOUT,
 	RELAY_BUSY,
 	RELAY_BADARG,	/* rtpengine did not accept it */

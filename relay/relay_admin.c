@@ -112,8 +112,8 @@ static void on_calls(struct resp_request *req, int argc, const struct resp_arg *
 	struct listing *l;
 	size_t i;
 
-	if ((argc > 1 && !number(&argv[1], UINT64_MAX, &cursor))
-	    || (argc > 2 && (!number(&argv[2], CALLS_MAX, &count) || count == 0))) {
+	if ((argc > 1 && !number(&argv[1], UINT64_MAX, &cursor)) ||
+	    (argc > 2 && (!number(&argv[2], CALLS_MAX, &count) || count == 0))) {
 		resp_reply_error(req, "BADARG", "CALLS [cursor [count]], count at most %d",
 				 CALLS_MAX);
 		return;
@@ -140,8 +140,7 @@ static void on_calls(struct resp_request *req, int argc, const struct resp_arg *
 			 : call->held			    ? "held"
 							    : "answered");
 		pair_u64(req, "age_s", (now - call->created_ms) / 1000);
-		pair_u64(req, "lease_s",
-			 call->lease_ms > now ? (call->lease_ms - now) / 1000 : 0);
+		pair_u64(req, "lease_s", call->lease_ms > now ? (call->lease_ms - now) / 1000 : 0);
 		pair_u64(req, "packets", call->packets);
 		pair_u64(req, "silent_s", (now - call->media_ms) / 1000);
 	}

@@ -110,8 +110,8 @@ int relay_args_parse(struct relay_args *a, const char *prefix, int argc,
 		*err = "sdp is empty or longer than 60 KiB";
 	else if (v[SDP] != NULL && memchr(v[SDP]->s, '\0', v[SDP]->len) != NULL)
 		*err = "sdp has a NUL in it";
-	else if ((need & RELAY_NEED_SDP)
-		 && (v[SDP] == NULL || v[FROM] == NULL || v[TO] == NULL || v[FROMTAG] == NULL))
+	else if ((need & RELAY_NEED_SDP) &&
+		 (v[SDP] == NULL || v[FROM] == NULL || v[TO] == NULL || v[FROMTAG] == NULL))
 		*err = "fromtag, from, to and sdp are needed";
 	else if ((need & RELAY_NEED_TO_TAG) && v[TOTAG] == NULL)
 		*err = "totag is needed";

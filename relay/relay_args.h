@@ -28,7 +28,7 @@ struct relay_args {
 };
 
 enum relay_args_need {
-	RELAY_NEED_SDP = 1,	/* sdp, from, to, fromtag */
+	RELAY_NEED_SDP = 1, /* sdp, from, to, fromtag */
 	RELAY_NEED_TO_TAG = 2,
 };
 

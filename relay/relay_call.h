@@ -33,12 +33,12 @@ struct relay_call {
 	enum relay_call_state state;
 	bool answered;
 	bool held;
-	bool adopted;	     /* found at an rtpengine, not offered by us */
-	bool delete_wanted;  /* delete as soon as what is under way is done */
-	bool removed;	     /* out of the table, only pinned */
+	bool adopted;	    /* found at an rtpengine, not offered by us */
+	bool delete_wanted; /* delete as soon as what is under way is done */
+	bool removed;	    /* out of the table, only pinned */
 	unsigned int pins;
-	uint32_t seen;	     /* the last comparison that listed it */
-	uint64_t packets;    /* as the last query said */
+	uint32_t seen;	  /* the last comparison that listed it */
+	uint64_t packets; /* as the last query said */
 	uint64_t created_ms, lease_ms, media_ms, deleting_ms; /* monotonic clock */
 	TAILQ_ENTRY(relay_call) by_lease;
 	struct relay_call *next; /* in its bucket */

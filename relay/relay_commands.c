@@ -70,8 +70,7 @@ static void on_offer_or_answer(struct resp_request *req, int argc, const struct 
 	const char *why;
 
 	if (relay_args_parse(&a, s->prefix, argc, argv,
-			     RELAY_NEED_SDP | (answer ? RELAY_NEED_TO_TAG : 0), &why)
-	    != 0) {
+			     RELAY_NEED_SDP | (answer ? RELAY_NEED_TO_TAG : 0), &why) != 0) {
 		bad_argument(req, why);
 		return;
 	}
@@ -93,7 +92,8 @@ static void on_offer_or_answer(struct resp_request *req, int argc, const struct 
 		.sdp = a.sdp,
 		.sdp_len = a.sdp_len,
 	};
-	relay_media_offer(relay, &o, client != NULL ? resp_client_data(client) : NULL, on_result, p);
+	relay_media_offer(relay, &o, client != NULL ? resp_client_data(client) : NULL, on_result,
+			  p);
 }
 
 static void on_offer(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)

@@ -46,8 +46,12 @@ struct search_leg {
 const char *relay_code_name(enum relay_code code)
 {
 	static const char *const names[] = {
-		[RELAY_OK] = "OK",	   [RELAY_UNAVAIL] = "UNAVAIL", [RELAY_TIMEOUT] = "TIMEOUT",
-		[RELAY_BUSY] = "BUSY",	   [RELAY_BADARG] = "BADARG",	[RELAY_NOTFOUND] = "NOTFOUND",
+		[RELAY_OK] = "OK",
+		[RELAY_UNAVAIL] = "UNAVAIL",
+		[RELAY_TIMEOUT] = "TIMEOUT",
+		[RELAY_BUSY] = "BUSY",
+		[RELAY_BADARG] = "BADARG",
+		[RELAY_NOTFOUND] = "NOTFOUND",
 		[RELAY_INTERNAL] = "INTERNAL",
 	};
 
@@ -135,8 +139,7 @@ void relay_call_delete(struct relay *relay, struct relay_call *call)
 	if (call->state == RELAY_CALL_LIVE)
 		call->deleting_ms = relay_now_ms();
 	relay_call_own(call, NULL);
-	relay_calls_state(relay->calls, call, RELAY_CALL_DELETING,
-			  relay_now_ms() + 2 * DELETE_MS);
+	relay_calls_state(relay->calls, call, RELAY_CALL_DELETING, relay_now_ms() + 2 * DELETE_MS);
 	if (!ng_instance_usable(call->instance))
 		return;
 	d = malloc(sizeof(*d));
@@ -291,8 +294,8 @@ static void ask(struct operation *op)
 			err = ECONNREFUSED;
 		} else {
 			/* leave the next one a chance; 5/8 covers one repetition */
-			if (op->created && left >= 4 * LEAST_MS
-			    && ng_pool_pick(relay->pool, op->tried) != NULL)
+			if (op->created && left >= 4 * LEAST_MS &&
+			    ng_pool_pick(relay->pool, op->tried) != NULL)
 				left = left * 5 / 8;
 			err = ng_instance_send(op->call->instance, op->request, (unsigned int)left,
 					       on_answer, op);
@@ -301,7 +304,8 @@ static void ask(struct operation *op)
 			return;
 		if (err == ENOMEM || err == EMSGSIZE || err == ECANCELED) {
 			finish(op, err == EMSGSIZE ? RELAY_BADARG : RELAY_INTERNAL,
-			       err == EMSGSIZE ? "too large for rtpengine" : strerror(err), NULL, 0);
+			       err == EMSGSIZE ? "too large for rtpengine" : strerror(err), NULL,
+			       0);
 			return;
 		}
 		if (!next_instance(op)) {
@@ -328,15 +332,14 @@ static void create(struct operation *op)
 			finish(op, RELAY_UNAVAIL, "no rtpengine is up", NULL, 0);
 			return;
 		}
-		if (relay_calls_count(relay->calls, RELAY_CALL_LIVE)
-			    + relay_calls_count(relay->calls, RELAY_CALL_DELETING)
-		    >= (size_t)relay->settings->max_calls) {
+		if (relay_calls_count(relay->calls, RELAY_CALL_LIVE) +
+			    relay_calls_count(relay->calls, RELAY_CALL_DELETING) >=
+		    (size_t)relay->settings->max_calls) {
 			finish(op, RELAY_BUSY, "too many calls", NULL, 0);
 			return;
 		}
 		if (relay_calls_add(relay->calls, &call, op->id, strlen(op->id), instance,
-				    relay_now_ms(), relay_lease_end(relay))
-		    != 0) {
+				    relay_now_ms(), relay_lease_end(relay)) != 0) {
 			finish(op, RELAY_INTERNAL, strerror(ENOMEM), NULL, 0);
 			return;
 		}
@@ -357,8 +360,7 @@ static void located(struct operation *op, struct ng_instance *instance)
 	call = relay_calls_find(relay->calls, op->id, strlen(op->id));
 	if (call == NULL && instance != NULL) {
 		if (relay_calls_add(relay->calls, &call, op->id, strlen(op->id), instance,
-				    relay_now_ms(), relay_lease_end(relay))
-		    != 0) {
+				    relay_now_ms(), relay_lease_end(relay)) != 0) {
 			finish(op, RELAY_INTERNAL, strerror(ENOMEM), NULL, 0);
 			return;
 		}

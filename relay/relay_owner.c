@@ -41,8 +41,8 @@ struct gone {
 
 static bool is_gone(const struct gone *g, const struct relay_owner *o)
 {
-	return o->connections == 0
-	       && g->now_ms - o->left_ms >= (uint64_t)g->relay->settings->owner_grace_s * 1000;
+	return o->connections == 0 &&
+	       g->now_ms - o->left_ms >= (uint64_t)g->relay->settings->owner_grace_s * 1000;
 }
 
 static void disown(struct relay_call *call, void *arg)

@@ -30,9 +30,9 @@ struct relay {
 	TAILQ_HEAD(, relay_owner) owners;
 	struct resp_server *server, *admin;
 	struct event *sweep_timer;
-	unsigned int sweeping;	/* queries of the sweep under way */
+	unsigned int sweeping;	 /* queries of the sweep under way */
 	unsigned int operations; /* that somebody waits for */
-	uint32_t comparison;	/* serial of the last comparison with an instance's list */
+	uint32_t comparison;	 /* serial of the last comparison with an instance's list */
 	uint64_t reconcile_ms[NG_INSTANCES_MAX]; /* when it was last begun */
 	bool reconciling[NG_INSTANCES_MAX];
 	uint64_t started_ms;

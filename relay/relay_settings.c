@@ -81,8 +81,7 @@ const struct setting relay_settings_table[] = {
 	INT("rtpengine", "fail_after", fail_after, 1, 20, "2", true,
 	    "unanswered requests in a row after which an instance is out"),
 
-	INT("sweep", "lease_s", lease_s, 5, 3600, "15", true,
-	    "how often each call is looked at"),
+	INT("sweep", "lease_s", lease_s, 5, 3600, "15", true, "how often each call is looked at"),
 	INT("sweep", "media_timeout_s", media_timeout_s, 10, 86400, "40", true,
 	    "an answered call without any packet for so long is deleted"),
 	INT("sweep", "hold_timeout_s", hold_timeout_s, 10, 86400, "3600", true,
@@ -103,7 +102,7 @@ const struct setting relay_settings_table[] = {
 	{0},
 };
 
-#define REJECT(section, key, value, ...) \
+#define REJECT(section, key, value, ...)                                                           \
 	settings_reject(path, section, key, value, err, errlen, __VA_ARGS__)
 
 static int mode_parse(const char *s, mode_t *mode)
@@ -119,9 +118,9 @@ static int mode_parse(const char *s, mode_t *mode)
 
 static bool word_ok(const char *s)
 {
-	return s[0] != '\0'
-	       && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
-			  == strlen(s);
+	return s[0] != '\0' &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") ==
+		       strlen(s);
 }
 
 static int derive(struct relay_settings *s, const char *path, char *err, size_t errlen)
@@ -142,7 +141,8 @@ static int derive(struct relay_settings *s, const char *path, char *err, size_t 
 	if (!word_ok(s->prefix))
 		return REJECT("relay", "prefix", NULL, "must be letters, digits, '.', '_', '-'");
 	if (!word_ok(s->ua_interface))
-		return REJECT("rtpengine", "ua_interface", NULL, "must be the name of an interface");
+		return REJECT("rtpengine", "ua_interface", NULL,
+			      "must be the name of an interface");
 	if (!word_ok(s->overlay_interface))
 		return REJECT("rtpengine", "overlay_interface", NULL,
 			      "must be the name of an interface");
@@ -163,8 +163,8 @@ static int derive(struct relay_settings *s, const char *path, char *err, size_t 
 		if (ng_spec_parse(&s->spec[i], text, why, sizeof(why)) != 0)
 			return REJECT("rtpengine", "instance", text, "%s", why);
 		for (k = 0; k < i; k++) {
-			if (strcmp(s->spec[k].name, s->spec[i].name) == 0
-			    || strcmp(s->spec[k].text, s->spec[i].text) == 0)
+			if (strcmp(s->spec[k].name, s->spec[i].name) == 0 ||
+			    strcmp(s->spec[k].text, s->spec[i].text) == 0)
 				return REJECT("rtpengine", "instance", text,
 					      "\"%s\": its name or its address is there twice",
 					      text);

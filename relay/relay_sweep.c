@@ -145,9 +145,9 @@ static bool on_listed(const char *id, size_t len, void *arg)
 	struct relay_call *call;
 
 	/* what somebody else made there is none of our business */
-	if (len <= plen || len > RELAY_CALL_ID_MAX
-	    || memcmp(id, relay->settings->prefix, plen) != 0 || id[plen] != '-'
-	    || memchr(id, '\0', len) != NULL)
+	if (len <= plen || len > RELAY_CALL_ID_MAX ||
+	    memcmp(id, relay->settings->prefix, plen) != 0 || id[plen] != '-' ||
+	    memchr(id, '\0', len) != NULL)
 		return true;
 	call = relay_calls_find(relay->calls, id, len);
 	if (call != NULL && call->instance == cmp->instance) {
@@ -159,10 +159,10 @@ static bool on_listed(const char *id, size_t len, void *arg)
 			relay_delete_at(relay, cmp->instance, id);
 		return true;
 	}
-	if (relay_calls_count(relay->calls, RELAY_CALL_LIVE) >= (size_t)relay->settings->max_calls
-	    || relay_calls_add(relay->calls, &call, id, len, cmp->instance, relay_now_ms(),
-			       relay_lease_end(relay))
-		       != 0)
+	if (relay_calls_count(relay->calls, RELAY_CALL_LIVE) >=
+		    (size_t)relay->settings->max_calls ||
+	    relay_calls_add(relay->calls, &call, id, len, cmp->instance, relay_now_ms(),
+			    relay_lease_end(relay)) != 0)
 		return false;
 	call->adopted = true;
 	call->seen = relay->comparison;
@@ -175,8 +175,8 @@ static void drop_unseen(struct relay_call *call, void *arg)
 	struct comparison *cmp = arg;
 	struct relay *relay = cmp->relay;
 
-	if (call->instance != cmp->instance || call->seen == relay->comparison || call->pins > 0
-	    || call->created_ms + YOUNG_MS > cmp->begun_ms)
+	if (call->instance != cmp->instance || call->seen == relay->comparison || call->pins > 0 ||
+	    call->created_ms + YOUNG_MS > cmp->begun_ms)
 		return;
 	if (call->state == RELAY_CALL_LIVE)
 		relay->count.lost++;
@@ -221,8 +221,7 @@ static void compare(struct relay *relay, struct ng_instance *instance, uint64_t 
 	cmp = malloc(sizeof(*cmp));
 	request = ng_request_list((unsigned int)relay->settings->list_max);
 	if (cmp != NULL && request != NULL) {
-		*cmp = (struct comparison){
-			.relay = relay, .instance = instance, .begun_ms = now};
+		*cmp = (struct comparison){.relay = relay, .instance = instance, .begun_ms = now};
 		if (ng_instance_send(instance, request, REPLY_MS, on_list, cmp) == 0) {
 			relay->reconciling[i] = true;
 			cmp = NULL;
@@ -257,9 +256,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	relay_owner_sweep(relay, now);
 	for (i = 0; i < NG_INSTANCES_MAX; i++) {
 		instance = ng_pool_at(relay->pool, i);
-		if (instance != NULL && ng_instance_usable(instance)
-		    && now - relay->reconcile_ms[i]
-			       >= seconds(relay->settings->reconcile_interval_s))
+		if (instance != NULL && ng_instance_usable(instance) &&
+		    now - relay->reconcile_ms[i] >= seconds(relay->settings->reconcile_interval_s))
 			compare(relay, instance, now);
 	}
 }

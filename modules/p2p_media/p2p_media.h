@@ -98,13 +98,13 @@ struct p2p_media_branch {
 struct p2p_media_session {
 	struct p2p_media_session *next, *prev; /* all of them; under the list's lock */
 	unsigned int serial;
-	bool dialog;   /* an in-dialog request: branch[0] is the call's own handle, not ours to end */
-	bool has_sdp;  /* the request brought one: its replies bring answers */
-	bool whole;    /* offered before forking: branch[0] holds for all */
-	bool failed;   /* a branch could not be anchored */
-	bool anchored; /* a branch could */
-	bool settled;  /* its transaction is at its end: what is left belongs to the dialog */
-	int winner;    /* the branch whose 2xx came first, -2: a 2xx of our own; atomic */
+	bool dialog; /* an in-dialog request: branch[0] is the call's own handle, not ours to end */
+	bool has_sdp;	/* the request brought one: its replies bring answers */
+	bool whole;	/* offered before forking: branch[0] holds for all */
+	int failed;	/* the p2p_media_result of a branch that could not be anchored, else 0 */
+	bool anchored;	/* a branch could */
+	bool settled;	/* its transaction is at its end: what is left belongs to the dialog */
+	int winner;	/* the branch whose 2xx came first, -2: a 2xx of our own; atomic */
 	unsigned int n; /* branches there is room for */
 	uint32_t caller_hash;
 	str callid; /* follows the branches */
@@ -151,7 +151,8 @@ enum p2p_media_result {
 enum p2p_media_role { P2P_MEDIA_AUTO = 0, P2P_MEDIA_OFFER, P2P_MEDIA_ANSWER };
 int p2p_media_handle_message(struct sip_msg *msg, enum p2p_media_role role);
 int p2p_media_release(struct sip_msg *msg);
-/* Did anchoring fail for this transaction, with no branch left? 1 or -1. */
+/* Did anchoring fail for this transaction, with no branch left? 1, 2 (because of the SDP), or -1.
+ */
 int p2p_media_failed(struct sip_msg *msg);
 
 /* --- dialog: p2p_media_dialog.c ------------------------------------------------------------- */

@@ -49,8 +49,8 @@ int p2p_media_dialog_init(void)
 		return -1;
 	}
 	/* LOADED: those that dialog keeps in a database over a restart */
-	if (dlgb.register_dlgcb(NULL, DLGCB_CREATED, on_created, NULL, NULL) != 0
-	    || dlgb.register_dlgcb(NULL, DLGCB_LOADED, on_created, NULL, NULL) != 0) {
+	if (dlgb.register_dlgcb(NULL, DLGCB_CREATED, on_created, NULL, NULL) != 0 ||
+	    dlgb.register_dlgcb(NULL, DLGCB_LOADED, on_created, NULL, NULL) != 0) {
 		LM_ERR("cannot watch dialogs\n");
 		return -1;
 	}

@@ -40,8 +40,8 @@ static int body_find(struct sip_msg *msg, struct body *b)
 	if (body == NULL)
 		return 0;
 	total = (size_t)(msg->buf + msg->len - body);
-	if (msg->content_length != NULL && get_content_length(msg) >= 0
-	    && (size_t)get_content_length(msg) < total)
+	if (msg->content_length != NULL && get_content_length(msg) >= 0 &&
+	    (size_t)get_content_length(msg) < total)
 		total = (size_t)get_content_length(msg);
 	err = p2p_media_sdp_find(msg->content_type->body.s, (size_t)msg->content_type->body.len,
 				 body, total, &off, &len);
@@ -51,7 +51,8 @@ static int body_find(struct sip_msg *msg, struct body *b)
 	b->sdp.len = (int)len;
 	if (err != 0 || p2p_media_sdp_inspect(b->sdp.s, len, &b->info) != 0) {
 		p2p_media_count(P2P_MEDIA_BAD_BODIES);
-		LM_DBG("body of %.*s cannot be understood\n", msg->callid ? msg->callid->body.len : 0,
+		LM_DBG("body of %.*s cannot be understood\n",
+		       msg->callid ? msg->callid->body.len : 0,
 		       msg->callid ? msg->callid->body.s : "");
 		return P2P_MEDIA_BAD_SDP;
 	}
@@ -72,6 +73,26 @@ static int body_replace(struct sip_msg *msg, const str *old, str *fresh)
 		return P2P_MEDIA_ERROR;
 	}
 	return P2P_MEDIA_DONE;
+}
+
+/* A provisional reply goes on without an SDP that would lead the caller past the relay: an
+ * unreliable one may do so (RFC 6337 section 3.1.1: the answer comes in the 2xx), a reliable one
+ * may not. */
+static void body_drop(struct sip_msg *msg)
+{
+	struct hdr_field *h;
+	char *body = get_body(msg);
+
+	for (h = msg->headers; h != NULL; h = h->next)
+		if (h->name.len == 4 && strncasecmp(h->name.s, "RSeq", 4) == 0)
+			return;
+	h = msg->content_type;
+	if (body == NULL || h == NULL ||
+	    del_lump(msg, (unsigned int)(body - msg->buf),
+		     (unsigned int)(msg->buf + msg->len - body), 0) == NULL ||
+	    del_lump(msg, (unsigned int)(h->name.s - msg->buf), (unsigned int)h->len,
+		     HDR_CONTENTTYPE_T) == NULL)
+		LM_ERR("cannot drop the body\n");
 }
 
 static str from_tag(struct sip_msg *msg)
@@ -144,8 +165,8 @@ static void request_tags(struct sip_msg *msg, struct p2p_media_exchange *x)
 
 static bool sender_is_peer(struct sip_msg *msg)
 {
-	return p2p_media_route.peer_status != NULL
-	       && p2p_media_route.peer_status(msg, NULL) == P2P_PEER_VERIFIED;
+	return p2p_media_route.peer_status != NULL &&
+	       p2p_media_route.peer_status(msg, NULL) == P2P_PEER_VERIFIED;
 }
 
 /* The call's ticket, if this in-dialog request came with one. */
@@ -153,8 +174,8 @@ static int ticket_of(struct sip_msg *msg, struct p2p_media_ticket *t)
 {
 	str value;
 
-	if (p2p_media_rr.get_route_param == NULL
-	    || p2p_media_rr.get_route_param(msg, &p2p_media_config.rr_param, &value) < 0)
+	if (p2p_media_rr.get_route_param == NULL ||
+	    p2p_media_rr.get_route_param(msg, &p2p_media_config.rr_param, &value) < 0)
 		return ENOENT;
 	return p2p_media_ticket_parse(t, value.s, (size_t)value.len);
 }
@@ -204,7 +225,8 @@ static int call_begin(struct sip_msg *msg, const struct body *b)
 
 	x.from_overlay = sender_is_peer(msg);
 	x.to_overlay = p2p_ruid_is_peer(&msg->ruid);
-	if (!p2p_media_policy_wants(msg, b->there ? &b->info : NULL, x.from_overlay, x.to_overlay)) {
+	if (!p2p_media_policy_wants(msg, b->there ? &b->info : NULL, x.from_overlay,
+				    x.to_overlay)) {
 		p2p_media_count(P2P_MEDIA_BYPASSED);
 		return P2P_MEDIA_DONE;
 	}
@@ -245,7 +267,17 @@ static int call_begin(struct sip_msg *msg, const struct body *b)
 	if (result == P2P_MEDIA_DONE)
 		s->anchored = true;
 	else
-		s->failed = true;
+		s->failed = result;
+	return result;
+}
+
+/* A new call that cannot be anchored whatever the relay says. */
+static int call_refused(struct sip_msg *msg, int result)
+{
+	struct p2p_media_session *s = p2p_media_session_get(msg);
+
+	if (s != NULL)
+		s->failed = result;
 	return result;
 }
 
@@ -278,8 +310,8 @@ static bool prack_answers(struct sip_msg *msg)
 	while (p < end && *p >= '0' && *p <= '9')
 		p++;
 	cseq.len = (int)(p - cseq.s);
-	if (cseq.len == 0 || cseq.len > 10
-	    || p2p_media_tm.t_lookup_callid(&t, msg->callid->body, cseq) < 0)
+	if (cseq.len == 0 || cseq.len > 10 ||
+	    p2p_media_tm.t_lookup_callid(&t, msg->callid->body, cseq) < 0)
 		return false;
 	s = p2p_media_session_find(msg); /* t_lookup_callid has made it the current one */
 	late = s != NULL && !s->has_sdp;
@@ -288,25 +320,21 @@ static bool prack_answers(struct sip_msg *msg)
 	return late;
 }
 
-static int dialog_request(struct sip_msg *msg, const struct body *b, enum p2p_media_role role)
+static int dialog_request(struct sip_msg *msg, const struct body *b,
+			  const struct p2p_media_ticket *t, enum p2p_media_role role)
 {
 	/* an ACK has no transaction to remember it by */
 	static unsigned int ack_id;
 	static int ack_pid;
 	struct p2p_media_exchange x = {.answer = role == P2P_MEDIA_ANSWER};
-	struct p2p_media_session *s = NULL;
-	struct p2p_media_ticket t;
-	bool from_caller;
-	str tag;
+	struct p2p_media_session *s;
+	str tag = from_tag(msg);
+	bool from_caller = p2p_media_tag_hash(&tag) == t->caller_hash;
 	int result;
 
-	if (ticket_of(msg, &t) != 0)
-		return P2P_MEDIA_DONE; /* not anchored */
-	tag = from_tag(msg);
-	from_caller = p2p_media_tag_hash(&tag) == t.caller_hash;
-	x.handle = t.handle;
-	x.from_overlay = from_caller ? t.caller_overlay : t.callee_overlay;
-	x.to_overlay = from_caller ? t.callee_overlay : t.caller_overlay;
+	x.handle = t->handle;
+	x.from_overlay = from_caller ? t->caller_overlay : t->callee_overlay;
+	x.to_overlay = from_caller ? t->callee_overlay : t->caller_overlay;
 	if (msg->REQ_METHOD == METHOD_ACK) {
 		if (!b->there || (ack_id == msg->id && ack_pid == msg->pid))
 			return P2P_MEDIA_DONE;
@@ -327,17 +355,15 @@ static int dialog_request(struct sip_msg *msg, const struct body *b, enum p2p_me
 		return P2P_MEDIA_DONE; /* called twice */
 	s->dialog = true;
 	s->has_sdp = b->there;
-	s->branch[0].handle = t.handle;
+	s->branch[0].handle = t->handle;
 	s->branch[0].from_overlay = x.from_overlay;
 	s->branch[0].to_overlay = x.to_overlay;
 	if (!b->there)
 		return P2P_MEDIA_DONE;
 	request_tags(msg, &x);
 	result = exchange(msg, b, &x);
-	if (result == P2P_MEDIA_DONE)
-		s->anchored = true;
-	else
-		s->failed = true;
+	if (result != P2P_MEDIA_DONE)
+		s->failed = result;
 	return result;
 }
 
@@ -388,10 +414,12 @@ static int reply(struct sip_msg *msg, enum p2p_media_role role)
 		x.offerer_tag = x.answer ? from_tag(msg) : to_tag(msg);
 		x.answerer_tag = x.answer ? to_tag(msg) : from_tag(msg);
 		result = exchange(msg, &body, &x);
-		if (!x.answer && !s->dialog
-		    && !p2p_media_branch_move(b, P2P_MEDIA_RESERVED, P2P_MEDIA_OFFERED)
-		    && __atomic_load_n(&b->state, __ATOMIC_ACQUIRE) == P2P_MEDIA_DELETED)
+		if (!x.answer && !s->dialog &&
+		    !p2p_media_branch_move(b, P2P_MEDIA_RESERVED, P2P_MEDIA_OFFERED) &&
+		    __atomic_load_n(&b->state, __ATOMIC_ACQUIRE) == P2P_MEDIA_DELETED)
 			p2p_media_relay_delete(b->handle, &s->callid);
+		if (result == P2P_MEDIA_UNAVAILABLE && status < 200)
+			body_drop(msg);
 	} else {
 		result = P2P_MEDIA_DONE;
 	}
@@ -411,6 +439,7 @@ static bool in_failure_route(void)
 
 int p2p_media_handle_message(struct sip_msg *msg, enum p2p_media_role role)
 {
+	struct p2p_media_ticket ticket;
 	struct body b;
 	int result;
 
@@ -444,14 +473,20 @@ int p2p_media_handle_message(struct sip_msg *msg, enum p2p_media_role role)
 		return P2P_MEDIA_DONE; /* new branches pass their branch route */
 	if (parse_headers(msg, HDR_EOH_F, 0) < 0 || msg->callid == NULL)
 		return P2P_MEDIA_BAD_SDP;
-	result = body_find(msg, &b);
-	if (result != 0)
-		return result;
-	if (to_tag(msg).len > 0)
-		return dialog_request(msg, &b, role);
+	if (to_tag(msg).len > 0) {
+		if (ticket_of(msg, &ticket) != 0)
+			return P2P_MEDIA_DONE; /* not anchored: whatever its body is */
+		result = body_find(msg, &b);
+		return result != 0 ? result : dialog_request(msg, &b, &ticket, role);
+	}
 	if (msg->REQ_METHOD != METHOD_INVITE)
 		return P2P_MEDIA_DONE;
-	return call_begin(msg, &b);
+	if (p2p_media_config.anchor == P2P_MEDIA_NEVER) {
+		p2p_media_count(P2P_MEDIA_BYPASSED);
+		return P2P_MEDIA_DONE;
+	}
+	result = body_find(msg, &b);
+	return result != 0 ? call_refused(msg, result) : call_begin(msg, &b);
 }
 
 int p2p_media_release(struct sip_msg *msg)
@@ -484,5 +519,7 @@ int p2p_media_failed(struct sip_msg *msg)
 {
 	struct p2p_media_session *s = p2p_media_session_find(msg);
 
-	return s != NULL && s->failed && !s->anchored ? 1 : -1;
+	if (s == NULL || s->failed == 0 || s->anchored)
+		return -1;
+	return s->failed == P2P_MEDIA_BAD_SDP ? 2 : 1;
 }

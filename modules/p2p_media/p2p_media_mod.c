@@ -166,21 +166,21 @@ static int parameters_check(void)
 		       c->ice.s);
 		return -1;
 	}
-	if (!range("timeout_ms", c->timeout_ms, TIMEOUT_MS_MIN, TIMEOUT_MS_MAX)
-	    || !range("breaker_failures", c->breaker_failures, 1, BREAKER_FAILURES_MAX)
-	    || !range("breaker_open_ms", c->breaker_open_ms, 1, BREAKER_OPEN_MS_MAX)
-	    || !range("nat_bflag", c->nat_bflag, -1, 31))
+	if (!range("timeout_ms", c->timeout_ms, TIMEOUT_MS_MIN, TIMEOUT_MS_MAX) ||
+	    !range("breaker_failures", c->breaker_failures, 1, BREAKER_FAILURES_MAX) ||
+	    !range("breaker_open_ms", c->breaker_open_ms, 1, BREAKER_OPEN_MS_MAX) ||
+	    !range("nat_bflag", c->nat_bflag, -1, 31))
 		return -1;
-	if (c->relay_socket.len == 0 || c->relay_socket.s[0] != '/'
-	    || c->relay_socket.len >= (int)sizeof(((struct sockaddr_un *)0)->sun_path)) {
+	if (c->relay_socket.len == 0 || c->relay_socket.s[0] != '/' ||
+	    c->relay_socket.len >= (int)sizeof(((struct sockaddr_un *)0)->sun_path)) {
 		LM_ERR("parameter relay_socket is \"%.*s\": must be an absolute path of at most "
 		       "107 bytes\n",
 		       c->relay_socket.len, c->relay_socket.s);
 		return -1;
 	}
 	for (i = 0; i < c->rr_param.len; i++)
-		if ((c->rr_param.s[i] < 'a' || c->rr_param.s[i] > 'z')
-		    && (i == 0 || c->rr_param.s[i] < '0' || c->rr_param.s[i] > '9'))
+		if ((c->rr_param.s[i] < 'a' || c->rr_param.s[i] > 'z') &&
+		    (i == 0 || c->rr_param.s[i] < '0' || c->rr_param.s[i] > '9'))
 			break;
 	if (i < c->rr_param.len || i == 0 || i > 16) {
 		LM_ERR("parameter rr_param is \"%.*s\": must be a lower-case letter and up to 15 "
@@ -206,8 +206,8 @@ static int mod_init(void)
 	/* without p2p_route everybody is a phone */
 	if (module_loaded("p2p_route") && p2p_route_load_api(&p2p_media_route) < 0)
 		return -1;
-	if (p2p_media_stats_init() < 0 || p2p_media_rpc_init() < 0 || p2p_media_relay_init() < 0
-	    || p2p_media_session_init() < 0 || p2p_media_dialog_init() < 0)
+	if (p2p_media_stats_init() < 0 || p2p_media_rpc_init() < 0 || p2p_media_relay_init() < 0 ||
+	    p2p_media_session_init() < 0 || p2p_media_dialog_init() < 0)
 		return -1;
 	return 0;
 }

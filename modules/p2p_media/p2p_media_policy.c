@@ -37,8 +37,8 @@ static bool sender_natted(struct sip_msg *msg, const struct p2p_media_sdp *sdp)
 	 * know it while it does know the sender's */
 	if (same_address(&media, &msg->rcv.src_ip))
 		return false;
-	return p2p_media_address_private(sdp->address)
-	       && !p2p_media_address_private(ip_addr2a(&msg->rcv.src_ip));
+	return p2p_media_address_private(sdp->address) &&
+	       !p2p_media_address_private(ip_addr2a(&msg->rcv.src_ip));
 }
 
 /* Is the phone that this branch goes to behind a NAT: is it reached at another address than its
@@ -58,11 +58,12 @@ static bool target_natted(struct sip_msg *msg)
 		return false;
 	if (ruri.params.len >= 6 && memmem(ruri.params.s, (size_t)ruri.params.len, "alias=", 6))
 		return true;
-	if (msg->dst_uri.len == 0 || msg->path_vec.len > 0
-	    || parse_uri(msg->dst_uri.s, msg->dst_uri.len, &dst) < 0)
+	/* only of registered contacts: elsewhere the next hop is what the script said */
+	if (msg->ruid.len == 0 || msg->dst_uri.len == 0 || msg->path_vec.len > 0 ||
+	    parse_uri(msg->dst_uri.s, msg->dst_uri.len, &dst) < 0)
 		return false;
-	return ruri.host.len != dst.host.len
-	       || strncasecmp(ruri.host.s, dst.host.s, (size_t)ruri.host.len) != 0;
+	return ruri.host.len != dst.host.len ||
+	       strncasecmp(ruri.host.s, dst.host.s, (size_t)ruri.host.len) != 0;
 }
 
 bool p2p_media_policy_wants(struct sip_msg *msg, const struct p2p_media_sdp *sdp, bool from_overlay,

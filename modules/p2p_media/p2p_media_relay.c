@@ -121,8 +121,8 @@ static void breaker_success(void)
 		__atomic_store_n(&shared->failures, 0, __ATOMIC_RELAXED);
 	if (__atomic_load_n(&shared->breaker, __ATOMIC_ACQUIRE) == BREAKER_CLOSED)
 		return;
-	if (__atomic_exchange_n(&shared->breaker, BREAKER_CLOSED, __ATOMIC_ACQ_REL)
-	    != BREAKER_CLOSED)
+	if (__atomic_exchange_n(&shared->breaker, BREAKER_CLOSED, __ATOMIC_ACQ_REL) !=
+	    BREAKER_CLOSED)
 		LM_INFO("relay %.*s answers again\n", p2p_media_config.relay_socket.len,
 			p2p_media_config.relay_socket.s);
 }
@@ -186,13 +186,14 @@ static int wait_for(short events, uint64_t deadline)
 
 	for (;;) {
 		now = p2p_media_now_ms();
-		if (now >= deadline)
-			return ETIMEDOUT;
-		n = poll(&pfd, 1, (int)(deadline - now));
+		/* looked at once in any case: what is there need not be waited for */
+		n = poll(&pfd, 1, now < deadline ? (int)(deadline - now) : 0);
 		if (n > 0)
 			return 0;
 		if (n < 0 && errno != EINTR)
 			return errno;
+		if (now >= deadline)
+			return ETIMEDOUT;
 	}
 }
 
@@ -345,6 +346,9 @@ static int ask(int argc, const char **argv, const size_t *argvlen, redisReply **
 	}
 	if (err == ENOMEM)
 		return err;
+	/* be there when it goes on: a Kamailio without any connection is a dead one to it */
+	if (err == ETIMEDOUT && open_connection() == 0 && write_all(0) != 0)
+		p2p_media_relay_close();
 	breaker_failure(err == ETIMEDOUT      ? "no answer in time"
 			: err == EHOSTUNREACH ? "cannot connect"
 			: err == EPROTO	      ? "its answer cannot be understood"
@@ -387,8 +391,8 @@ static int error_code(const redisReply *reply)
 
 	for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
 		n = strlen(codes[i].word);
-		if (strncmp(reply->str, codes[i].word, n) == 0
-		    && (reply->str[n] == ' ' || reply->str[n] == '\0'))
+		if (strncmp(reply->str, codes[i].word, n) == 0 &&
+		    (reply->str[n] == ' ' || reply->str[n] == '\0'))
 			return codes[i].err;
 	}
 	return EPROTO;
@@ -445,8 +449,8 @@ int p2p_media_relay_exchange(const struct p2p_media_exchange *x, str *out)
 	err = ask(a.n, a.v, a.len, &reply);
 	if (err != 0)
 		return err;
-	if (reply->type == REDIS_REPLY_STRING && reply->len > 0
-	    && (size_t)reply->len <= P2P_MEDIA_SDP_MAX) {
+	if (reply->type == REDIS_REPLY_STRING && reply->len > 0 &&
+	    (size_t)reply->len <= P2P_MEDIA_SDP_MAX) {
 		out->s = pkg_malloc((size_t)reply->len);
 		if (out->s == NULL) {
 			PKG_MEM_ERROR;

@@ -23,8 +23,8 @@ static void rpc_status(rpc_t *rpc, void *ctx)
 	p2p_media_relay_state(&st);
 	if (rpc->add(ctx, "{", &h) < 0)
 		return;
-	rpc->struct_add(h, "Sssddd", "relay_socket", &p2p_media_config.relay_socket,
-			"anchor", anchors[p2p_media_config.anchor], "breaker", st.breaker, "failures",
+	rpc->struct_add(h, "Sssddd", "relay_socket", &p2p_media_config.relay_socket, "anchor",
+			anchors[p2p_media_config.anchor], "breaker", st.breaker, "failures",
 			(int)st.failures, "retry_in_ms", (int)st.open_ms_left, "timeout_ms",
 			p2p_media_config.timeout_ms);
 }

@@ -18,8 +18,8 @@ static bool type_is(const char *type, size_t len, const char *want)
 {
 	size_t n = strlen(want);
 
-	return len >= n && strncasecmp(type, want, n) == 0
-	       && (len == n || type[n] == ';' || is_space(type[n]));
+	return len >= n && strncasecmp(type, want, n) == 0 &&
+	       (len == n || type[n] == ';' || is_space(type[n]));
 }
 
 static void skip_space(const char **p, const char *end)
@@ -79,8 +79,8 @@ static bool delimiter(const char *body, const char *p, const char *end, const ch
 
 	while (p < end && (q = memmem(p, (size_t)(end - p), "--", 2)) != NULL) {
 		p = q + 1;
-		if ((q != body && q[-1] != '\n') || (size_t)(end - q) < n + 2
-		    || memcmp(q + 2, boundary, n) != 0)
+		if ((q != body && q[-1] != '\n') || (size_t)(end - q) < n + 2 ||
+		    memcmp(q + 2, boundary, n) != 0)
 			continue;
 		e = q + 2 + n;
 		*last = end - e >= 2 && e[0] == '-' && e[1] == '-';
@@ -117,8 +117,8 @@ static const char *part_headers(const char *p, const char *end, const char **typ
 			return NULL;
 		if (e == p || (e == p + 1 && *p == '\r'))
 			return e + 1;
-		if ((size_t)(e - p) > sizeof(name) - 1
-		    && strncasecmp(p, name, sizeof(name) - 1) == 0) {
+		if ((size_t)(e - p) > sizeof(name) - 1 &&
+		    strncasecmp(p, name, sizeof(name) - 1) == 0) {
 			v = p + sizeof(name) - 1;
 			while (v < e && (*v == ' ' || *v == '\t'))
 				v++;
@@ -152,8 +152,8 @@ int p2p_media_sdp_find(const char *type, size_t typelen, const char *body, size_
 	}
 	if (typelen < 10 || strncasecmp(type, "multipart/", 10) != 0)
 		return ENOENT;
-	if (boundary_of(type, typelen, boundary) != 0
-	    || !delimiter(body, body, end, boundary, &line, &next, &last))
+	if (boundary_of(type, typelen, boundary) != 0 ||
+	    !delimiter(body, body, end, boundary, &line, &next, &last))
 		return EBADMSG;
 	for (parts = 0; !last && parts < P2P_MEDIA_PARTS_MAX; parts++) {
 		part = next;
@@ -250,11 +250,11 @@ bool p2p_media_address_private(const char *address)
 
 	if (inet_pton(AF_INET, address, &a4) == 1) {
 		a = ntohl(a4.s_addr);
-		return a >> 24 == 10 || a >> 20 == 0xac1 || a >> 16 == 0xc0a8 || a >> 16 == 0xa9fe
-		       || a >> 22 == 0x191; /* 100.64.0.0/10 */
+		return a >> 24 == 10 || a >> 20 == 0xac1 || a >> 16 == 0xc0a8 ||
+		       a >> 16 == 0xa9fe || a >> 22 == 0x191; /* 100.64.0.0/10 */
 	}
 	if (inet_pton(AF_INET6, address, &a6) == 1)
-		return (a6.s6_addr[0] & 0xfe) == 0xfc
-		       || (a6.s6_addr[0] == 0xfe && (a6.s6_addr[1] & 0xc0) == 0x80);
+		return (a6.s6_addr[0] & 0xfe) == 0xfc ||
+		       (a6.s6_addr[0] == 0xfe && (a6.s6_addr[1] & 0xc0) == 0x80);
 	return false;
 }

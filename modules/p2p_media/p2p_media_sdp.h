@@ -25,7 +25,8 @@ int p2p_media_sdp_find(const char *type, size_t typelen, const char *body, size_
 struct p2p_media_sdp {
 	unsigned int sections; /* m= lines */
 	unsigned int active;   /* of them with a port other than 0 */
-	/* of the session's c= line, or else the first section's that has one; "" when there is none */
+	/* of the session's c= line, or else the first section's that has one; "" when there is none
+	 */
 	char address[P2P_MEDIA_ADDRESS_MAX];
 };
 

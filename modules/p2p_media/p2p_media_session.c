@@ -124,9 +124,9 @@ int p2p_media_ticket_parse(struct p2p_media_ticket *t, const char *s, size_t len
 {
 	uint64_t handle, hash;
 
-	if (len != P2P_MEDIA_TICKET_LEN || s[16] != '.' || s[19] != '.' || !hex(s, 16, &handle)
-	    || !hex(s + 20, 8, &hash) || (s[17] != 'u' && s[17] != 'o')
-	    || (s[18] != 'u' && s[18] != 'o'))
+	if (len != P2P_MEDIA_TICKET_LEN || s[16] != '.' || s[19] != '.' || !hex(s, 16, &handle) ||
+	    !hex(s + 20, 8, &hash) || (s[17] != 'u' && s[17] != 'o') ||
+	    (s[18] != 'u' && s[18] != 'o'))
 		return EBADMSG;
 	t->handle = handle;
 	t->caller_overlay = s[17] == 'o';
@@ -147,8 +147,8 @@ void p2p_media_branch_end(struct p2p_media_session *s, unsigned int branch)
 
 	/* RESERVED: an offer may be under way in another process, which finds the state changed
 	 * and deletes it then */
-	if (!p2p_media_branch_move(b, P2P_MEDIA_RESERVED, P2P_MEDIA_DELETED)
-	    && p2p_media_branch_move(b, P2P_MEDIA_OFFERED, P2P_MEDIA_DELETED))
+	if (!p2p_media_branch_move(b, P2P_MEDIA_RESERVED, P2P_MEDIA_DELETED) &&
+	    p2p_media_branch_move(b, P2P_MEDIA_OFFERED, P2P_MEDIA_DELETED))
 		p2p_media_relay_delete(b->handle, &s->callid);
 }
 
@@ -180,6 +180,9 @@ static void on_transaction(struct cell *t, int type, struct tmcb_params *ps)
 {
 	struct p2p_media_session *s = *ps->param;
 
+	/* at shutdown tm ends after this module: then the relay sees that we are gone */
+	if (list == NULL)
+		return;
 	switch (type) {
 	case TMCB_ON_FAILURE:
 		/* all branches so far have failed; what a failure route adds comes after this */
@@ -207,6 +210,10 @@ static void session_free(void *param)
 {
 	struct p2p_media_session *s = param;
 
+	if (list == NULL) {
+		shm_free(s);
+		return;
+	}
 	/* a request that never got a transaction */
 	if (!s->settled)
 		p2p_media_session_end(s, -1);
@@ -286,8 +293,7 @@ struct p2p_media_session *p2p_media_session_get(struct sip_msg *msg)
 	lock_release(&list->lock);
 	if (p2p_media_tm.register_tmcb(msg, transaction(),
 				       TMCB_ON_FAILURE | TMCB_RESPONSE_OUT | TMCB_DESTROY,
-				       on_transaction, s, session_free)
-	    <= 0) {
+				       on_transaction, s, session_free) <= 0) {
 		LM_ERR("cannot watch the transaction\n");
 		session_free(s);
 		return NULL;

@@ -40,15 +40,13 @@ int p2p_media_stats_init(void)
 
 	for (i = 0; i < P2P_MEDIA_COUNTERS; i++) {
 		if (counter_register(&handle[i], P2P_MEDIA_NAME, counters[i].name, 0, NULL, NULL,
-				     counters[i].help, 0)
-		    < 0) {
+				     counters[i].help, 0) < 0) {
 			LM_ERR("cannot register the counter %s\n", counters[i].name);
 			return -1;
 		}
 	}
 	if (counter_register(&h, P2P_MEDIA_NAME, "sessions", 0, sessions, NULL,
-			     "transactions under way whose media is anchored", 0)
-	    < 0) {
+			     "transactions under way whose media is anchored", 0) < 0) {
 		LM_ERR("cannot register the counter sessions\n");
 		return -1;
 	}

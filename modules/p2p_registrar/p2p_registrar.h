@@ -18,11 +18,12 @@
 
 struct reg_settings {
 	int lookup_timeout_ms;
+	int local_wait_ms; /* for others, when there are contacts here */
 	int lookup_workers;
 	int lookups_max;     /* suspended at a time */
 	int orphan_window_s; /* after a start: absence is asked about */
 	int retry_after_s;
-	int attempts;	     /* rounds of branches for one request */
+	int attempts; /* rounds of branches for one request */
 };
 
 extern struct reg_settings reg_settings;
@@ -31,9 +32,10 @@ extern registrar_api_t reg_stock;
 extern p2p_usrloc_api_t reg_ul;
 extern p2p_route_api_t reg_route;
 
-/* --- _save.c: the stock registrar, by its C API and by what it exports to KEMI ------------------ */
+/* --- _save.c: the stock registrar, by its C API and by what it exports to KEMI -------------- */
 
-/* Bit of p2p_registered()'s flags that is ours: registered at another peer (by the cache) counts. */
+/* Bit of p2p_registered()'s flags that is ours: registered at another peer (by the cache) counts.
+ */
 #define REG_ANYWHERE 8
 
 int reg_stock_init(void);
@@ -46,29 +48,29 @@ int reg_stock_lookup_branches(struct sip_msg *msg, str *table);
 /* Make usrloc know a table (at start only). 0 or -1. */
 int reg_table_register(char *table);
 
-/* --- outcome of a lookup ------------------------------------------------------------------------ */
+/* --- outcome of a lookup -------------------------------------------------------------------- */
 
 enum reg_result { REG_FOUND, REG_ABSENT, REG_UNKNOWN, REG_UNAVAILABLE, REG_DENIED };
 
 /* What p2p_reply() answers, and what the script sees in $var(p2p_result), $var(p2p_reason). */
 struct reg_outcome {
 	enum reg_result result;
-	int code;	   /* SIP status for p2p_reply; 0 when found */
+	int code;	    /* SIP status for p2p_reply; 0 when found */
 	const char *phrase; /* its reason phrase */
 	const char *reason; /* why */
 };
 
 int reg_outcome_init(void);
 void reg_outcome_set(struct sip_msg *msg, enum reg_result result, const char *reason);
-void reg_outcome_set_code(struct sip_msg *msg, enum reg_result result, int code,
-			  const char *phrase, const char *reason);
+void reg_outcome_set_code(struct sip_msg *msg, enum reg_result result, int code, const char *phrase,
+			  const char *reason);
 const struct reg_outcome *reg_outcome(void);
 /* Answer the request as the outcome says (or with code and phrase). 1, or -1. */
 int reg_reply(struct sip_msg *msg);
 int reg_reply_unavailable(struct sip_msg *msg, const str *reason);
 int reg_reply_code(struct sip_msg *msg, int code, const char *phrase, const char *reason);
 
-/* --- where a lookup goes on: a route of the script, or a KEMI function --------------------------- */
+/* --- where a lookup goes on: a route of the script, or a KEMI function ---------------------- */
 
 #define REG_ROUTE_MAX 64
 #define REG_TABLE_MAX 64
@@ -84,14 +86,14 @@ int reg_route_find(const char *name, struct reg_route_ref *ref);
 /* Run it in this process, on this message. */
 void reg_route_run(struct sip_msg *msg, const struct reg_route_ref *ref);
 
-/* --- _lookup.c: the decision ---------------------------------------------------------------------- */
+/* --- _lookup.c: the decision ---------------------------------------------------------------- */
 
 struct reg_lookup {
 	str table; /* NUL-terminated */
 	str aor;   /* as dialled */
 	struct p2p_name name;
-	bool has_name;	/* the overlay can be asked about it */
-	bool gruu;	/* a public GRUU: one instance is meant */
+	bool has_name;	   /* the overlay can be asked about it */
+	bool gruu;	   /* a public GRUU: one instance is meant */
 	uint32_t instance; /* its hash */
 	enum p2p_peer_status peer;
 	struct p2p_hit hit; /* of the sending peer */
@@ -135,9 +137,13 @@ int reg_candidates_add(struct sip_msg *msg, const struct reg_lookup *lk,
 		       const struct reg_tried *skip, int *down);
 bool reg_in_orphan_window(void);
 
-/* --- _suspend.c ------------------------------------------------------------------------------------ */
+/* --- _suspend.c ----------------------------------------------------------------------------- */
 
-enum reg_stage { REG_STAGE_LOOKUP, REG_STAGE_NEXT };
+enum reg_stage {
+	REG_STAGE_LOOKUP,
+	REG_STAGE_OTHERS, /* there are contacts here: who else serves the user */
+	REG_STAGE_NEXT,
+};
 
 /* Suspend the transaction, ask, and go on in the route when the answer is there. skip: of
  * p2p_next. 1: suspended. 0: nothing more to do (a retransmission, or cancelled). -1: could not,
@@ -152,20 +158,20 @@ void reg_finish(struct p2p_question *q);
 /* Runs before the script of each failure route, and of each continuation. */
 int reg_continuation_init(void);
 
-/* --- _next.c: failure routes ------------------------------------------------------------------------ */
+/* --- _next.c: failure routes ---------------------------------------------------------------- */
 
 /* p2p_next(table, ROUTE): 0 the route ran, or will run; -1 nothing to do, the reply passes. */
 int reg_next(struct sip_msg *msg, const str *table, const struct reg_route_ref *ref);
 void reg_next_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_answers *an,
 		    const struct reg_tried *skip);
 
-/* --- _worker.c --------------------------------------------------------------------------------------- */
-int reg_workers_init(void);   /* mod_init: the socket pair, process slots */
-int reg_workers_fork(void);   /* child_init of PROC_MAIN */
+/* --- _worker.c ------------------------------------------------------------------------------ */
+int reg_workers_init(void); /* mod_init: the socket pair, process slots */
+int reg_workers_fork(void); /* child_init of PROC_MAIN */
 int reg_workers_reply_fd(void);
 void reg_workers_destroy(void);
 
-/* --- _rpc.c, _stats.c ---------------------------------------------------------------------------------- */
+/* --- _rpc.c, _stats.c ----------------------------------------------------------------------- */
 int reg_rpc_init(void);
 
 enum reg_counter {

@@ -5,7 +5,9 @@
  *   a peer, verified    to the phone           absent; shortly after a start SERVES is asked first
  *   a peer, unverified  PEER is asked, then as above, or denied
  *   anyone else         to the phone, and to   cached: to them
- *                       what the cache knows   else ROUTE is asked
+ *                       what the cache knows;  else ROUTE is asked
+ *                       others known, but not
+ *                       cached: ROUTE, briefly
  *
  * A request from a peer is never sent on to another peer: no loops. */
 #include "core/action.h"
@@ -17,7 +19,7 @@
 #include "modules/tm/t_lookup.h"
 #include "p2p_registrar.h"
 
-/* --- routes --------------------------------------------------------------------------------------- */
+/* --- routes --------------------------------------------------------------------------------- */
 
 int reg_route_find(const char *name, struct reg_route_ref *ref)
 {
@@ -57,7 +59,7 @@ void reg_route_run(struct sip_msg *msg, const struct reg_route_ref *ref)
 	run_top_route(main_rt.rlist[ref->index], msg, &ctx);
 }
 
-/* --- what is looked up ------------------------------------------------------------------------------ */
+/* --- what is looked up ---------------------------------------------------------------------- */
 
 int reg_lookup_prepare(struct sip_msg *msg, const str *table, const str *uri, struct reg_lookup *lk)
 {
@@ -133,11 +135,11 @@ int reg_candidates_add(struct sip_msg *msg, const struct reg_lookup *lk,
 		for (i = 0; i < set->n && i < P2P_CANDIDATES_MAX; i++) {
 			const struct p2p_candidate *c = &set->c[i];
 
-			if (((c->flags & P2P_CANDIDATE_LAPSED) != 0) != (pass == 1)
-			    || hit_in(&c->hit, skip) || !instance_fits(lk, c))
+			if (((c->flags & P2P_CANDIDATE_LAPSED) != 0) != (pass == 1) ||
+			    hit_in(&c->hit, skip) || !instance_fits(lk, c))
 				continue;
-			if (!reg_route.peer_usable(&c->hit)
-			    || reg_route.branch_add(msg, &lk->aor, c, first && n == 0) < 0) {
+			if (!reg_route.peer_usable(&c->hit) ||
+			    reg_route.branch_add(msg, &lk->aor, c, first && n == 0) < 0) {
 				(*down)++;
 				continue;
 			}
@@ -195,7 +197,7 @@ static void outcome_refused(struct sip_msg *msg, enum p2p_peer_status status)
 	}
 }
 
-/* --- without a route: never suspends ---------------------------------------------------------------- */
+/* --- without a route: never suspends -------------------------------------------------------- */
 
 int reg_lookup_now(struct sip_msg *msg, struct reg_lookup *lk)
 {
@@ -222,8 +224,8 @@ int reg_lookup_to_dset(struct sip_msg *msg, struct reg_lookup *lk)
 
 	reg_count(REG_CNT_LOOKUPS);
 	local = reg_stock.lookup_to_dset(msg, &lk->table, &lk->aor);
-	if (reg_route.peer_judge(msg, &lk->hit) == P2P_PEER_NO
-	    && cached(lk, &set) != P2P_CACHE_MISS)
+	if (reg_route.peer_judge(msg, &lk->hit) == P2P_PEER_NO &&
+	    cached(lk, &set) != P2P_CACHE_MISS)
 		remote = reg_candidates_add(msg, lk, &set, false, NULL, &down);
 	return remote > 0 ? 1 : local;
 }
@@ -253,8 +255,8 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 			branch_t *b = get_sip_branch((int)i);
 
 			more[i].len = 0;
-			if (b == NULL || b->dst_uri_len > 0 || b->path_len > 0
-			    || b->len >= sizeof(more[i].uri))
+			if (b == NULL || b->dst_uri_len > 0 || b->path_len > 0 ||
+			    b->len >= sizeof(more[i].uri))
 				continue;
 			memcpy(more[i].uri, b->uri, b->len);
 			more[i].len = (int)b->len;
@@ -279,7 +281,7 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 	return remote > 0 ? 1 : local;
 }
 
-/* --- with a route ------------------------------------------------------------------------------------ */
+/* --- with a route --------------------------------------------------------------------------- */
 
 /* An ACK has no transaction to suspend, and a request within a dialog has its route set. */
 static bool may_suspend(struct sip_msg *msg)
@@ -325,13 +327,27 @@ static bool lookup_for_peer(struct sip_msg *msg, struct reg_lookup *lk,
 	return false;
 }
 
+/* The user is registered here, others are known to serve him too, and nothing is cached: wait for
+ * them, but not long. True: suspended. */
+static bool others_wait(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_route_ref *ref)
+{
+	if (!lk->has_name || reg_settings.local_wait_ms == 0 || !may_suspend(msg) ||
+	    !reg_ul.gateway_up() ||
+	    reg_registered(msg, &lk->table, &lk->aor, 0, 2 /* set no xavp */) <= 0)
+		return false;
+	return reg_suspend(msg, lk, ref, P2P_QUESTION_ROUTE, 0, REG_STAGE_OTHERS, NULL) >= 0;
+}
+
 static bool lookup_for_user(struct sip_msg *msg, struct reg_lookup *lk,
 			    const struct reg_route_ref *ref)
 {
 	struct p2p_candidate_set set;
 	enum p2p_cache_state state = cached(lk, &set);
-	int local = local_lookup(msg, lk), remote = 0, down = 0;
+	int local, remote = 0, down = 0;
 
+	if (state == P2P_CACHE_MISS && others_wait(msg, lk, ref))
+		return true;
+	local = local_lookup(msg, lk);
 	if (state != P2P_CACHE_MISS && set.n > 0) {
 		remote = reg_candidates_add(msg, lk, &set, local <= 0, NULL, &down);
 		if (remote > 0)
@@ -375,7 +391,7 @@ int reg_lookup_route(struct sip_msg *msg, struct reg_lookup *lk, const struct re
 	return 0;
 }
 
-/* --- in the continuation ------------------------------------------------------------------------------ */
+/* --- in the continuation -------------------------------------------------------------------- */
 
 static bool orphan(const struct reg_answers *an)
 {

@@ -12,6 +12,7 @@ MODULE_VERSION
 
 struct reg_settings reg_settings = {
 	.lookup_timeout_ms = 2000,
+	.local_wait_ms = 300,
 	.lookup_workers = 2,
 	.lookups_max = 10000,
 	.orphan_window_s = 3600,
@@ -28,12 +29,13 @@ static const struct {
 	int *value;
 	int min, max;
 } ranges[] = {
-	{ "lookup_timeout_ms", &reg_settings.lookup_timeout_ms, 50, 60000 },
-	{ "lookup_workers", &reg_settings.lookup_workers, 1, 64 },
-	{ "lookups_max", &reg_settings.lookups_max, 1, 100000 },
-	{ "orphan_window_s", &reg_settings.orphan_window_s, 0, 604800 },
-	{ "retry_after_s", &reg_settings.retry_after_s, 1, 3600 },
-	{ "attempts", &reg_settings.attempts, 1, 10 },
+	{"lookup_timeout_ms", &reg_settings.lookup_timeout_ms, 50, 60000},
+	{"local_wait_ms", &reg_settings.local_wait_ms, 0, 60000},
+	{"lookup_workers", &reg_settings.lookup_workers, 1, 64},
+	{"lookups_max", &reg_settings.lookups_max, 1, 100000},
+	{"orphan_window_s", &reg_settings.orphan_window_s, 0, 604800},
+	{"retry_after_s", &reg_settings.retry_after_s, 1, 3600},
+	{"attempts", &reg_settings.attempts, 1, 10},
 };
 
 /* tm's fr_timer guards the suspended request: the answer must be there well before. */
@@ -41,16 +43,16 @@ static int fr_timer_check(void)
 {
 	str group_name = str_init("tm"), name = str_init("fr_timer");
 	cfg_mapping_t *var;
-	cfg_group_t *group;
+	cfg_group_t *grp;
 	unsigned int ms;
 
-	if (cfg_lookup_var(&group_name, &name, &group, &var) != 0
-	    || CFG_VAR_TYPE(var) != CFG_VAR_INT) {
+	if (cfg_lookup_var(&group_name, &name, &grp, &var) != 0 ||
+	    CFG_VAR_TYPE(var) != CFG_VAR_INT) {
 		LM_ERR("cannot read tm's fr_timer\n");
 		return -1;
 	}
 	/* kept in ticks; cfg_get_by_name() does not read variables that have a fixup */
-	ms = TICKS_TO_MS(*(unsigned int *)((char *)*group->handle + var->offset));
+	ms = TICKS_TO_MS(*(unsigned int *)((char *)*grp->handle + var->offset));
 	if ((unsigned int)reg_settings.lookup_timeout_ms + 1000 > ms) {
 		LM_ERR("parameter lookup_timeout_ms: %d must be at least 1000 below tm's fr_timer "
 		       "(%u), which ends a suspended request\n",
@@ -71,6 +73,11 @@ static int settings_check(void)
 			return -1;
 		}
 	}
+	if (reg_settings.local_wait_ms > reg_settings.lookup_timeout_ms) {
+		LM_ERR("parameter local_wait_ms: %d is more than lookup_timeout_ms %d\n",
+		       reg_settings.local_wait_ms, reg_settings.lookup_timeout_ms);
+		return -1;
+	}
 	return 0;
 }
 
@@ -82,15 +89,15 @@ static int mod_init(void)
 		LM_ERR("module tm must be loaded before this one\n");
 		return -1;
 	}
-	if (reg_stock_init() < 0 || p2p_usrloc_load_api(&reg_ul) < 0
-	    || p2p_route_load_api(&reg_route) < 0)
+	if (reg_stock_init() < 0 || p2p_usrloc_load_api(&reg_ul) < 0 ||
+	    p2p_route_load_api(&reg_route) < 0)
 		return -1;
 	if (reg_stats_init() < 0) {
 		LM_ERR("cannot register the counters\n");
 		return -1;
 	}
-	if (reg_outcome_init() < 0 || reg_rpc_init() < 0 || reg_pending_init() < 0
-	    || reg_continuation_init() < 0)
+	if (reg_outcome_init() < 0 || reg_rpc_init() < 0 || reg_pending_init() < 0 ||
+	    reg_continuation_init() < 0)
 		return -1;
 	return reg_workers_init();
 }
@@ -108,7 +115,7 @@ static void mod_destroy(void)
 	reg_pending_destroy();
 }
 
-/* --- script functions ----------------------------------------------------------------------------
+/* --- script functions -----------------------------------------------------------------------
  * Each has a ki_ form (KEMI: plain strings) and w_ forms (native script: fixed-up parameters). A
  * table is kept as a str made at start. */
 
@@ -250,7 +257,7 @@ static int w_save2(struct sip_msg *msg, char *table, char *flags)
 
 static int w_unregister(struct sip_msg *msg, char *table, char *uri, char *ruid)
 {
-	str u = { NULL, 0 }, r;
+	str u = {NULL, 0}, r;
 
 	if (uri_get(msg, ruid, &r) < 0)
 		return -1;
@@ -273,8 +280,8 @@ static int w_registered4(struct sip_msg *msg, char *table, char *uri, char *flag
 
 	if (uri_get(msg, uri, &u) < 0)
 		return -1;
-	if ((flags != NULL && fixup_get_ivalue(msg, (gparam_t *)flags, &f) != 0)
-	    || (action != NULL && fixup_get_ivalue(msg, (gparam_t *)action, &a) != 0)) {
+	if ((flags != NULL && fixup_get_ivalue(msg, (gparam_t *)flags, &f) != 0) ||
+	    (action != NULL && fixup_get_ivalue(msg, (gparam_t *)action, &a) != 0)) {
 		LM_ERR("invalid flags parameter\n");
 		return -1;
 	}
@@ -362,7 +369,7 @@ static int w_reply_unavailable(struct sip_msg *msg, char *reason, char *p2)
 	return reg_reply_unavailable(msg, &s);
 }
 
-/* --- fixups -------------------------------------------------------------------------------------- */
+/* --- fixups --------------------------------------------------------------------------------- */
 
 static int table_fixup(void **param)
 {
@@ -453,43 +460,42 @@ static int fetch_fixup(void **param, int n)
 #define CMD(f) (cmd_function)(void (*)(void))(f)
 
 static cmd_export_t cmds[] = {
-	{ "p2p_save", CMD(w_save2), 1, save_fixup, 0,
-	  REQUEST_ROUTE | FAILURE_ROUTE | ONREPLY_ROUTE },
-	{ "p2p_save", CMD(w_save2), 2, save_fixup, 0,
-	  REQUEST_ROUTE | FAILURE_ROUTE | ONREPLY_ROUTE },
-	{ "p2p_save", CMD(w_save), 3, save_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE | ONREPLY_ROUTE },
-	{ "p2p_unregister", CMD(w_unregister2), 2, table_uri_fixup, 0, ANY_ROUTE },
-	{ "p2p_unregister", CMD(w_unregister), 3, table_uri_fixup, 0, ANY_ROUTE },
-	{ "p2p_registered", CMD(w_registered2), 1, registered_fixup, 0, ANY_ROUTE },
-	{ "p2p_registered", CMD(w_registered2), 2, registered_fixup, 0, ANY_ROUTE },
-	{ "p2p_registered", CMD(w_registered3), 3, registered_fixup, 0, ANY_ROUTE },
-	{ "p2p_registered", CMD(w_registered4), 4, registered_fixup, 0, ANY_ROUTE },
-	{ "p2p_lookup", CMD(w_lookup2), 1, lookup_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE },
-	{ "p2p_lookup", CMD(w_lookup2), 2, lookup_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE },
-	{ "p2p_lookup", CMD(w_lookup3), 3, lookup_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE },
-	{ "p2p_lookup_to_dset", CMD(w_lookup_to_dset), 1, table_uri_fixup, 0,
-	  REQUEST_ROUTE | FAILURE_ROUTE },
-	{ "p2p_lookup_to_dset", CMD(w_lookup_to_dset), 2, table_uri_fixup, 0,
-	  REQUEST_ROUTE | FAILURE_ROUTE },
-	{ "p2p_lookup_branches", CMD(w_lookup_branches), 1, table_uri_fixup, 0,
-	  REQUEST_ROUTE | FAILURE_ROUTE },
-	{ "p2p_fetch_contacts", CMD(w_fetch), 3, fetch_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE },
-	{ "p2p_free_contacts", CMD(w_free), 1, fixup_str_null, 0, REQUEST_ROUTE | FAILURE_ROUTE },
-	{ "p2p_next", CMD(w_next), 2, next_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE },
-	{ "p2p_reply", CMD(w_reply), 0, 0, 0, REQUEST_ROUTE | FAILURE_ROUTE },
-	{ "p2p_reply", CMD(w_reply_unavailable), 1, fixup_spve_null, 0,
-	  REQUEST_ROUTE | FAILURE_ROUTE },
-	{ 0, 0, 0, 0, 0, 0 },
+	{"p2p_save", CMD(w_save2), 1, save_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE | ONREPLY_ROUTE},
+	{"p2p_save", CMD(w_save2), 2, save_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE | ONREPLY_ROUTE},
+	{"p2p_save", CMD(w_save), 3, save_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE | ONREPLY_ROUTE},
+	{"p2p_unregister", CMD(w_unregister2), 2, table_uri_fixup, 0, ANY_ROUTE},
+	{"p2p_unregister", CMD(w_unregister), 3, table_uri_fixup, 0, ANY_ROUTE},
+	{"p2p_registered", CMD(w_registered2), 1, registered_fixup, 0, ANY_ROUTE},
+	{"p2p_registered", CMD(w_registered2), 2, registered_fixup, 0, ANY_ROUTE},
+	{"p2p_registered", CMD(w_registered3), 3, registered_fixup, 0, ANY_ROUTE},
+	{"p2p_registered", CMD(w_registered4), 4, registered_fixup, 0, ANY_ROUTE},
+	{"p2p_lookup", CMD(w_lookup2), 1, lookup_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_lookup", CMD(w_lookup2), 2, lookup_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_lookup", CMD(w_lookup3), 3, lookup_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_lookup_to_dset", CMD(w_lookup_to_dset), 1, table_uri_fixup, 0,
+	 REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_lookup_to_dset", CMD(w_lookup_to_dset), 2, table_uri_fixup, 0,
+	 REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_lookup_branches", CMD(w_lookup_branches), 1, table_uri_fixup, 0,
+	 REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_fetch_contacts", CMD(w_fetch), 3, fetch_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_free_contacts", CMD(w_free), 1, fixup_str_null, 0, REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_next", CMD(w_next), 2, next_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_reply", CMD(w_reply), 0, 0, 0, REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_reply", CMD(w_reply_unavailable), 1, fixup_spve_null, 0,
+	 REQUEST_ROUTE | FAILURE_ROUTE},
+	{0, 0, 0, 0, 0, 0},
 };
 
 static param_export_t params[] = {
-	{ "lookup_timeout_ms", PARAM_INT, &reg_settings.lookup_timeout_ms },
-	{ "lookup_workers", PARAM_INT, &reg_settings.lookup_workers },
-	{ "lookups_max", PARAM_INT, &reg_settings.lookups_max },
-	{ "orphan_window_s", PARAM_INT, &reg_settings.orphan_window_s },
-	{ "retry_after_s", PARAM_INT, &reg_settings.retry_after_s },
-	{ "attempts", PARAM_INT, &reg_settings.attempts },
-	{ 0, 0, 0 },
+	{"lookup_timeout_ms", PARAM_INT, &reg_settings.lookup_timeout_ms},
+	{"local_wait_ms", PARAM_INT, &reg_settings.local_wait_ms},
+	{"lookup_workers", PARAM_INT, &reg_settings.lookup_workers},
+	{"lookups_max", PARAM_INT, &reg_settings.lookups_max},
+	{"orphan_window_s", PARAM_INT, &reg_settings.orphan_window_s},
+	{"retry_after_s", PARAM_INT, &reg_settings.retry_after_s},
+	{"attempts", PARAM_INT, &reg_settings.attempts},
+	{0, 0, 0},
 };
 
 struct module_exports exports = {
@@ -505,7 +511,13 @@ struct module_exports exports = {
 #define S SR_KEMIP_STR
 #define I SR_KEMIP_INT
 #define N SR_KEMIP_NONE
-#define KEMI(name, f, a, b, c, d) 	{ str_init("p2p_registrar"), str_init(name), SR_KEMIP_INT, f, { a, b, c, d, N, N } }
+#define KEMI(name, f, a, b, c, d)                                                                  \
+	{                                                                                          \
+		str_init("p2p_registrar"), str_init(name), SR_KEMIP_INT, f,                        \
+		{                                                                                  \
+			a, b, c, d, N, N                                                           \
+		}                                                                                  \
+	}
 
 static sr_kemi_t kemi[] = {
 	KEMI("save", ki_save, S, I, N, N),
@@ -527,7 +539,7 @@ static sr_kemi_t kemi[] = {
 	KEMI("next", ki_next, S, S, N, N),
 	KEMI("reply", ki_reply, N, N, N, N),
 	KEMI("reply_unavailable", ki_reply_unavailable, S, N, N, N),
-	{ { 0, 0 }, { 0, 0 }, 0, NULL, { N, N, N, N, N, N } },
+	{{0, 0}, {0, 0}, 0, NULL, {N, N, N, N, N, N}},
 };
 
 int mod_register(char *path, int *dlflags, void *p1, void *p2);

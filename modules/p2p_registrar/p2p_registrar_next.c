@@ -76,9 +76,8 @@ static void summarize(const struct cell *t, struct summary *s)
 			s->open = true;
 		} else {
 			s->others++;
-			if (s->best < 0
-			    || reply_rank(uac->last_received)
-				       < reply_rank(t->uac[s->best].last_received))
+			if (s->best < 0 || reply_rank(uac->last_received) <
+						   reply_rank(t->uac[s->best].last_received))
 				s->best = b;
 		}
 	}
@@ -149,8 +148,8 @@ int reg_next(struct sip_msg *msg, const str *table, const struct reg_route_ref *
 
 	if (s.rounds < reg_settings.attempts) {
 		set.n = 0;
-		if (reg_ul.cache_get(&lk.name, &set) != P2P_CACHE_MISS
-		    && reg_candidates_add(msg, &lk, &set, true, &s.tried, &down) > 0) {
+		if (reg_ul.cache_get(&lk.name, &set) != P2P_CACHE_MISS &&
+		    reg_candidates_add(msg, &lk, &set, true, &s.tried, &down) > 0) {
 			reg_count(REG_CNT_NEXT_TRIED);
 			reg_outcome_set(msg, REG_FOUND, "next peer");
 			reg_route_run(msg, ref);
@@ -159,8 +158,7 @@ int reg_next(struct sip_msg *msg, const str *table, const struct reg_route_ref *
 		/* A peer that does not answer has taken its time already: no second search then. */
 		if (s.dead == 0 && !s.fresh_done && reg_ul.gateway_up()) {
 			if (reg_suspend(msg, &lk, ref, P2P_QUESTION_ROUTE, P2P_QUESTION_FRESH,
-					REG_STAGE_NEXT, &s.tried)
-			    >= 0) {
+					REG_STAGE_NEXT, &s.tried) >= 0) {
 				reg_count(REG_CNT_NEXT_FRESH);
 				return 0;
 			}
@@ -178,8 +176,8 @@ void reg_next_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct reg
 {
 	int down = 0;
 
-	if (an->route == P2P_ANSWER_FOUND
-	    && reg_candidates_add(msg, lk, &an->set, true, skip, &down) > 0) {
+	if (an->route == P2P_ANSWER_FOUND &&
+	    reg_candidates_add(msg, lk, &an->set, true, skip, &down) > 0) {
 		reg_count(REG_CNT_NEXT_TRIED);
 		reg_outcome_set(msg, REG_FOUND, "next peer");
 	} else {

@@ -18,11 +18,11 @@ static const struct {
 	const char *phrase;
 	enum reg_counter counter;
 } results[] = {
-	[REG_FOUND] = { "found", 0, "", REG_CNT_FOUND },
-	[REG_ABSENT] = { "absent", 404, "Not Found", REG_CNT_ABSENT },
-	[REG_UNKNOWN] = { "unknown", 480, "Temporarily Unavailable", REG_CNT_UNKNOWN },
-	[REG_UNAVAILABLE] = { "unavailable", 503, "Service Unavailable", REG_CNT_UNAVAILABLE },
-	[REG_DENIED] = { "denied", 403, "Forbidden", REG_CNT_DENIED },
+	[REG_FOUND] = {"found", 0, "", REG_CNT_FOUND},
+	[REG_ABSENT] = {"absent", 404, "Not Found", REG_CNT_ABSENT},
+	[REG_UNKNOWN] = {"unknown", 480, "Temporarily Unavailable", REG_CNT_UNKNOWN},
+	[REG_UNAVAILABLE] = {"unavailable", 503, "Service Unavailable", REG_CNT_UNAVAILABLE},
+	[REG_DENIED] = {"denied", 403, "Forbidden", REG_CNT_DENIED},
 };
 
 int reg_outcome_init(void)
@@ -50,8 +50,8 @@ static void var_set(struct sip_msg *msg, pv_spec_t *spec, const char *text)
 		LM_ERR("cannot set $var(p2p_result)\n");
 }
 
-void reg_outcome_set_code(struct sip_msg *msg, enum reg_result result, int code,
-			  const char *phrase, const char *reason)
+void reg_outcome_set_code(struct sip_msg *msg, enum reg_result result, int code, const char *phrase,
+			  const char *reason)
 {
 	current.result = result;
 	current.code = code;
@@ -126,8 +126,8 @@ int reg_reply_unavailable(struct sip_msg *msg, const str *reason)
 
 	/* into a quoted string: nothing that would need escaping */
 	for (i = 0; i < reason->len && n < (int)sizeof(text) - 1; i++)
-		if (reason->s[i] >= ' ' && reason->s[i] < 0x7f && reason->s[i] != '"'
-		    && reason->s[i] != '\\')
+		if (reason->s[i] >= ' ' && reason->s[i] < 0x7f && reason->s[i] != '"' &&
+		    reason->s[i] != '\\')
 			text[n++] = reason->s[i];
 	text[n] = '\0';
 	return reg_reply_code(msg, 503, results[REG_UNAVAILABLE].phrase, text);

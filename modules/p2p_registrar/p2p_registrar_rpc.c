@@ -5,9 +5,8 @@
 #include "p2p_registrar.h"
 
 static const char *const stats_doc[] = {
-	"The counters of p2p_registrar, and how many requests are suspended now.", NULL
-};
-static const char *const settings_doc[] = { "The settings of p2p_registrar.", NULL };
+	"The counters of p2p_registrar, and how many requests are suspended now.", NULL};
+static const char *const settings_doc[] = {"The settings of p2p_registrar.", NULL};
 
 static void rpc_stats(rpc_t *rpc, void *ctx)
 {
@@ -28,17 +27,17 @@ static void rpc_settings(rpc_t *rpc, void *ctx)
 
 	if (rpc->add(ctx, "{", &item) < 0)
 		return;
-	rpc->struct_add(item, "dddddd", "lookup_timeout_ms", reg_settings.lookup_timeout_ms,
-			"lookup_workers", reg_settings.lookup_workers, "lookups_max",
-			reg_settings.lookups_max, "orphan_window_s", reg_settings.orphan_window_s,
-			"retry_after_s", reg_settings.retry_after_s, "attempts",
-			reg_settings.attempts);
+	rpc->struct_add(item, "ddddddd", "lookup_timeout_ms", reg_settings.lookup_timeout_ms,
+			"local_wait_ms", reg_settings.local_wait_ms, "lookup_workers",
+			reg_settings.lookup_workers, "lookups_max", reg_settings.lookups_max,
+			"orphan_window_s", reg_settings.orphan_window_s, "retry_after_s",
+			reg_settings.retry_after_s, "attempts", reg_settings.attempts);
 }
 
 static rpc_export_t rpcs[] = {
-	{ "p2p_registrar.stats", rpc_stats, (const char **)stats_doc, 0 },
-	{ "p2p_registrar.settings", rpc_settings, (const char **)settings_doc, 0 },
-	{ NULL, NULL, NULL, 0 },
+	{"p2p_registrar.stats", rpc_stats, (const char **)stats_doc, 0},
+	{"p2p_registrar.settings", rpc_settings, (const char **)settings_doc, 0},
+	{NULL, NULL, NULL, 0},
 };
 
 int reg_rpc_init(void)

@@ -33,8 +33,8 @@ static void *export_find(const char *name)
 		if (list[i].mname.len != 9 || strncmp(list[i].mname.s, "registrar", 9) != 0)
 			continue;
 		for (k = list[i].kexp; k->func != NULL; k++)
-			if (k->fname.len == (int)strlen(name)
-			    && strncmp(k->fname.s, name, (size_t)k->fname.len) == 0)
+			if (k->fname.len == (int)strlen(name) &&
+			    strncmp(k->fname.s, name, (size_t)k->fname.len) == 0)
 				return k->func;
 	}
 	LM_ERR("the module registrar does not export %s\n", name);
@@ -59,9 +59,9 @@ int reg_stock_init(void)
 	stock.fetch = (fetch_f)export_find("reg_fetch_contacts");
 	stock.release = (free_f)export_find("reg_free_contacts");
 	stock.branches = (branches_f)export_find("lookup_branches");
-	return stock.registered != NULL && stock.unregister != NULL && stock.unregister_ruid != NULL
-			       && stock.fetch != NULL && stock.release != NULL
-			       && stock.branches != NULL
+	return stock.registered != NULL && stock.unregister != NULL &&
+			       stock.unregister_ruid != NULL && stock.fetch != NULL &&
+			       stock.release != NULL && stock.branches != NULL
 		       ? 0
 		       : -1;
 }

@@ -5,7 +5,7 @@
 
 static counter_handle_t handle[REG_CNT_MAX];
 
-#define CNT(i, n, d) [i] = { &handle[i], n, 0, NULL, NULL, d }
+#define CNT(i, n, d) [i] = {&handle[i], n, 0, NULL, NULL, d}
 static counter_def_t defs[REG_CNT_MAX + 1] = {
 	CNT(REG_CNT_SAVES, "saves", "calls of p2p_save()"),
 	CNT(REG_CNT_LOOKUPS, "lookups", "calls of p2p_lookup()"),
@@ -15,13 +15,15 @@ static counter_def_t defs[REG_CNT_MAX + 1] = {
 	CNT(REG_CNT_CONTINUED, "continued", "suspended requests whose route was run"),
 	CNT(REG_CNT_CANCELLED, "cancelled", "suspended requests cancelled before the answer came"),
 	CNT(REG_CNT_LATE, "late", "answers that came after tm had given the request up"),
-	CNT(REG_CNT_REFRESHES, "refreshes", "background questions about other peers of a local user"),
+	CNT(REG_CNT_REFRESHES, "refreshes",
+	    "background questions about other peers of a local user"),
 	CNT(REG_CNT_FOUND, "found", "outcomes: found"),
 	CNT(REG_CNT_ABSENT, "absent", "outcomes: absent (404)"),
 	CNT(REG_CNT_UNKNOWN, "unknown", "outcomes: unknown (480)"),
 	CNT(REG_CNT_UNAVAILABLE, "unavailable", "outcomes: unavailable (503)"),
 	CNT(REG_CNT_DENIED, "denied", "outcomes: denied (403, 405, 482, 483)"),
-	CNT(REG_CNT_NEXT_STALE, "stale", "branches to a peer that answered 404: its record was stale"),
+	CNT(REG_CNT_NEXT_STALE, "stale",
+	    "branches to a peer that answered 404: its record was stale"),
 	CNT(REG_CNT_NEXT_DEAD, "dead", "branches to a peer that did not answer"),
 	CNT(REG_CNT_NEXT_TRIED, "next", "times p2p_next() went on with another peer"),
 	CNT(REG_CNT_NEXT_FRESH, "fresh", "times p2p_next() asked past every cache"),

@@ -5,8 +5,8 @@
  *   t_newtran, t_suspend
  *   question_ask  ------------->  asks the gateway, or gives up  -->  reg_finish: asks on, or
  *   leaves the script             at the deadline                     t_continue: continuation_h
- *                                                                     puts the answer in place, then
- *                                                                     the route runs
+ *                                                                     puts the answer in place,
+ * then the route runs
  *
  * The question carries the request's state (struct pending) from one process to the other. Whoever
  * holds the question owns both; reg_finish ends both, once, whatever t_continue returns:
@@ -32,7 +32,7 @@ struct pending { /* shm; owned with its question */
 	struct reg_tried skip; /* REG_STAGE_NEXT */
 };
 
-static atomic_t *pending_count; /* shm */
+static atomic_t *pending_count;	   /* shm */
 static struct pending *continuing; /* what this process is about to continue with */
 
 int reg_pending_init(void)
@@ -160,7 +160,7 @@ int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct r
 		ret = reg_tm.t_newtran(msg);
 		if (ret <= 0) {
 			if (ret < 0)
-				LM_ERR("no transaction for a request to %.*s\n", lk->aor.len,
+				LM_DBG("no transaction for a request to %.*s\n", lk->aor.len,
 				       lk->aor.s);
 			goto gone; /* 0: a retransmission, which tm has answered */
 		}
@@ -176,7 +176,9 @@ int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct r
 		reg_count(REG_CNT_CANCELLED);
 		goto gone;
 	}
-	question_fill(q, p, kind, flags, (unsigned int)reg_settings.lookup_timeout_ms);
+	question_fill(q, p, kind, flags,
+		      (unsigned int)(stage == REG_STAGE_OTHERS ? reg_settings.local_wait_ms
+							       : reg_settings.lookup_timeout_ms));
 	if (reg_ul.question_ask(q) < 0) {
 		suspend_undo(p);
 		reg_ul.question_free(q);
@@ -192,7 +194,7 @@ gone:
 	return 0;
 }
 
-/* --- in the lookup worker --------------------------------------------------------------------------- */
+/* --- in the lookup worker ------------------------------------------------------------------- */
 
 /* tm runs this with the request before the route. */
 static int continuation_h(struct sip_msg *msg, unsigned int flags, void *arg)
@@ -235,11 +237,11 @@ static bool ask_on(struct pending *p)
 	struct p2p_question *q;
 	bool need;
 
-	if (p->stage != REG_STAGE_LOOKUP || p->an.asked_serves || !p->lk.has_name
-	    || !reg_in_orphan_window())
+	if (p->stage != REG_STAGE_LOOKUP || p->an.asked_serves || !p->lk.has_name ||
+	    !reg_in_orphan_window())
 		return false;
-	need = (p->an.asked_peer && p->an.peer == P2P_ANSWER_FOUND)
-	       || (p->an.asked_route && p->an.route == P2P_ANSWER_ABSENT);
+	need = (p->an.asked_peer && p->an.peer == P2P_ANSWER_FOUND) ||
+	       (p->an.asked_route && p->an.route == P2P_ANSWER_ABSENT);
 	if (!need || (q = reg_ul.question_new()) == NULL)
 		return false;
 	question_fill(q, p, P2P_QUESTION_SERVES, 0, (unsigned int)reg_settings.lookup_timeout_ms);
@@ -265,16 +267,16 @@ static void answer_keep(struct pending *p, const struct p2p_question *q)
 		break;
 	case P2P_QUESTION_PEER:
 		p->an.asked_peer = true;
-		p->an.peer = q->code == P2P_ANSWER_FOUND && q->set.n == 0 ? P2P_ANSWER_ABSENT
-									   : q->code;
+		p->an.peer =
+			q->code == P2P_ANSWER_FOUND && q->set.n == 0 ? P2P_ANSWER_ABSENT : q->code;
 		if (p->an.peer == P2P_ANSWER_FOUND)
 			p->an.peer_record = q->set.c[0];
 		break;
 	}
 }
 
-/* Cancelled while it waited: the caller has its 487, and tm would only complain that there is nothing
- * to continue. */
+/* Cancelled while it waited: the caller has its 487, and tm would only complain that there is
+ * nothing to continue. */
 static bool cancelled(const struct pending *p)
 {
 	struct cell *t = NULL;

@@ -12,7 +12,7 @@
 #include "core/sr_module.h"
 #include "p2p_registrar.h"
 
-static int fds[2] = { -1, -1 }; /* [0] written to, [1] read from */
+static int fds[2] = {-1, -1}; /* [0] written to, [1] read from */
 
 int reg_workers_init(void)
 {

@@ -24,8 +24,8 @@ enum p2p_peer_status {
 
 static inline int p2p_ruid_is_peer(const str *ruid)
 {
-	return ruid != NULL && ruid->s != NULL && ruid->len > (int)P2P_RUID_PREFIX_LEN
-	       && memcmp(ruid->s, P2P_RUID_PREFIX, P2P_RUID_PREFIX_LEN) == 0;
+	return ruid != NULL && ruid->s != NULL && ruid->len > (int)P2P_RUID_PREFIX_LEN &&
+	       memcmp(ruid->s, P2P_RUID_PREFIX, P2P_RUID_PREFIX_LEN) == 0;
 }
 
 /* The HIT that a branch's ruid names. 0, or -1 when it is no branch towards a peer. */
@@ -34,7 +34,9 @@ static inline int p2p_ruid_hit(const str *ruid, struct p2p_hit *hit)
 	if (!p2p_ruid_is_peer(ruid))
 		return -1;
 	return p2p_hit_parse(hit, ruid->s + P2P_RUID_PREFIX_LEN,
-			     (size_t)ruid->len - P2P_RUID_PREFIX_LEN) == 0 ? 0 : -1;
+			     (size_t)ruid->len - P2P_RUID_PREFIX_LEN) == 0
+		       ? 0
+		       : -1;
 }
 
 struct cell; /* tm's transaction */
@@ -55,10 +57,11 @@ typedef struct p2p_route_api {
 	enum p2p_peer_status (*peer_judge)(struct sip_msg *msg, struct p2p_hit *hit);
 	/* The record of the peer that msg names has been fetched and verified: is msg from it?
 	 * P2P_PEER_VERIFIED or P2P_PEER_DENIED. */
-	enum p2p_peer_status (*peer_verified)(struct sip_msg *msg, const struct p2p_candidate *peer);
-	/* Add a branch towards a peer. aor: the Request-URI it gets (as dialled). first: becomes the
-	 * message's own R-URI and dst_uri, else a further branch. 0 or -1 (no address of the peer
-	 * that this server has a socket for, or no branch left). */
+	enum p2p_peer_status (*peer_verified)(struct sip_msg *msg,
+					      const struct p2p_candidate *peer);
+	/* Add a branch towards a peer. aor: the Request-URI it gets (as dialled). first: becomes
+	 * the message's own R-URI and dst_uri, else a further branch. 0 or -1 (no address of the
+	 * peer that this server has a socket for, or no branch left). */
 	int (*branch_add)(struct sip_msg *msg, const str *aor, const struct p2p_candidate *peer,
 			  int first);
 	/* May this peer be tried now (1), or did it just fail (0)? */
@@ -76,7 +79,8 @@ typedef int (*p2p_route_bind_f)(p2p_route_api_t *api);
 
 static inline int p2p_route_load_api(p2p_route_api_t *api)
 {
-	p2p_route_bind_f bind = (p2p_route_bind_f)(void (*)(void))find_export("p2p_route_bind", 1, 0);
+	p2p_route_bind_f bind =
+		(p2p_route_bind_f)(void (*)(void))find_export("p2p_route_bind", 1, 0);
 
 	if (bind == NULL || bind(api) < 0) {
 		LM_ERR("module p2p_route must be loaded before this one\n");

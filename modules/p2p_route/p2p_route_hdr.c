@@ -27,8 +27,8 @@ void route_header_read(struct sip_msg *msg, struct route_header *h)
 	if (parse_headers(msg, HDR_EOH_F, 0) < 0)
 		return;
 	for (hf = msg->headers; hf != NULL; hf = hf->next) {
-		if (hf->name.len == (int)ROUTE_HEADER_LEN
-		    && strncasecmp(hf->name.s, ROUTE_HEADER, ROUTE_HEADER_LEN) == 0) {
+		if (hf->name.len == (int)ROUTE_HEADER_LEN &&
+		    strncasecmp(hf->name.s, ROUTE_HEADER, ROUTE_HEADER_LEN) == 0) {
 			if (h->present) { /* twice: no peer does that */
 				h->has_hit = false;
 				return;

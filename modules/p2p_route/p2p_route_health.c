@@ -3,7 +3,8 @@
  *
  *            a branch got no answer in peer_timeout_ms
  *     UP  ----------------------------------------------->  DOWN (until retry_at)
- *      ^                                                      |  probed by OPTIONS every peer_down_ms
+ *      ^                                                      |  probed by OPTIONS every
+ * peer_down_ms
  *      '------------------------------------------------------'
  *            anything heard from it; or retry_at has passed: one branch may try
  *
@@ -33,7 +34,7 @@
 #define VERDICT_MS 250	  /* after the branch's time is up, tm has said so by then */
 #define WATCHES_MAX 20000 /* more are not watched: their calls go on as usual */
 #define PROBES_A_TICK 16
-#define WANTED_MS 20000	  /* a peer that is down is probed while somebody wants it */
+#define WANTED_MS 20000 /* a peer that is down is probed while somebody wants it */
 #define BATCH 64
 
 struct peer { /* shm, under lock */
@@ -41,10 +42,10 @@ struct peer { /* shm, under lock */
 	struct p2p_hit hit;
 	char uri[P2P_CANDIDATE_URI_MAX];
 	char socket[SOCKET_TEXT_MAX]; /* ours towards it */
-	uint64_t heard_ms; /* 0: never */
-	uint64_t wanted_ms; /* last branch towards it */
-	uint64_t retry_ms; /* DOWN: not before */
-	uint64_t probe_ms; /* last probe sent */
+	uint64_t heard_ms;	      /* 0: never */
+	uint64_t wanted_ms;	      /* last branch towards it */
+	uint64_t retry_ms;	      /* DOWN: not before */
+	uint64_t probe_ms;	      /* last probe sent */
 	unsigned int sent, failures, recoveries;
 	unsigned int generation;
 };
@@ -68,6 +69,7 @@ struct health { /* shm */
 	gen_lock_t lock;
 	int n_watches;
 	struct watch *first, **last; /* in the order they were sent */
+	int n_down;		     /* peers that are down: nothing to probe without */
 	int n_peers;		     /* slots of peer[] */
 	struct peer peer[];
 };
@@ -118,7 +120,7 @@ void route_health_destroy(void)
 	health = NULL;
 }
 
-/* --- the table of peers, under lock ------------------------------------------------------------ */
+/* --- the table of peers, under lock --------------------------------------------------------- */
 
 static unsigned int slot_of(const struct p2p_hit *hit)
 {
@@ -162,6 +164,8 @@ static struct peer *peer_get(const struct p2p_hit *hit, uint64_t now)
 		if (old == NULL || p->wanted_ms < old->wanted_ms)
 			old = p;
 	}
+	if (old->used && old->down)
+		health->n_down--;
 	generation = old->generation + 1;
 	memset(old, 0, sizeof(*old));
 	old->used = true;
@@ -205,6 +209,7 @@ void route_peer_failed(const struct p2p_hit *hit, const char *what)
 	p->retry_ms = now + (uint64_t)route_settings.peer_down_ms;
 	if (!p->down) {
 		p->down = true;
+		health->n_down++;
 		p->probe_ms = now;
 		changed = true;
 		memcpy(uri, p->uri, sizeof(uri));
@@ -231,6 +236,7 @@ void route_peer_heard(const struct p2p_hit *hit)
 		p->heard_ms = now_ms();
 		if (p->down) {
 			p->down = false;
+			health->n_down--;
 			p->recoveries++;
 			changed = true;
 		}
@@ -301,7 +307,7 @@ int route_health_find(const struct p2p_hit *hit, struct route_peer_info *info)
 	return rc;
 }
 
-/* --- watching branches -------------------------------------------------------------------------- */
+/* --- watching branches ---------------------------------------------------------------------- */
 
 void route_health_watch(const struct p2p_hit *hit, struct cell *t, unsigned int b, bool invite)
 {
@@ -312,8 +318,7 @@ void route_health_watch(const struct p2p_hit *hit, struct cell *t, unsigned int 
 	lock_get(&health->lock);
 	p = peer_find(hit);
 	/* a peer that just spoke will be found silent by the failure route, or the next call */
-	if (health->n_watches >= WATCHES_MAX
-	    || (invite && p != NULL && p->heard_ms + 2000 > now)) {
+	if (health->n_watches >= WATCHES_MAX || (invite && p != NULL && p->heard_ms + 2000 > now)) {
 		lock_release(&health->lock);
 		return;
 	}
@@ -366,8 +371,8 @@ static void probe_done_h(struct cell *t, int type, struct tmcb_params *ps)
 	if (ps->rpl == FAKED_REPLY || ps->rpl == NULL)
 		return; /* silence: whoever waits for it will say so */
 	lock_get(&health->lock);
-	if (i < (unsigned int)health->n_peers && health->peer[i].used
-	    && health->peer[i].generation == generation) {
+	if (i < (unsigned int)health->n_peers && health->peer[i].used &&
+	    health->peer[i].generation == generation) {
 		hit = health->peer[i].hit;
 		known = true;
 	}
@@ -395,8 +400,8 @@ static void probe(const struct probe *pr)
 {
 	static str method = str_init("OPTIONS");
 	static str headers = str_init("Max-Forwards: 1\r\n");
-	str to = { (char *)pr->uri, (int)strlen(pr->uri) };
-	str own_socket = { (char *)pr->socket, (int)strlen(pr->socket) };
+	str to = {(char *)pr->uri, (int)strlen(pr->uri)};
+	str own_socket = {(char *)pr->socket, (int)strlen(pr->socket)};
 	uac_req_t req;
 	str from;
 
@@ -447,14 +452,15 @@ static bool watch_look(struct watch *w, uint64_t heard_ms)
 	route_tm.unref_cell(t);
 	route_tm.t_sett(T_UNDEFINED, T_BR_UNDEFINED);
 	if (dead)
-		route_peer_failed(&w->hit, w->invite ? "no reply to INVITE" : "no reply to a request");
+		route_peer_failed(&w->hit,
+				  w->invite ? "no reply to INVITE" : "no reply to a request");
 	return go_on;
 }
 
 /* Ask the watched peer now, unless it has been asked this moment. */
 static void watch_probe(const struct watch *w, uint64_t now)
 {
-	struct probe pr = { .ref = 0 };
+	struct probe pr = {.ref = 0};
 	struct peer *p;
 
 	lock_get(&health->lock);
@@ -539,15 +545,18 @@ static void watches_run(uint64_t now)
 static void probes_run(uint64_t now)
 {
 	struct probe due[PROBES_A_TICK];
-	int i, n = 0;
+	int i, left, n = 0;
 
 	lock_get(&health->lock);
-	for (i = 0; i < health->n_peers && n < PROBES_A_TICK; i++) {
+	for (i = 0, left = health->n_down; left > 0 && i < health->n_peers && n < PROBES_A_TICK;
+	     i++) {
 		struct peer *p = &health->peer[i];
 
-		if (p->used && p->down
-		    && now >= p->probe_ms + (uint64_t)route_settings.peer_down_ms
-		    && now < p->wanted_ms + WANTED_MS)
+		if (!p->used || !p->down)
+			continue;
+		left--;
+		if (now >= p->probe_ms + (uint64_t)route_settings.peer_down_ms &&
+		    now < p->wanted_ms + WANTED_MS)
 			probe_fill(&due[n++], p, now);
 	}
 	lock_release(&health->lock);

@@ -68,12 +68,12 @@ static const struct {
 	int *value;
 	int min, max;
 } ranges[] = {
-	{ "tcp_threshold", &route_settings.tcp_threshold, 0, 65535 },
-	{ "peer_timeout_ms", &route_settings.peer_timeout_ms, 300, 30000 },
-	{ "probe_after_ms", &route_settings.probe_after_ms, 100, 10000 },
-	{ "peer_down_ms", &route_settings.peer_down_ms, 500, 600000 },
-	{ "max_hops", &route_settings.max_hops, 1, 100 },
-	{ "max_peers", &route_settings.max_peers, 16, 65535 },
+	{"tcp_threshold", &route_settings.tcp_threshold, 0, 65535},
+	{"peer_timeout_ms", &route_settings.peer_timeout_ms, 300, 30000},
+	{"probe_after_ms", &route_settings.probe_after_ms, 100, 10000},
+	{"peer_down_ms", &route_settings.peer_down_ms, 500, 600000},
+	{"max_hops", &route_settings.max_hops, 1, 100},
+	{"max_peers", &route_settings.max_peers, 16, 65535},
 };
 
 static int settings_check(void)
@@ -130,7 +130,7 @@ static void mod_destroy(void)
 	route_health_destroy();
 }
 
-/* --- script functions --------------------------------------------------------------------------- */
+/* --- script functions ----------------------------------------------------------------------- */
 
 static int ki_is_peer(sip_msg_t *msg)
 {
@@ -209,24 +209,24 @@ static int bind_route(p2p_route_api_t *api)
 }
 
 static cmd_export_t cmds[] = {
-	{ "p2p_is_peer", (cmd_function)w_is_peer, 0, 0, 0, ANY_ROUTE },
-	{ "p2p_is_peer_branch", (cmd_function)w_is_peer_branch, 0, 0, 0, ANY_ROUTE },
-	{ "p2p_strip_headers", (cmd_function)w_strip, 0, 0, 0, REQUEST_ROUTE | FAILURE_ROUTE },
-	{ "p2p_route_bind", (cmd_function)(void (*)(void))bind_route, 1, 0, 0, 0 },
-	{ 0, 0, 0, 0, 0, 0 },
+	{"p2p_is_peer", (cmd_function)w_is_peer, 0, 0, 0, ANY_ROUTE},
+	{"p2p_is_peer_branch", (cmd_function)w_is_peer_branch, 0, 0, 0, ANY_ROUTE},
+	{"p2p_strip_headers", (cmd_function)w_strip, 0, 0, 0, REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_route_bind", (cmd_function)(void (*)(void))bind_route, 1, 0, 0, 0},
+	{0, 0, 0, 0, 0, 0},
 };
 
 static param_export_t params[] = {
-	{ "peer", PARAM_STRING | PARAM_USE_FUNC, (void *)peer_param },
-	{ "advertise", PARAM_STRING | PARAM_USE_FUNC, (void *)advertise_param },
-	{ "socket", PARAM_STRING | PARAM_USE_FUNC, (void *)socket_param },
-	{ "tcp_threshold", PARAM_INT, &route_settings.tcp_threshold },
-	{ "peer_timeout_ms", PARAM_INT, &route_settings.peer_timeout_ms },
-	{ "probe_after_ms", PARAM_INT, &route_settings.probe_after_ms },
-	{ "peer_down_ms", PARAM_INT, &route_settings.peer_down_ms },
-	{ "max_hops", PARAM_INT, &route_settings.max_hops },
-	{ "max_peers", PARAM_INT, &route_settings.max_peers },
-	{ 0, 0, 0 },
+	{"peer", PARAM_STRING | PARAM_USE_FUNC, (void *)peer_param},
+	{"advertise", PARAM_STRING | PARAM_USE_FUNC, (void *)advertise_param},
+	{"socket", PARAM_STRING | PARAM_USE_FUNC, (void *)socket_param},
+	{"tcp_threshold", PARAM_INT, &route_settings.tcp_threshold},
+	{"peer_timeout_ms", PARAM_INT, &route_settings.peer_timeout_ms},
+	{"probe_after_ms", PARAM_INT, &route_settings.probe_after_ms},
+	{"peer_down_ms", PARAM_INT, &route_settings.peer_down_ms},
+	{"max_hops", PARAM_INT, &route_settings.max_hops},
+	{"max_peers", PARAM_INT, &route_settings.max_peers},
+	{0, 0, 0},
 };
 
 struct module_exports exports = {
@@ -239,15 +239,18 @@ struct module_exports exports = {
 	.destroy_mod_f = mod_destroy,
 };
 
-#define KEMI_NONE \
-	{ SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE }
+#define KEMI_NONE                                                                                  \
+	{                                                                                          \
+		SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE, SR_KEMIP_NONE,         \
+			SR_KEMIP_NONE                                                              \
+	}
 
 static sr_kemi_t kemi[] = {
-	{ str_init("p2p_route"), str_init("is_peer"), SR_KEMIP_INT, ki_is_peer, KEMI_NONE },
-	{ str_init("p2p_route"), str_init("is_peer_branch"), SR_KEMIP_INT, ki_is_peer_branch,
-	  KEMI_NONE },
-	{ str_init("p2p_route"), str_init("strip_headers"), SR_KEMIP_INT, ki_strip, KEMI_NONE },
-	{ { 0, 0 }, { 0, 0 }, 0, NULL, KEMI_NONE },
+	{str_init("p2p_route"), str_init("is_peer"), SR_KEMIP_INT, ki_is_peer, KEMI_NONE},
+	{str_init("p2p_route"), str_init("is_peer_branch"), SR_KEMIP_INT, ki_is_peer_branch,
+	 KEMI_NONE},
+	{str_init("p2p_route"), str_init("strip_headers"), SR_KEMIP_INT, ki_strip, KEMI_NONE},
+	{{0, 0}, {0, 0}, 0, NULL, KEMI_NONE},
 };
 
 int mod_register(char *path, int *dlflags, void *p1, void *p2);

@@ -43,7 +43,7 @@ int route_sockets_init(void)
 
 static bool loopback(const struct ip_addr *ip)
 {
-	static const uint8_t lo6[16] = { [15] = 1 };
+	static const uint8_t lo6[16] = {[15] = 1};
 
 	return ip->af == AF_INET ? ip->u.addr[0] == 127 : memcmp(ip->u.addr, lo6, 16) == 0;
 }
@@ -93,8 +93,8 @@ static struct socket_info *routed(int proto, const struct ip_addr *to)
 	h %= ROUTES_KEPT;
 	if (kept[h].until_ms > now && kept[h].proto == proto && ip_addr_cmp(&kept[h].to, to))
 		return kept[h].si;
-	kept[h].si = source_address(to, &from) == 0 ? find_si(&from, 0, (unsigned short)proto)
-						    : NULL;
+	kept[h].si =
+		source_address(to, &from) == 0 ? find_si(&from, 0, (unsigned short)proto) : NULL;
 	kept[h].to = *to;
 	kept[h].proto = proto;
 	kept[h].until_ms = now + ROUTE_KEPT_MS;
@@ -113,8 +113,8 @@ static struct socket_info *socket_for(int proto, const struct ip_addr *to)
 		if (forced[i]->proto == proto && forced[i]->address.af == to->af)
 			return forced[i];
 	for (si = list != NULL ? *list : NULL; si != NULL; si = si->next) {
-		if (si->address.af != to->af || (si->flags & SI_IS_MCAST)
-		    || loopback(&si->address) != loopback(to))
+		if (si->address.af != to->af || (si->flags & SI_IS_MCAST) ||
+		    loopback(&si->address) != loopback(to))
 			continue;
 		if (first == NULL)
 			first = si;
@@ -164,8 +164,8 @@ static bool choice_make(const char *text, struct choice *c)
  * over a stream where the peer has one (RFC 3261 section 18.1.1). */
 static int choose(struct sip_msg *msg, const struct p2p_candidate *peer, struct choice *best)
 {
-	bool big = route_settings.tcp_threshold > 0
-		   && msg->len + GROWTH > (unsigned int)route_settings.tcp_threshold;
+	bool big = route_settings.tcp_threshold > 0 &&
+		   msg->len + GROWTH > (unsigned int)route_settings.tcp_threshold;
 	struct choice c;
 	bool found = false;
 	int i;
@@ -189,7 +189,7 @@ static int choose(struct sip_msg *msg, const struct p2p_candidate *peer, struct 
 	return found ? 0 : -1;
 }
 
-/* --- transaction callbacks ----------------------------------------------------------------------
+/* --- transaction callbacks ------------------------------------------------------------------
  * One set per transaction that has a branch towards a peer. */
 
 static bool branch_hit(const struct cell *t, int b, struct p2p_hit *hit)
@@ -277,8 +277,8 @@ static int callbacks_set(struct sip_msg *msg)
 		last_id = msg->id;
 	}
 	if (route_tm.register_tmcb(msg, NULL,
-				   TMCB_REQUEST_FWDED | TMCB_REQUEST_SENT | TMCB_REQUEST_OUT
-					   | TMCB_RESPONSE_IN,
+				   TMCB_REQUEST_FWDED | TMCB_REQUEST_SENT | TMCB_REQUEST_OUT |
+					   TMCB_RESPONSE_IN,
 				   transaction_h, NULL, NULL) <= 0) {
 		LM_ERR("tm does not take the callbacks for a branch towards a peer\n");
 		return -1;
@@ -310,8 +310,8 @@ int route_branch_add(struct sip_msg *msg, const str *aor, const struct p2p_candi
 	if (first) {
 		str *now = GET_RURI(msg);
 
-		if ((now->len != uri.len || memcmp(now->s, uri.s, (size_t)uri.len) != 0)
-		    && rewrite_uri(msg, &uri) < 0)
+		if ((now->len != uri.len || memcmp(now->s, uri.s, (size_t)uri.len) != 0) &&
+		    rewrite_uri(msg, &uri) < 0)
 			return -1;
 		reset_path_vector(msg);
 		reset_instance(msg);
@@ -322,8 +322,8 @@ int route_branch_add(struct sip_msg *msg, const str *aor, const struct p2p_candi
 			return -1;
 		set_force_socket(msg, c.si);
 		ruri_mark_new();
-	} else if (append_branch(msg, &uri, &dst, NULL, get_ruri_q(), 0, c.si, NULL, 0, &ruid, NULL)
-		   < 0) {
+	} else if (append_branch(msg, &uri, &dst, NULL, get_ruri_q(), 0, c.si, NULL, 0, &ruid,
+				 NULL) < 0) {
 		return -1;
 	}
 	route_health_seen(&peer->hit, c.uri, &c.si->sock_str);
@@ -340,8 +340,8 @@ enum p2p_branch_state route_branch_state(const struct cell *t, int b, struct p2p
 	uac = &t->uac[b];
 	if (uac->last_received < 200)
 		return P2P_BRANCH_OPEN;
-	answered = (uac->reply != NULL && uac->reply != FAKED_REPLY)
-		   || (uac->request.flags & F_RB_REPLIED) || (uac->flags & ROUTE_UAC_ALIVE);
+	answered = (uac->reply != NULL && uac->reply != FAKED_REPLY) ||
+		   (uac->request.flags & F_RB_REPLIED) || (uac->flags & ROUTE_UAC_ALIVE);
 	if (!answered && (uac->last_received == 408 || uac->last_received == 503))
 		return P2P_BRANCH_DEAD;
 	if (answered && uac->last_received == 404)
@@ -349,7 +349,7 @@ enum p2p_branch_state route_branch_state(const struct cell *t, int b, struct p2p
 	return P2P_BRANCH_REPLIED;
 }
 
-/* --- our own addresses ------------------------------------------------------------------------ */
+/* --- our own addresses ---------------------------------------------------------------------- */
 
 static int uri_print(char *out, size_t size, const struct socket_info *si)
 {
@@ -376,8 +376,8 @@ static int advertise_one(const str *uri)
  * each transport and family that is neither loopback nor multicast. */
 int route_advertise_init(void)
 {
-	static const int protos[] = { PROTO_UDP, PROTO_TCP };
-	static const unsigned int families[] = { AF_INET, AF_INET6 };
+	static const int protos[] = {PROTO_UDP, PROTO_TCP};
+	static const unsigned int families[] = {AF_INET, AF_INET6};
 	char text[P2P_CANDIDATE_URI_MAX];
 	struct socket_info **list, *si;
 	size_t f, p;
@@ -393,11 +393,11 @@ int route_advertise_init(void)
 		for (p = 0; p < 2; p++) {
 			list = get_sock_info_list((unsigned short)protos[p]);
 			for (si = list != NULL ? *list : NULL; si != NULL; si = si->next)
-				if (si->address.af == families[f]
-				    && !(si->flags & (SI_IS_LO | SI_IS_MCAST | SI_IS_ANY))
-				    && !loopback(&si->address)
-				    && !(families[f] == AF_INET6 && si->address.u.addr[0] == 0xfe
-					 && (si->address.u.addr[1] & 0xc0) == 0x80))
+				if (si->address.af == families[f] &&
+				    !(si->flags & (SI_IS_LO | SI_IS_MCAST | SI_IS_ANY)) &&
+				    !loopback(&si->address) &&
+				    !(families[f] == AF_INET6 && si->address.u.addr[0] == 0xfe &&
+				      (si->address.u.addr[1] & 0xc0) == 0x80))
 					break;
 			if (si == NULL || uri_print(text, sizeof(text), si) < 0)
 				continue;

@@ -2,13 +2,43 @@
 /* Who is a peer. A request is a peer's when its source address is in the configured list, or when
  * it names (header P2P-Peer) a Host Identity whose signed peer record lists the source address.
  * This is weak, and documented as such: a source address proves little over UDP. */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdlib.h>
+
 #include "core/parser/parse_uri.h"
 #include "core/resolve.h"
 #include "p2p_route.h"
 
+/* The core's mk_net_str() takes 192.0.2.300 for an address. */
+static bool network_valid(const char *val)
+{
+	char host[INET6_ADDRSTRLEN], *end;
+	const char *slash = strchr(val, '/');
+	size_t len = slash != NULL ? (size_t)(slash - val) : strlen(val);
+	uint8_t addr[16];
+	unsigned long bits;
+	int most;
+
+	if (len == 0 || len >= sizeof(host))
+		return false;
+	memcpy(host, val, len);
+	host[len] = '\0';
+	if (inet_pton(AF_INET, host, addr) == 1)
+		most = 32;
+	else if (inet_pton(AF_INET6, host, addr) == 1)
+		most = 128;
+	else
+		return false;
+	if (slash == NULL)
+		return true;
+	bits = strtoul(slash + 1, &end, 10);
+	return isdigit((unsigned char)slash[1]) && *end == '\0' && bits <= (unsigned long)most;
+}
+
 int route_peer_param(char *val)
 {
-	str s = { val, (int)strlen(val) };
+	str s = {val, (int)strlen(val)};
 	struct net *n;
 
 	if (route_settings.n_peer == ROUTE_PEERS_MAX) {
@@ -16,7 +46,7 @@ int route_peer_param(char *val)
 		return -1;
 	}
 	n = &route_settings.peer[route_settings.n_peer];
-	if (mk_net_str(n, &s) < 0) {
+	if (!network_valid(val) || mk_net_str(n, &s) < 0) {
 		LM_ERR("parameter peer: \"%s\" is no address and no network (address/prefix)\n",
 		       val);
 		return -1;

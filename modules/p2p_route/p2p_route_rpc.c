@@ -7,12 +7,11 @@
 #define PAGE_DEFAULT 50
 #define PAGE_MAX 500
 
-static const char *const peers_doc[] = {
-	"Peers that branches were sent to: address, state, counts. Parameters: start (0), count (50).",
-	NULL
-};
-static const char *const peer_doc[] = { "One such peer. Parameter: its HIT.", NULL };
-static const char *const stats_doc[] = { "The counters of p2p_route.", NULL };
+static const char *const peers_doc[] = {"Peers that branches were sent to: address, state, counts. "
+					"Parameters: start (0), count (50).",
+					NULL};
+static const char *const peer_doc[] = {"One such peer. Parameter: its HIT.", NULL};
+static const char *const stats_doc[] = {"The counters of p2p_route.", NULL};
 
 static void peer_add(rpc_t *rpc, void *parent, const struct route_peer_info *info)
 {
@@ -84,10 +83,10 @@ static void rpc_stats(rpc_t *rpc, void *ctx)
 }
 
 static rpc_export_t rpcs[] = {
-	{ "p2p_route.peers", rpc_peers, (const char **)peers_doc, RET_ARRAY },
-	{ "p2p_route.peer", rpc_peer, (const char **)peer_doc, 0 },
-	{ "p2p_route.stats", rpc_stats, (const char **)stats_doc, 0 },
-	{ NULL, NULL, NULL, 0 },
+	{"p2p_route.peers", rpc_peers, (const char **)peers_doc, RET_ARRAY},
+	{"p2p_route.peer", rpc_peer, (const char **)peer_doc, 0},
+	{"p2p_route.stats", rpc_stats, (const char **)stats_doc, 0},
+	{NULL, NULL, NULL, 0},
 };
 
 int route_rpc_init(void)

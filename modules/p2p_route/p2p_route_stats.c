@@ -5,15 +5,17 @@
 
 static counter_handle_t handle[ROUTE_CNT_MAX];
 
-#define CNT(i, n, d) [i] = { &handle[i], n, 0, NULL, NULL, d }
+#define CNT(i, n, d) [i] = {&handle[i], n, 0, NULL, NULL, d}
 static counter_def_t defs[ROUTE_CNT_MAX + 1] = {
 	CNT(ROUTE_CNT_BRANCHES, "branches", "branches sent towards peers"),
-	CNT(ROUTE_CNT_TCP_SIZE, "tcp_for_size", "branches that took TCP because of the request's size"),
+	CNT(ROUTE_CNT_TCP_SIZE, "tcp_for_size",
+	    "branches that took TCP because of the request's size"),
 	CNT(ROUTE_CNT_NO_ADDRESS, "no_address",
 	    "peers without an address of a family and transport that this server has"),
 	CNT(ROUTE_CNT_FROM_PEER, "from_peer", "requests known to come from a peer"),
 	CNT(ROUTE_CNT_DENIED, "denied", "requests that named a peer they did not come from"),
-	CNT(ROUTE_CNT_LOOPS, "loops", "requests that came back to this peer, or went over max_hops"),
+	CNT(ROUTE_CNT_LOOPS, "loops",
+	    "requests that came back to this peer, or went over max_hops"),
 	CNT(ROUTE_CNT_PEER_DOWN, "peer_down", "times a peer was found not to answer"),
 	CNT(ROUTE_CNT_PEER_UP, "peer_up", "times such a peer answered again"),
 	CNT(ROUTE_CNT_PROBES, "probes", "OPTIONS sent to see whether a peer answers"),

@@ -14,6 +14,7 @@
 #include "core/locking.h"
 #include "core/rpc.h"
 #include "lib/base/hash.h"
+#include "lib/base/log.h"
 #include "lib/model/candidate.h"
 #include "lib/proto/name.h"
 #include "modules/p2p_usrloc/api.h"
@@ -71,6 +72,9 @@ struct pul_shared {
 
 	gen_lock_t info_lock; /* guards info */
 	struct pul_gateway_info info;
+
+	gen_lock_t log_lock; /* guards log_limit */
+	struct p2p_limit log_limit;
 };
 
 extern struct pul_shared *pul_shared;
@@ -86,7 +90,7 @@ void pul_wake_soon(void);
 uint64_t pul_now_ms(void); /* CLOCK_MONOTONIC */
 uint64_t pul_now_us(void);
 void pul_info_get(struct pul_gateway_info *info);
-/* May a message about this source be logged now (once a minute and source and process)? */
+/* May a message about this source be logged now (once a minute and source)? */
 bool pul_log_ok(const void *source, size_t len);
 
 /* --- _names.c: AoRs, URIs and names ----------------------------------------------------------- */

@@ -38,6 +38,8 @@
 #define HOLD_BUSY_MS 100
 #define HOLD_ERROR_MS 1000
 #define SWEEP_MS 60000
+/* Lines a minute about the gateway's coming and going */
+#define CHANGES_LOGGED 8
 
 struct sent {
 	struct sent *next; /* of those not in use */
@@ -135,6 +137,22 @@ static void info_error(const char *why)
 	lock_release(&pul_shared->info_lock);
 }
 
+/* Comings and goings are logged, but not those of a gateway that does nothing else. */
+static bool change_log_ok(uint64_t now_ms)
+{
+	static uint64_t minute_ms;
+	static unsigned int n;
+
+	if (now_ms - minute_ms >= 60000) {
+		minute_ms = now_ms;
+		n = 0;
+	}
+	n++;
+	if (n == CHANGES_LOGGED)
+		LM_WARN("the gateway comes and goes: no more about it for a minute\n");
+	return n < CHANGES_LOGGED;
+}
+
 static void gateway_lost(const char *why)
 {
 	uint64_t now = pul_now_ms();
@@ -147,10 +165,10 @@ static void gateway_lost(const char *why)
 		pul_count(PUL_CNT_DISCONNECTS);
 		lost_told = false;
 	}
-	if (!lost_told && ever_connected)
+	if (!lost_told && ever_connected && change_log_ok(now))
 		LM_ERR("the gateway at %s is gone: %s; trying again until it is back\n",
 		       pul_settings.gateway_socket, why);
-	else if (!lost_told)
+	else if (!lost_told && !ever_connected)
 		LM_WARN("no gateway at %s yet: %s; trying again until there is one\n",
 			pul_settings.gateway_socket, why);
 	lost_told = true;
@@ -205,8 +223,10 @@ static void main_handshake_h(struct pul_conn *conn, const redisReply *r, void *a
 	pul_count(PUL_CNT_CONNECTS);
 	lost_told = false;
 	ever_connected = true;
-	LM_INFO("connected to the gateway at %s: %s %s, overlay %s, epoch %s\n",
-		pul_settings.gateway_socket, info.server, info.version, info.overlay, info.epoch);
+	if (change_log_ok(now))
+		LM_INFO("connected to the gateway at %s: %s %s, overlay %s, epoch %s\n",
+			pul_settings.gateway_socket, info.server, info.version, info.overlay,
+			info.epoch);
 	resync_begin();
 }
 

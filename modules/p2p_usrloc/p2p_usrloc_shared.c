@@ -9,7 +9,6 @@
 
 #include "core/dprint.h"
 #include "core/mem/shm_mem.h"
-#include "lib/base/log.h"
 #include "modules/p2p_usrloc/p2p_usrloc.h"
 
 #define LOG_INTERVAL_MS 60000
@@ -18,16 +17,12 @@ struct pul_shared *pul_shared;
 struct p2p_hash_key pul_hash_key;
 int pul_wake_fd = -1;
 
-/* pkg: each process limits its own messages */
-static struct p2p_limit log_limit;
-
 int pul_shared_init(void)
 {
 	if (getrandom(&pul_hash_key, sizeof(pul_hash_key), 0) != sizeof(pul_hash_key)) {
 		LM_ERR("no random bytes: %s\n", strerror(errno));
 		return EIO;
 	}
-	p2p_limit_init(&log_limit, LOG_INTERVAL_MS, &pul_hash_key);
 	pul_shared = shm_malloc(sizeof(*pul_shared));
 	if (pul_shared == NULL) {
 		SHM_MEM_ERROR;
@@ -36,6 +31,8 @@ int pul_shared_init(void)
 	memset(pul_shared, 0, sizeof(*pul_shared));
 	lock_init(&pul_shared->ask_lock);
 	lock_init(&pul_shared->info_lock);
+	lock_init(&pul_shared->log_lock);
+	p2p_limit_init(&pul_shared->log_limit, LOG_INTERVAL_MS, &pul_hash_key);
 	pul_shared->gateway_changed_ms = pul_now_ms();
 	strcpy(pul_shared->info.error, "not tried yet");
 	pul_wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -60,6 +57,7 @@ void pul_shared_destroy(void)
 	}
 	lock_destroy(&pul_shared->ask_lock);
 	lock_destroy(&pul_shared->info_lock);
+	lock_destroy(&pul_shared->log_lock);
 	shm_free(pul_shared);
 	pul_shared = NULL;
 	close(pul_wake_fd);
@@ -110,5 +108,11 @@ void pul_info_get(struct pul_gateway_info *info)
 
 bool pul_log_ok(const void *source, size_t len)
 {
-	return p2p_limit_ok(&log_limit, source, len, pul_now_ms(), NULL);
+	uint64_t now = pul_now_ms();
+	bool ok;
+
+	lock_get(&pul_shared->log_lock);
+	ok = p2p_limit_ok(&pul_shared->log_limit, source, len, now, NULL);
+	lock_release(&pul_shared->log_lock);
+	return ok;
 }

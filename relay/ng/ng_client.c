@@ -75,8 +75,8 @@ static void transmit(struct slot *slot)
 {
 	/* What the socket does not take is lost like a datagram on the way: it is repeated, or the
 	 * read side learns of the reason. */
-	if (send(slot->client->fd, slot->packet, slot->len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0
-	    && errno == ECONNREFUSED)
+	if (send(slot->client->fd, slot->packet, slot->len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+	    errno == ECONNREFUSED)
 		event_active(slot->client->readable, EV_READ, 0);
 }
 
@@ -131,8 +131,8 @@ static struct slot *slot_find(struct ng_client *c, const char *cookie, size_t le
 		else
 			return NULL;
 	}
-	if (i >= c->max || c->slots[i].packet == NULL || strlen(c->slots[i].cookie) != len
-	    || memcmp(c->slots[i].cookie, cookie, len) != 0)
+	if (i >= c->max || c->slots[i].packet == NULL || strlen(c->slots[i].cookie) != len ||
+	    memcmp(c->slots[i].cookie, cookie, len) != 0)
 		return NULL;
 	return &c->slots[i];
 }
@@ -224,8 +224,8 @@ int ng_client_new(struct ng_client **cp, struct event_base *base,
 		goto out;
 	}
 	c->fd = socket(config->addr.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (c->fd < 0
-	    || connect(c->fd, (const struct sockaddr *)&config->addr, config->addr_len) != 0) {
+	if (c->fd < 0 ||
+	    connect(c->fd, (const struct sockaddr *)&config->addr, config->addr_len) != 0) {
 		err = errno;
 		goto out;
 	}

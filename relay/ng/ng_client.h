@@ -17,7 +17,7 @@ struct ng_client;
 struct ng_client_config {
 	struct sockaddr_storage addr;
 	socklen_t addr_len;
-	unsigned int max_pending;	    /* 1..65535; more get EBUSY at once */
+	unsigned int max_pending;   /* 1..65535; more get EBUSY at once */
 	unsigned int retransmit_ms; /* before the first repetition; doubles from then on */
 };
 
@@ -39,7 +39,8 @@ int ng_client_new(struct ng_client **cp, struct event_base *base,
 void ng_client_free(struct ng_client *client);
 
 /* Send; done (may be NULL) is told within deadline_ms. request stays the caller's. EBUSY, EMSGSIZE,
- * ENOMEM, or ECANCELED while the client is being freed: nothing was sent, and done is not called. */
+ * ENOMEM, or ECANCELED while the client is being freed: nothing was sent, and done is not called.
+ */
 int ng_client_send(struct ng_client *client, const struct ng_request *request,
 		   unsigned int deadline_ms, ng_done_h *done, void *arg);
 

@@ -73,9 +73,9 @@ static int json_parse(struct ng_reply *r, const char *s, size_t len)
 		return ENOMEM;
 	r->root = json_tokener_parse_ex(tok, s, (int)len);
 	/* a dictionary is complete at its closing brace: what follows is not ours to believe */
-	if (json_tokener_get_error(tok) != json_tokener_success
-	    || json_tokener_get_parse_end(tok) != len
-	    || !json_object_is_type(r->root, json_type_object))
+	if (json_tokener_get_error(tok) != json_tokener_success ||
+	    json_tokener_get_parse_end(tok) != len ||
+	    !json_object_is_type(r->root, json_type_object))
 		goto out;
 	text = member_string(r->root, "result", &n);
 	if (text == NULL || result_set(r, text, n) != 0)
@@ -168,8 +168,8 @@ static int ben_parse(struct ng_reply *r, const char *s, size_t len)
 		if (ben_string(&p, end, &key, &klen) != 0)
 			return EBADMSG;
 		if (key_is(key, klen, "result")) {
-			if (ben_string(&p, end, &value, &vlen) != 0
-			    || result_set(r, value, vlen) != 0)
+			if (ben_string(&p, end, &value, &vlen) != 0 ||
+			    result_set(r, value, vlen) != 0)
 				return EBADMSG;
 			result = true;
 		} else if (key_is(key, klen, "sdp")) {
@@ -208,9 +208,9 @@ void ng_reply_free(struct ng_reply *reply)
 
 bool ng_reply_unknown_call(const struct ng_reply *reply)
 {
-	return reply->result == NG_RESULT_ERROR
-	       && (strcasestr(reply->error, "unknown call") != NULL
-		   || strcasestr(reply->error, "call-id not found") != NULL);
+	return reply->result == NG_RESULT_ERROR &&
+	       (strcasestr(reply->error, "unknown call") != NULL ||
+		strcasestr(reply->error, "call-id not found") != NULL);
 }
 
 static uint64_t member_count(struct json_object *o, const char *kind, const char *key)
@@ -218,25 +218,25 @@ static uint64_t member_count(struct json_object *o, const char *kind, const char
 	struct json_object *t, *k, *v;
 	int64_t n;
 
-	if (!json_object_object_get_ex(o, "totals", &t) || !json_object_is_type(t, json_type_object)
-	    || !json_object_object_get_ex(t, kind, &k) || !json_object_is_type(k, json_type_object)
-	    || !json_object_object_get_ex(k, key, &v))
+	if (!json_object_object_get_ex(o, "totals", &t) ||
+	    !json_object_is_type(t, json_type_object) || !json_object_object_get_ex(t, kind, &k) ||
+	    !json_object_is_type(k, json_type_object) || !json_object_object_get_ex(k, key, &v))
 		return 0;
 	n = json_object_get_int64(v);
 	return n > 0 ? (uint64_t)n : 0;
 }
 
-/* A media section's flags are words; one that is neither inactive nor one-way has both. */
-static bool media_held(struct json_object *media)
+/* A media section's flags are words. */
+static bool media_talks(struct json_object *media)
 {
 	struct json_object *flags, *f;
 	bool sends = false, receives = false;
 	size_t i;
 
-	if (!json_object_is_type(media, json_type_object)
-	    || !json_object_object_get_ex(media, "flags", &flags)
-	    || !json_object_is_type(flags, json_type_array))
-		return false;
+	if (!json_object_is_type(media, json_type_object) ||
+	    !json_object_object_get_ex(media, "flags", &flags) ||
+	    !json_object_is_type(flags, json_type_array))
+		return true;
 	for (i = 0; i < json_object_array_length(flags); i++) {
 		const char *s;
 
@@ -249,12 +249,13 @@ static bool media_held(struct json_object *media)
 		else if (strcmp(s, "recv") == 0)
 			receives = true;
 	}
-	return !sends || !receives;
+	return sends && receives;
 }
 
 void ng_reply_call_state(const struct ng_reply *reply, struct ng_call_state *state)
 {
 	struct json_object *tags, *medias;
+	bool talks = false;
 	size_t i;
 
 	memset(state, 0, sizeof(*state));
@@ -262,21 +263,26 @@ void ng_reply_call_state(const struct ng_reply *reply, struct ng_call_state *sta
 		return;
 	state->rtp_packets = member_count(reply->root, "RTP", "packets");
 	state->packets = state->rtp_packets + member_count(reply->root, "RTCP", "packets");
-	if (!json_object_object_get_ex(reply->root, "tags", &tags)
-	    || !json_object_is_type(tags, json_type_object))
+	if (!json_object_object_get_ex(reply->root, "tags", &tags) ||
+	    !json_object_is_type(tags, json_type_object))
 		return;
 	json_object_object_foreach(tags, key, tag)
 	{
-		(void)key;
-		state->tags++;
-		if (!json_object_is_type(tag, json_type_object)
-		    || !json_object_object_get_ex(tag, "medias", &medias)
-		    || !json_object_is_type(medias, json_type_array))
+		/* so rtpengine names the side that has not answered yet */
+		if (strncmp(key, "<untagged", 9) != 0)
+			state->tags++;
+		if (!json_object_is_type(tag, json_type_object) ||
+		    !json_object_object_get_ex(tag, "medias", &medias) ||
+		    !json_object_is_type(medias, json_type_array)) {
+			talks = true;
 			continue;
+		}
+		/* a declined section says nothing: one that talks is enough */
 		for (i = 0; i < json_object_array_length(medias); i++)
-			if (media_held(json_object_array_get_idx(medias, i)))
-				state->held = true;
+			if (media_talks(json_object_array_get_idx(medias, i)))
+				talks = true;
 	}
+	state->held = !talks;
 }
 
 int ng_reply_calls(const struct ng_reply *reply, ng_call_id_h *f, void *arg)
@@ -284,8 +290,8 @@ int ng_reply_calls(const struct ng_reply *reply, ng_call_id_h *f, void *arg)
 	struct json_object *calls, *id;
 	size_t i, n;
 
-	if (reply->root == NULL || !json_object_object_get_ex(reply->root, "calls", &calls)
-	    || !json_object_is_type(calls, json_type_array))
+	if (reply->root == NULL || !json_object_object_get_ex(reply->root, "calls", &calls) ||
+	    !json_object_is_type(calls, json_type_array))
 		return -1;
 	n = json_object_array_length(calls);
 	for (i = 0; i < n; i++) {
@@ -466,11 +472,10 @@ static struct ng_request *json_request(const char *command, const char *key, con
 	const char *text;
 	size_t len;
 
-	if (o == NULL || r == NULL || add_string(o, "command", command) != 0
-	    || add_string(o, key, value) != 0
-	    || (text = json_object_to_json_string_length(
-			o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len))
-		       == NULL) {
+	if (o == NULL || r == NULL || add_string(o, "command", command) != 0 ||
+	    add_string(o, key, value) != 0 ||
+	    (text = json_object_to_json_string_length(
+		     o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len)) == NULL) {
 		ng_request_free(r);
 		r = NULL;
 	} else {

@@ -53,15 +53,15 @@ bool ng_reply_unknown_call(const struct ng_reply *reply);
 
 /* What a query (JSON) said about the life of a call. */
 struct ng_call_state {
-	uint64_t packets;  /* RTP and RTCP, all legs */
+	uint64_t packets; /* RTP and RTCP, all legs */
 	uint64_t rtp_packets;
-	bool held;	   /* a media section that is not sent or not received */
-	unsigned int tags; /* sides known */
+	bool held;	   /* no media section goes both ways */
+	unsigned int tags; /* sides that have spoken: 2 once it is answered */
 };
 void ng_reply_call_state(const struct ng_reply *reply, struct ng_call_state *state);
 
-/* The call ids of a list reply (JSON): calls f for each until it returns false. Returns how many there
- * were, or -1 when the reply is no list. */
+/* The call ids of a list reply (JSON): calls f for each until it returns false. Returns how many
+ * there were, or -1 when the reply is no list. */
 typedef bool ng_call_id_h(const char *id, size_t len, void *arg);
 int ng_reply_calls(const struct ng_reply *reply, ng_call_id_h *f, void *arg);
 
@@ -74,7 +74,7 @@ struct ng_offer {
 	const char *to_if;    /* ... and towards its receiver */
 	const char *ice;      /* remove, force, or NULL: as it comes */
 	const char *from_family, *to_family; /* "IP4", "IP6", or NULL */
-	const char *const *flags; /* n_flags further flags */
+	const char *const *flags;	     /* n_flags further flags */
 	size_t n_flags;
 	const char *sdp;
 	size_t sdp_len;

@@ -98,9 +98,9 @@ static int spec_address(struct ng_spec *spec, char *text)
 
 static bool name_ok(const char *s)
 {
-	return s[0] != '\0'
-	       && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-			  == strlen(s);
+	return s[0] != '\0' &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+		       strlen(s);
 }
 
 int ng_spec_parse(struct ng_spec *spec, const char *text, char *err, size_t errlen)
@@ -117,8 +117,8 @@ int ng_spec_parse(struct ng_spec *spec, const char *text, char *err, size_t errl
 	name = strtok_r(copy, " \t", &save);
 	address = strtok_r(NULL, " \t", &save);
 	if (name == NULL || address == NULL) {
-		snprintf(err, errlen,
-			 "instance \"%s\": must be: name udp:ADDRESS:PORT [weight N]", text);
+		snprintf(err, errlen, "instance \"%s\": must be: name udp:ADDRESS:PORT [weight N]",
+			 text);
 		return EINVAL;
 	}
 	if (strlen(name) > NG_INSTANCE_NAME_MAX || !name_ok(name)) {
@@ -141,8 +141,8 @@ int ng_spec_parse(struct ng_spec *spec, const char *text, char *err, size_t errl
 	}
 	while ((word = strtok_r(NULL, " \t", &save)) != NULL) {
 		value = strtok_r(NULL, " \t", &save);
-		if (strcmp(word, "weight") != 0 || value == NULL || value[0] < '0'
-		    || value[0] > '9') {
+		if (strcmp(word, "weight") != 0 || value == NULL || value[0] < '0' ||
+		    value[0] > '9') {
 			snprintf(err, errlen, "instance \"%s\": after the address only: weight N",
 				 text);
 			return EINVAL;
@@ -246,8 +246,8 @@ static void on_ping_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	in->ping_sent_us = now_us();
 	/* EBUSY: the requests under way tell more than a ping would */
-	if (ng_client_send(in->client, in->pool->ping, in->pool->config.ping_timeout_ms, on_pong, in)
-	    == 0)
+	if (ng_client_send(in->client, in->pool->ping, in->pool->config.ping_timeout_ms, on_pong,
+			   in) == 0)
 		in->ping_pending = true;
 }
 
@@ -261,8 +261,8 @@ static void on_reap(evutil_socket_t fd, short what, void *arg)
 	for (i = 0; i < NG_INSTANCES_MAX; i++) {
 		struct ng_instance *in = pool->at[i];
 
-		if (in == NULL || !in->draining || in->calls > 0
-		    || ng_client_pending(in->client) > 0)
+		if (in == NULL || !in->draining || in->calls > 0 ||
+		    ng_client_pending(in->client) > 0)
 			continue;
 		p2p_log(pool->config.log, P2P_LOG_INFO, "rtpengine %s (%s) has drained and is gone",
 			in->spec.name, in->spec.text);
@@ -374,8 +374,8 @@ int ng_pool_set(struct ng_pool *pool, const struct ng_spec *spec, size_t n)
 		if (in == NULL)
 			continue;
 		for (k = 0; k < n; k++)
-			if (!kept[k] && strcmp(spec[k].name, in->spec.name) == 0
-			    && spec_same_address(&spec[k], &in->spec))
+			if (!kept[k] && strcmp(spec[k].name, in->spec.name) == 0 &&
+			    spec_same_address(&spec[k], &in->spec))
 				break;
 		if (k == n) {
 			if (!in->draining)
@@ -396,8 +396,8 @@ int ng_pool_set(struct ng_pool *pool, const struct ng_spec *spec, size_t n)
 		if (err != 0 && first == 0)
 			first = err;
 		if (err != 0)
-			p2p_log(pool->config.log, P2P_LOG_ERR, "rtpengine %s (%s): %s", spec[k].name,
-				spec[k].text, strerror(err));
+			p2p_log(pool->config.log, P2P_LOG_ERR, "rtpengine %s (%s): %s",
+				spec[k].name, spec[k].text, strerror(err));
 	}
 	return first;
 }
@@ -422,9 +422,8 @@ struct ng_instance *ng_pool_pick(struct ng_pool *pool, uint32_t tried)
 		if (in == NULL || in->health != NG_UP || in->draining || (tried >> i & 1))
 			continue;
 		/* (calls + 1) / weight, without dividing */
-		if (best == NULL
-		    || (uint64_t)(in->calls + 1) * best->spec.weight
-			       < (uint64_t)(best->calls + 1) * in->spec.weight)
+		if (best == NULL || (uint64_t)(in->calls + 1) * best->spec.weight <
+					    (uint64_t)(best->calls + 1) * in->spec.weight)
 			best = in;
 	}
 	return best;

@@ -40,7 +40,7 @@ enum ng_health { NG_UNKNOWN = 0, NG_UP, NG_DOWN };
 
 struct ng_pool_config {
 	unsigned int ping_interval_ms, ping_timeout_ms;
-	unsigned int fail_after; /* unanswered requests in a row */
+	unsigned int fail_after;  /* unanswered requests in a row */
 	unsigned int max_pending; /* per instance */
 	unsigned int retransmit_ms;
 	const struct p2p_log *log;

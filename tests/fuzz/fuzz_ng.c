@@ -15,8 +15,12 @@ static bool on_call(const char *id, size_t len, void *arg)
 
 static void request(const char *s, size_t len)
 {
-	struct ng_offer o = {.call_id = "i", .from_tag = "f", .from_if = "ua", .to_if = "ovl",
-			     .sdp = s, .sdp_len = len};
+	struct ng_offer o = {.call_id = "i",
+			     .from_tag = "f",
+			     .from_if = "ua",
+			     .to_if = "ovl",
+			     .sdp = s,
+			     .sdp_len = len};
 	struct ng_request *req = ng_request_offer(&o);
 	char *packet, *id;
 	size_t n;

@@ -25,8 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(spec.weight >= 1 && spec.weight <= NG_WEIGHT_MAX && spec.addr_len > 0);
 	for (p = copy; p <= end && argc < ARGS_MAX; p += argv[argc++].len + 1)
 		argv[argc] = (struct resp_arg){.s = p, .len = strlen(p)};
-	if (argc >= 1
-	    && relay_args_parse(&a, "p2p", argc, argv, data[0] & 3, &why) == 0) {
+	if (argc >= 1 && relay_args_parse(&a, "p2p", argc, argv, data[0] & 3, &why) == 0) {
 		must(strlen(a.id) > 21 && strlen(a.id) <= RELAY_CALL_ID_MAX);
 		must(strpbrk(a.id, "\r\n") == NULL);
 		must(!(data[0] & RELAY_NEED_SDP) || (a.sdp != NULL && a.from_tag != NULL));

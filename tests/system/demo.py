@@ -109,9 +109,9 @@ def show_dht(t, s, users):
 
 
 def candidate(c):
-    """One candidate of a lookup (HIT, state, order, ms left, addresses) as a line."""
+    """One candidate of a lookup as a line."""
     return "served by %s at %s; vouched for during the next %d s" % (
-        c[0], ", ".join(c[4:]), int(c[3]) // 1000)
+        c["peer"], c["uris"], int(c["ttl_ms"]) // 1000)
 
 
 def sdp_lines(m):
@@ -245,7 +245,27 @@ def keep(t, s, told):
         signal.pause()
 
 
+class Unbroken:
+    """Standard output whose reader may go (`... | head`): the demo goes on without it."""
+
+    def __init__(self, out):
+        self.out = out
+
+    def write(self, text):
+        try:
+            self.out.write(text)
+        except BrokenPipeError:
+            pass
+
+    def flush(self):
+        try:
+            self.out.flush()
+        except BrokenPipeError:
+            os.dup2(os.open("/dev/null", os.O_WRONLY), 1)
+
+
 def story(args, told):
+    sys.stdout = Unbroken(sys.stdout)
     t = Teller()
     s = None
     code = 1

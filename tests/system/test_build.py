@@ -127,16 +127,6 @@ def test_install_puts_everything_where_it_belongs():
     stray = [f for f in found if f.endswith(".a") or f.startswith("etc/")]
     if stray:
         raise proc.Failed("installed too: %s" % stray)
-    for m in MODULES:
-        so = next(f for f in found if f.endswith("/" + m + ".so"))
-        names = run("nm-" + m, "nm", "-D", "--defined-only", os.path.join(root, so))
-        exported = {x.split()[-1] for x in names.splitlines() if x.strip()}
-        extra = exported - {"exports", "mod_register", "module_version", "module_flags",
-                            "module_interface_ver"}
-        if extra:
-            raise proc.Failed("%s.so exports %s" % (m, sorted(extra)))
-        if "libssl" in run("ldd-" + m, "ldd", os.path.join(root, so)):
-            raise proc.Failed("%s.so links OpenSSL" % m)
 
 
 def test_shell_scripts_pass_shellcheck():
@@ -145,51 +135,24 @@ def test_shell_scripts_pass_shellcheck():
     run("shellcheck", "shellcheck", "quickstart", ".ci/run", "autogen.sh", cwd=world.SOURCE)
 
 
-INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.M)
-LIB_ORDER = ["base", "proto", "model", "io"]
-
-
-def test_layers_include_only_what_is_below_them():
-    """base <- proto <- model <- io <- programs; a module sees of another only its api.h."""
+def test_every_source_file_names_its_licence():
+    """OpenDHT is GPL-3.0-or-later, and so is what links it; everything else is 2.0-or-later."""
     wrong = []
-    for d, _, files in os.walk(world.SOURCE):
-        where = os.path.relpath(d, world.SOURCE).split("/")
-        if where[0] not in ("lib", "modules", "dht-gateway", "relay", "ctl"):
-            continue
+    for d, dirs, files in os.walk(world.SOURCE):
+        dirs[:] = [x for x in dirs if not x.startswith(".") and
+                   x not in ("build", "build-aux", "autom4te.cache", "m4", "golden", "corpus")]
         for f in files:
-            if not f.endswith((".c", ".h", ".cpp")):
+            if not f.endswith((".c", ".h", ".cpp", ".py", ".am", ".mk", ".cfg", ".sh")):
                 continue
-            with open(os.path.join(d, f), encoding="utf-8") as src:
-                text = src.read()
-            for inc in INCLUDE.findall(text):
-                if not allowed(where, inc):
-                    wrong.append("%s/%s includes %s" % ("/".join(where), f, inc))
-            if re.search(r"^SPDX|SPDX-License-Identifier: GPL-[23]\.0-or-later", text, re.M) is None:
-                wrong.append("%s/%s has no SPDX line" % ("/".join(where), f))
+            path = os.path.join(d, f)
+            with open(path, encoding="utf-8", errors="replace") as src:
+                head = src.read(600)
+            shim = "opendht" in f
+            m = re.search(r"SPDX-License-Identifier: GPL-([23])\.0-or-later", head)
+            if not m or (shim and m.group(1) != "3"):
+                wrong.append(os.path.relpath(path, world.SOURCE))
     if wrong:
-        raise proc.Failed("\n".join(wrong))
-
-
-def allowed(where, inc):
-    part = inc.split("/")
-    if where[0] == "lib":
-        if part[0] in ("modules", "dht-gateway", "relay", "ctl", "core"):
-            return False
-        if part[0] == "lib" and len(where) > 1 and part[1] in LIB_ORDER:
-            return LIB_ORDER.index(part[1]) <= LIB_ORDER.index(where[1])
-        return True
-    if where[0] == "modules":
-        if inc.startswith("openssl/") or part[0] in ("dht-gateway", "relay", "ctl"):
-            return False
-        if part[0] == "lib" and part[1] not in ("base", "proto", "model"):
-            return False
-        if part[0] == "modules" and part[1].startswith("p2p_") and part[1] != where[1]:
-            return part[-1] == "api.h"
-        return True
-    if where[0] == "ctl" and part[0] == "dht-gateway":
-        return True         # it makes identities and secrets as the gateway does
-    return part[0] not in ("modules", "core") and not (
-        part[0] in ("dht-gateway", "relay", "ctl") and part[0] != where[0])
+        raise proc.Failed("no licence, or not the right one: %s" % ", ".join(wrong))
 
 
 if __name__ == "__main__":

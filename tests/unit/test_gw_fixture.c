@@ -93,7 +93,7 @@ static void on_op(evutil_socket_t fd, short what, void *arg)
 			op_arm(op, 1);
 		for (struct value *v = values; v; v = v->next)
 			if (!memcmp(v->key, op->key, DHT_KEY_LEN))
-				op->found(op->key, v->id, v->data, v->len, op->arg);
+				op->found(op->key, v->id, v->data, v->len, false, op->arg);
 		return;
 	}
 	copy = *op;
@@ -234,7 +234,7 @@ static void ring(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], uint64_t
 {
 	for (struct dht_watch *w = b->watches; w; w = w->next)
 		if (!memcmp(w->key, key, DHT_KEY_LEN))
-			w->found(key, id, data, len, w->arg);
+			w->found(key, id, data, len, false, w->arg);
 }
 
 static int fake_ring(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], uint64_t id,

@@ -76,9 +76,8 @@ static void test_identity(void **state)
 
 static void test_identity_refused(void **state)
 {
-	static const char *const bad[] = {"", "no key",
-					  "-----BEGIN PRIVATE KEY-----\nAAAA\n"
-					  "-----END PRIVATE KEY-----\n"};
+	static const char *const bad[] = {
+		"", "no key", ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")};
 	struct gw_identity *id;
 	char err[512];
 	EVP_PKEY *other;

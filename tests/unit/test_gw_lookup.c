@@ -74,7 +74,7 @@ static void test_found(void **state)
 	assert_int_equal(p2p_hit_cmp(&a.cands.c[0].hit, gw_identity_hit(f->other)), 0);
 }
 
-/* The answer comes 30 ms after the first good record, whenever the search ends. */
+/* The answer comes 15 ms after the first good record, whenever the search ends. */
 static void test_found_before_the_search_ends(void **state)
 {
 	struct gw_fixture *f = *state;

@@ -3,8 +3,9 @@
 #include "tests/unit/test.h"
 #include "modules/p2p_media/p2p_media_sdp.h"
 
-#define SDP "v=0\r\no=- 1 1 IN IP4 192.0.2.5\r\ns=-\r\nc=IN IP4 192.0.2.5\r\nt=0 0\r\n"             \
-	    "m=audio 4000 RTP/AVP 0\r\nm=video 0 RTP/AVP 96\r\n"
+#define SDP                                                                                        \
+	"v=0\r\no=- 1 1 IN IP4 192.0.2.5\r\ns=-\r\nc=IN IP4 192.0.2.5\r\nt=0 0\r\n"                \
+	"m=audio 4000 RTP/AVP 0\r\nm=video 0 RTP/AVP 96\r\n"
 
 static int find(const char *type, const char *body, const char **sdp, size_t *len)
 {
@@ -74,8 +75,14 @@ static void test_inspect(void **state)
 	static const char v6[] = "v=0\n\nm=audio 1 x 0\nc=IN IP6 fd00::1/64";
 	static char big[P2P_MEDIA_SDP_MAX + 8];
 	static const char *const bad[] = {
-		"", "v=", "v=1\r\n", "nonsense", "v=0\r\nM=audio\r\n", "v=0\r\nx\r\n",
-		"v=0\r\na=\x01\r\n", "v=0\r\n =x\r\n",
+		"",
+		"v=",
+		"v=1\r\n",
+		"nonsense",
+		"v=0\r\nM=audio\r\n",
+		"v=0\r\nx\r\n",
+		"v=0\r\na=\x01\r\n",
+		"v=0\r\n =x\r\n",
 	};
 	struct p2p_media_sdp sdp;
 	size_t i;
@@ -103,11 +110,16 @@ static void test_inspect(void **state)
 
 static void test_private(void **state)
 {
-	static const char *const yes[] = {"10.0.0.1",	 "172.16.0.1", "172.31.255.255",
+	static const char *const yes[] = {"10.0.0.1",	 "172.16.0.1",	"172.31.255.255",
 					  "192.168.1.1", "169.254.0.1", "100.64.0.1",
 					  "100.127.1.1", "fd00::1",	"fe80::1"};
-	static const char *const no[] = {"192.0.2.1", "172.32.0.1", "100.128.0.1", "2001:db8::1",
-					 "11.0.0.1",  "phone.example.com", ""};
+	static const char *const no[] = {"192.0.2.1",
+					 "172.32.0.1",
+					 "100.128.0.1",
+					 "2001:db8::1",
+					 "11.0.0.1",
+					 "phone.example.com",
+					 ""};
 	size_t i;
 
 	(void)state;

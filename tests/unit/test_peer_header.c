@@ -29,15 +29,15 @@ static void good_values(void **state)
 		const char *rest;
 		unsigned int hops;
 	} good[] = {
-		{ "", 0 },
-		{ ";v=1;hops=1", 1 },
-		{ ";hops=17;v=1", 17 },
-		{ " ; v = 1 ; hops = 2 ", 2 },
-		{ ";V=1;HOPS=3", 3 },
-		{ ";v=1;hops=99999", 99999 },
-		{ ";v=1;new=thing;flag;hops=4", 4 },
-		{ ";;;v=1;;hops=0;", 0 },
-		{ ";v=1;hops=1;hops=5", 5 },
+		{"", 0},
+		{";v=1;hops=1", 1},
+		{";hops=17;v=1", 17},
+		{" ; v = 1 ; hops = 2 ", 2},
+		{";V=1;HOPS=3", 3},
+		{";v=1;hops=99999", 99999},
+		{";v=1;new=thing;flag;hops=4", 4},
+		{";;;v=1;;hops=0;", 0},
+		{";v=1;hops=1;hops=5", 5},
 	};
 	char text[200];
 	size_t i;
@@ -56,13 +56,20 @@ static void good_values(void **state)
 static void bad_values(void **state)
 {
 	static const char *const no_hit[] = {
-		"", ";", ";v=1;hops=1", "nonsense", "::1;v=1", "2001:db8::1;v=1;hops=1",
-		"2001:22:81c2:d509:f8cf:4fc2:3af3:f782;v=2", "2001:22:81c2:d509:f8cf:4fc2:3af3:f782;v=",
-		"2001:22:81c2:d509:f8cf:4fc2:3af3:f782;v=11", "[2001:22:81c2:d509:f8cf:4fc2:3af3:f782]",
+		"",
+		";",
+		";v=1;hops=1",
+		"nonsense",
+		"::1;v=1",
+		"2001:db8::1;v=1;hops=1",
+		"2001:22:81c2:d509:f8cf:4fc2:3af3:f782;v=2",
+		"2001:22:81c2:d509:f8cf:4fc2:3af3:f782;v=",
+		"2001:22:81c2:d509:f8cf:4fc2:3af3:f782;v=11",
+		"[2001:22:81c2:d509:f8cf:4fc2:3af3:f782]",
 		"2001:22:81c2:d509:f8cf:4fc2:3af3:f782 x;v=1",
 	};
-	static const char *const many[] = { ";hops=", ";hops=x", ";hops=-1", ";hops=100000", ";hops=1 2",
-					    ";hops=0x1", ";hops=+1" };
+	static const char *const many[] = {";hops=",	";hops=x",   ";hops=-1", ";hops=100000",
+					   ";hops=1 2", ";hops=0x1", ";hops=+1"};
 	char text[200];
 	size_t i;
 

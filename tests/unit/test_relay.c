@@ -12,9 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "tests/unit/test.h"
+#include "tests/unit/alloc.h"
 #include "relay/relay_priv.h"
 
-#define CALLS_MAX 16
+#define CALLS_MAX 64
 
 enum mood { NORMAL, SILENT, GARBAGE, WRONG_COOKIE, HUGE_SDP, REFUSE, FULL, NO_SDP, DROP_ONE };
 
@@ -151,8 +152,9 @@ static void answer(struct mock *m, const struct asked *a, char *out, size_t cap)
 		if (i < 0)
 			say(a, out, cap, "error", "error-reason", "Unknown call-id");
 		else
-			snprintf(out, cap, "{\"result\":\"ok\",\"totals\":{\"RTP\":{\"packets\":%u"
-					   "}},\"tags\":{\"a\":{},\"b\":{}}}",
+			snprintf(out, cap,
+				 "{\"result\":\"ok\",\"totals\":{\"RTP\":{\"packets\":%u"
+				 "}},\"tags\":{\"a\":{},\"b\":{}}}",
 				 strcmp(a->call_id, "p2p-talks") == 0 ? m->queries : 0);
 	} else if (strcmp(command, "delete") == 0) {
 		m->deletes++;
@@ -176,8 +178,8 @@ static void on_mock(evutil_socket_t fd, short what, void *arg)
 	static char in[NG_DATAGRAM_MAX + 1], body[NG_DATAGRAM_MAX], out[NG_DATAGRAM_MAX + 64];
 	struct sockaddr_in from;
 	socklen_t fromlen = sizeof(from);
-	ssize_t n = recvfrom(fd, in, NG_DATAGRAM_MAX, MSG_DONTWAIT, (struct sockaddr *)&from,
-			     &fromlen);
+	ssize_t n =
+		recvfrom(fd, in, NG_DATAGRAM_MAX, MSG_DONTWAIT, (struct sockaddr *)&from, &fromlen);
 	struct mock *m = arg;
 	struct asked a;
 	char *sp;
@@ -192,8 +194,8 @@ static void on_mock(evutil_socket_t fd, short what, void *arg)
 	*sp++ = '\0';
 	a = request_read(sp);
 	ping = strcmp(a.command, "ping") == 0;
-	if (m->mood == SILENT || (m->deaf_to_calls && !ping)
-	    || (m->mood == DROP_ONE && !ping && m->dropped++ == 0))
+	if (m->mood == SILENT || (m->deaf_to_calls && !ping) ||
+	    (m->mood == DROP_ONE && !ping && m->dropped++ == 0))
 		return;
 	answer(m, &a, body, sizeof(body));
 	if (m->mood == GARBAGE && !ping)
@@ -321,9 +323,15 @@ static void on_outcome(enum relay_code code, const char *text, const char *s, si
 static struct outcome ask(const char *id, bool is_answer, bool dialog, struct relay_owner *owner)
 {
 	struct ng_offer o = {
-		.answer = is_answer, .call_id = id, .from_tag = "f",
-		.to_tag = is_answer || dialog ? "t" : NULL, .from_if = "ua", .to_if = "ovl",
-		.ice = "remove", .sdp = "v=0\r\n", .sdp_len = 5,
+		.answer = is_answer,
+		.call_id = id,
+		.from_tag = "f",
+		.to_tag = is_answer || dialog ? "t" : NULL,
+		.from_if = "ua",
+		.to_if = "ovl",
+		.ice = "remove",
+		.sdp = "v=0\r\n",
+		.sdp_len = 5,
 	};
 	struct outcome out = {0};
 	uint64_t start = now();
@@ -500,8 +508,8 @@ static void test_too_many_calls(void **state)
 static void test_too_many_requests(void **state)
 {
 	struct outcome out[8] = {{0}};
-	struct ng_offer o = {.from_tag = "f", .from_if = "ua", .to_if = "ua", .sdp = "v=0\r\n",
-			     .sdp_len = 5};
+	struct ng_offer o = {
+		.from_tag = "f", .from_if = "ua", .to_if = "ua", .sdp = "v=0\r\n", .sdp_len = 5};
 	char id[16];
 	int i, busy = 0;
 
@@ -638,8 +646,12 @@ static void test_sweep(void **state)
 
 static void test_freed_with_requests_under_way(void **state)
 {
-	struct ng_offer o = {.call_id = "p2p-1", .from_tag = "f", .from_if = "ua", .to_if = "ua",
-			     .sdp = "v=0\r\n", .sdp_len = 5};
+	struct ng_offer o = {.call_id = "p2p-1",
+			     .from_tag = "f",
+			     .from_if = "ua",
+			     .to_if = "ua",
+			     .sdp = "v=0\r\n",
+			     .sdp_len = 5};
 	struct outcome out = {0};
 
 	(void)state;
@@ -649,6 +661,48 @@ static void test_freed_with_requests_under_way(void **state)
 	assert_true(out.done);
 	assert_int_equal(out.code, RELAY_UNAVAIL);
 	relay_open();
+}
+
+/* --- when memory is short ------------------------------------------------------------------- */
+static int step_offer(void *arg)
+{
+	char id[32];
+
+	snprintf(id, sizeof(id), "p2p-alloc-%u", (*(unsigned int *)arg)++);
+	return offer(id).code == RELAY_OK ? 0 : ENOMEM;
+}
+
+static int step_find(void *arg)
+{
+	(void)arg;
+	return ask("p2p-far", true, true, NULL).code == RELAY_OK ? 0 : ENOMEM;
+}
+
+static int step_relay(void *arg)
+{
+	struct relay *r;
+	int err = relay_new(&r, base, &settings, NULL, NULL, false);
+
+	(void)arg;
+	if (err == 0)
+		relay_free(r);
+	return err;
+}
+
+static void test_allocations_fail(void **state)
+{
+	struct relay_call *call;
+	unsigned int n = 0;
+
+	(void)state;
+	/* a health check that is left out does no harm, nor does a table that does not grow */
+	alloc_loop(step_offer, &n, true);
+	assert_true(n > 5);
+	snprintf(mock[0].call[60], sizeof(mock[0].call[60]), "p2p-far");
+	alloc_loop(step_find, NULL, true);
+	call = relay_calls_find(relay->calls, "p2p-far", 7);
+	assert_non_null(call);
+	alloc_loop(step_relay, NULL, true);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -673,6 +727,7 @@ int main(void)
 		T(test_drain),
 		T(test_sweep),
 		T(test_freed_with_requests_under_way),
+		T(test_allocations_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

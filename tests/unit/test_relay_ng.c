@@ -41,12 +41,30 @@ static void test_split(void **state)
 static void test_reply(void **state)
 {
 	static const char *const bad[] = {
-		"", "{", "[]", "7", "\"ok\"", "{}", "{\"result\":7}", "{\"result\":\"maybe\"}",
-		"{\"result\":\"ok\",\"sdp\":7}", "{\"result\":\"ok\"}x", "{\"result\":\"ok\"} {}",
-		"{\"result\":", "d6:result2:ok", "d6:result5:maybee", "de", "d6:result2:okee",
-		"d6:result2:ok3:sdpi7ee", "d6:resulti1ee", "d3:abc", "d99999999999999999999:e",
-		"d6:result99:ok", "d1:alllllllllllllllllllllllllllllllllllll",
-		"d1:ai1", "d1:a",
+		"",
+		"{",
+		"[]",
+		"7",
+		"\"ok\"",
+		"{}",
+		"{\"result\":7}",
+		"{\"result\":\"maybe\"}",
+		"{\"result\":\"ok\",\"sdp\":7}",
+		"{\"result\":\"ok\"}x",
+		"{\"result\":\"ok\"} {}",
+		"{\"result\":",
+		"d6:result2:ok",
+		"d6:result5:maybee",
+		"de",
+		"d6:result2:okee",
+		"d6:result2:ok3:sdpi7ee",
+		"d6:resulti1ee",
+		"d3:abc",
+		"d99999999999999999999:e",
+		"d6:result99:ok",
+		"d1:alllllllllllllllllllllllllllllllllllll",
+		"d1:ai1",
+		"d1:a",
 		"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
 	};
 	struct ng_reply r;
@@ -94,15 +112,22 @@ static void test_call_state(void **state)
 	(void)state;
 	assert_int_equal(
 		parse(&r, "{\"result\":\"ok\",\"totals\":{\"RTP\":{\"packets\":7},\"RTCP\":"
-			  "{\"packets\":2}},\"tags\":{\"a\":{\"medias\":[{\"flags\":[\"send\","
-			  "\"recv\"]}]},\"b\":{\"medias\":[{\"flags\":[\"initialized\",\"recv\"]}"
-			  "]}}}"),
+			  "{\"packets\":2}},\"tags\":{\"a\":{\"medias\":[{\"flags\":[\"send\"]}]},"
+			  "\"b\":{\"medias\":[{\"flags\":[\"initialized\",\"recv\"]}]}}}"),
 		0);
 	ng_reply_call_state(&r, &st);
 	assert_int_equal(st.packets, 9);
 	assert_int_equal(st.rtp_packets, 7);
 	assert_int_equal(st.tags, 2);
 	assert_true(st.held);
+	ng_reply_free(&r);
+	/* a declined section beside one that talks; a side that has not answered */
+	assert_int_equal(parse(&r, "{\"result\":\"ok\",\"tags\":{\"a\":{\"medias\":[{\"flags\":[]},"
+				   "{\"flags\":[\"send\",\"recv\"]}]},\"<untagged 1>\":{}}}"),
+			 0);
+	ng_reply_call_state(&r, &st);
+	assert_int_equal(st.tags, 1);
+	assert_false(st.held);
 	ng_reply_free(&r);
 	/* of other shapes: nothing is known */
 	assert_int_equal(parse(&r, "{\"result\":\"ok\",\"totals\":[],\"tags\":[1]}"), 0);
@@ -143,9 +168,16 @@ static void test_request(void **state)
 {
 	const char *const flags[] = {"media-handover"};
 	struct ng_offer o = {
-		.call_id = "p2p-1-x", .from_tag = "a\"b", .from_if = "ua", .to_if = "ovl",
-		.ice = "remove", .to_family = "IP6", .flags = flags, .n_flags = 1,
-		.sdp = "v=0\r\ns=\xff\xe4\xc3\xa9\r\n", .sdp_len = 13,
+		.call_id = "p2p-1-x",
+		.from_tag = "a\"b",
+		.from_if = "ua",
+		.to_if = "ovl",
+		.ice = "remove",
+		.to_family = "IP6",
+		.flags = flags,
+		.n_flags = 1,
+		.sdp = "v=0\r\ns=\xff\xe4\xc3\xa9\r\n",
+		.sdp_len = 13,
 	};
 	static const char want[] =
 		"c00kie d7:command5:offer7:call-id7:p2p-1-x8:from-tag3:a\"b9:directionl2:ua3:ovle"
@@ -179,11 +211,23 @@ static void test_request(void **state)
 static void test_spec(void **state)
 {
 	static const char *const bad[] = {
-		"", "a", "a tcp:127.0.0.1:1", "a udp:127.0.0.1", "a udp:127.0.0.1:0",
-		"a udp:127.0.0.1:65536", "a udp:127.0.0.1:1x", "a udp:localhost:1", "a udp:::1:1",
-		"a udp:[::1:1", "a udp:[::1]x:1", "a udp:127.0.0.1:1 weight",
-		"a udp:127.0.0.1:1 weight 0", "a udp:127.0.0.1:1 weight 1001",
-		"a udp:127.0.0.1:1 weight -1", "a udp:127.0.0.1:1 heavy 1", "a/b udp:127.0.0.1:1",
+		"",
+		"a",
+		"a tcp:127.0.0.1:1",
+		"a udp:127.0.0.1",
+		"a udp:127.0.0.1:0",
+		"a udp:127.0.0.1:65536",
+		"a udp:127.0.0.1:1x",
+		"a udp:localhost:1",
+		"a udp:::1:1",
+		"a udp:[::1:1",
+		"a udp:[::1]x:1",
+		"a udp:127.0.0.1:1 weight",
+		"a udp:127.0.0.1:1 weight 0",
+		"a udp:127.0.0.1:1 weight 1001",
+		"a udp:127.0.0.1:1 weight -1",
+		"a udp:127.0.0.1:1 heavy 1",
+		"a/b udp:127.0.0.1:1",
 		"abcdefghijklmnopqrstuvwxyzabcdefgh udp:127.0.0.1:1",
 	};
 	struct ng_spec s;
@@ -199,9 +243,8 @@ static void test_spec(void **state)
 	assert_int_equal(ng_spec_parse(&s, "main udp:127.0.0.1:2223", err, sizeof(err)), 0);
 	assert_string_equal(s.name, "main");
 	assert_int_equal(s.weight, 1);
-	assert_int_equal(ng_spec_parse(&s, "m-2  udp:[2001:db8::1]:2223\tweight 7", err,
-				       sizeof(err)),
-			 0);
+	assert_int_equal(
+		ng_spec_parse(&s, "m-2  udp:[2001:db8::1]:2223\tweight 7", err, sizeof(err)), 0);
 	assert_int_equal(s.weight, 7);
 	assert_string_equal(s.text, "udp:[2001:db8::1]:2223");
 	assert_int_equal(s.addr.ss_family, AF_INET6);
@@ -220,16 +263,21 @@ static int args(struct relay_args *a, unsigned int need, const char **why, int a
 
 static void test_args(void **state)
 {
-	const char *good[] = {"OFFER", "handle", "0123456789abcdef", "callid", "c@x", "fromtag", "f",
-			      "from",  "ua",	 "to",		     "ovl",    "sdp", "v=0"};
+	const char *good[] = {"OFFER",	"handle", "0123456789abcdef",
+			      "callid", "c@x",	  "fromtag",
+			      "f",	"from",	  "ua",
+			      "to",	"ovl",	  "sdp",
+			      "v=0"};
 	static const struct {
 		int at;
 		const char *value;
 	} bad[] = {
-		{1, "handles"}, {2, "0123456789ABCDEF"}, {2, "0123"}, {2, ""},	{4, ""},
-		{4, "a\nb"},	{6, ""},		 {8, "ovl2"}, {10, ""}, {12, ""},
-		{4, "caf\xe9"},
-		{11, "callid"},
+		{1, "handles"}, {2, "0123456789ABCDEF"},
+		{2, "0123"},	{2, ""},
+		{4, ""},	{4, "a\nb"},
+		{6, ""},	{8, "ovl2"},
+		{10, ""},	{12, ""},
+		{4, "caf\xe9"}, {11, "callid"},
 	};
 	struct relay_args a;
 	const char *why;
@@ -256,8 +304,9 @@ static void test_args(void **state)
 		good[bad[i].at] = keep;
 	}
 	{
-		const char *more[] = {"DELETE", "HANDLE", "0123456789abcdef", "callid", "c",
-				      "ice",	"keep",	  "flags",	      "a,b,,c"};
+		const char *more[] = {"DELETE", "HANDLE", "0123456789abcdef",
+				      "callid", "c",	  "ice",
+				      "keep",	"flags",  "a,b,,c"};
 
 		assert_int_equal(args(&a, 0, &why, 9, more), 0);
 		assert_null(a.ice);
@@ -331,8 +380,11 @@ static void count(struct relay_call *call, void *arg)
 
 static void test_calls(void **state)
 {
-	const struct ng_pool_config pc = {.ping_interval_ms = 1000, .ping_timeout_ms = 100,
-					  .fail_after = 2, .max_pending = 8, .retransmit_ms = 10};
+	const struct ng_pool_config pc = {.ping_interval_ms = 1000,
+					  .ping_timeout_ms = 100,
+					  .fail_after = 2,
+					  .max_pending = 8,
+					  .retransmit_ms = 10};
 	struct event_base *base = event_base_new();
 	const struct p2p_hash_key key = {{1}};
 	struct relay_call *call, *first;

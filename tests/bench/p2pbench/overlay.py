@@ -115,6 +115,16 @@ class Overlay:
                         raise RuntimeError(f"u{user:06d} not published after {timeout} s")
                     time.sleep(0.1)
 
+    def check_published(self, users, sample):
+        """The gateway of A serves all users 0..users-1, and C finds a sample of them."""
+        with contextlib.closing(sides.Resp(self.socket("a", "gw.sock"))) as gateway:
+            gateway.ask("HANDSHAKE", 1, "bench", secrets.token_hex(8))
+            missing = [u for u in range(users) if gateway.ask("SERVES", f"u{u:06d}") != 1]
+        if missing:
+            raise RuntimeError(f"{len(missing)} of {users} users are not at the gateway, "
+                               f"u{missing[0]:06d} first")
+        self.wait_published(range(0, users, max(1, users // sample)))
+
     @staticmethod
     def _found(gateway, user):
         try:

@@ -8,7 +8,9 @@ its first request until they (and, of ours, the gateway) have nothing left to do
 off till later counts, and the other side never works at the same time. A run's figure is the median
 of its slices: a compiler on the same core makes single ones half as dear again."""
 import itertools
+import re
 import statistics
+import subprocess
 
 from . import sides
 from .proc import settle
@@ -16,6 +18,7 @@ from .proc import settle
 BAR = 1.15
 SLICE_S = 0.25
 PORTS = {"ours": 5060, "baseline": 5080}
+ASKED_DHT = 20  # users of a run that are looked for in the DHT
 
 
 def run(bench, figures):
@@ -56,7 +59,14 @@ def once(bench, n, slices, users, programs, figures):
     if n % 2:
         next(orders)
     settle(every)
+    memory = {side: memory_of(programs[side]) for side in programs}
     for cseq, i in itertools.product((1, 2), range(slices)):
+        if (cseq, i) == (2, 0):
+            memory = {side: [(now - was) / slices / users for now, was in
+                             zip(memory_of(programs[side]), memory[side])] for side in programs}
+            if bench.overlay:
+                bench.overlay.check_published(slices * users, ASKED_DHT)
+                settle(every)
         for side in next(orders):
             before = [p.cpu_ns() for p in programs[side]]
             got = bench.load.run(
@@ -74,11 +84,25 @@ def once(bench, n, slices, users, programs, figures):
         figures.add("register_cpu", "us/REGISTER", side, us[side], BAR)
         figures.add("register_cpu_first", "us/REGISTER", side, first)
         figures.add("register_cpu_refresh", "us/REGISTER", side, refresh)
+        figures.add("register_shm", "B/user", side, memory[side][0])
         if again[side]:
             bench.say(f"  {side}: {again[side]} requests had to be sent again")
     note = ""
     if len(programs["ours"]) > 1:
-        gateway = sum(statistics.median(cost[c]["ours"][1]) for c in (1, 2)) / 2
-        figures.add("register_gateway_cpu", "us/REGISTER", "ours", gateway)
-        note = f"; gateway {gateway:.1f}"
+        first, refresh = (statistics.median(cost[c]["ours"][1]) for c in (1, 2))
+        figures.add("gateway_cpu_first", "us/REGISTER", "ours", first)
+        figures.add("gateway_cpu_refresh", "us/REGISTER", "ours", refresh)
+        figures.add("gateway_memory", "B/user", "ours", memory["ours"][1])
+        note = f"; gateway, first {first:.1f}, refresh {refresh:.1f}"
     bench.say(f"  {us['ours']:.1f}, stock {us['baseline']:.1f} us{note}")
+
+
+def memory_of(programs):
+    """Bytes: Kamailio's shared memory in use; of ours, the gateway's resident memory too."""
+    out = subprocess.run(["kamcmd", "-s", "unix:" + programs[0].ctl, "core.shmmem"],
+                         capture_output=True, text=True, check=True).stdout
+    found = [int(re.search(r"real_used: (\d+)", out).group(1))]
+    if len(programs) > 1:
+        with open(f"/proc/{programs[1].pid}/status") as f:
+            found.append(int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1)) * 1024)
+    return found

@@ -10,16 +10,21 @@ class Error(Exception):
 
 def rpc(socket_path, method, *args, timeout=10):
     """Calls an RPC through kamcmd; a structure becomes a dict, several a list."""
+    return parse(text(socket_path, method, *args, timeout=timeout))
+
+
+def text(socket_path, method, *args, timeout=10):
+    """What kamcmd prints."""
     r = subprocess.run(["kamcmd", "-s", "unix:" + socket_path, method] + [str(a) for a in args],
                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                        text=True, errors="replace", timeout=timeout, check=False)
     if r.returncode or r.stdout.startswith("error:"):
         raise Error("%s: %s" % (method, r.stdout.strip()))
-    return parse(r.stdout)
+    return r.stdout
 
 
-def parse(text):
-    lines = [x.strip() for x in text.splitlines() if x.strip()]
+def parse(printed):
+    lines = [x.strip() for x in printed.splitlines() if x.strip()]
     values, _ = _items(lines, 0, None)
     return values[0] if len(values) == 1 else values
 

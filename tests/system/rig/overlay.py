@@ -103,7 +103,7 @@ class Gateway(Daemon):
         return int(st["users_dirty"]) + int(st["users_in_flight"])
 
     def users(self):
-        """Names that are published here."""
+        """Names that are published here, each with how far that is."""
         return self._scan("USERS")
 
     def records(self):
@@ -115,15 +115,15 @@ class Gateway(Daemon):
         while True:
             reply = self.ask(command, cursor, 500)
             cursor, rows = str(reply[0]), reply[1]
-            out += rows
+            out += [resp.pairs(r) for r in rows]
             if cursor == "0":
                 return out
 
     def lookup(self, name):
-        """The candidates for a name; None when a completed search found none, [] when no search
+        """The candidates for a name, best first; None when a completed search found none, [] when no search
         could be completed."""
         try:
-            return self.ask("LOOKUP", name)
+            return [resp.pairs(c) for c in self.ask("LOOKUP", name)]
         except resp.Error as e:
             if e.code == "NOTFOUND":
                 return None
@@ -213,7 +213,7 @@ class OverlayPeer:
         return [c for r in self.rtpengines if r.proc.running() for c in r.calls()]
 
     def serves(self, name):
-        return any(name in str(u) for u in self.gateway.users())
+        return any(u["name"] == name for u in self.gateway.users())
 
     def quiet(self):
         """What is left of calls, in words; "" when there is nothing."""

@@ -65,6 +65,9 @@ class Kamailio:
     def rpc(self, method, *args):
         return kam.rpc(self.ctl, method, *args)
 
+    def text(self, method, *args):
+        return kam.text(self.ctl, method, *args, timeout=30)
+
     def children(self):
         """PIDs of all its processes."""
         out = [self.proc.pid]

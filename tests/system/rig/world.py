@@ -101,7 +101,6 @@ def _furnish(binds):
     reached through a bind mount it is.
     """
     fds = [(os.open(src, os.O_PATH | os.O_DIRECTORY), dst) for src, dst in binds]
-    mount(None, "/", None, MS_REC | MS_PRIVATE)
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
     for fd, dst in fds:
@@ -162,6 +161,8 @@ def enter(source, build=None, work=None, started=None, ended=None):
     os.setsid()
     try:
         _call("unshare", CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET)
+        # Fails in a chroot whose / is no mount: what we mount would show on the host.
+        mount(None, "/", None, MS_REC | MS_PRIVATE)
     except OSError as e:
         os.write(said_w, ("no namespaces: %s" % e).encode())
         os._exit(1)
