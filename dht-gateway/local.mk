@@ -61,6 +61,7 @@ endif
 if WITH_CMOCKA
 gateway_tests = \
 	tests/unit/test_gw_backend \
+	tests/unit/test_gw_https \
 	tests/unit/test_gw_keys \
 	tests/unit/test_gw_lookup \
 	tests/unit/test_gw_peers \
@@ -76,6 +77,10 @@ GATEWAY_FIXTURE = tests/unit/test_gw_fixture.c tests/unit/test_gw_fixture.h test
 tests_unit_test_gw_backend_SOURCES = tests/unit/test_gw_backend.c tests/unit/test.h
 tests_unit_test_gw_backend_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_backend_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_https_SOURCES = tests/unit/test_gw_https.c tests/unit/test.h
+tests_unit_test_gw_https_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_https_LDADD = $(GATEWAY_TEST_LIBS)
 
 tests_unit_test_gw_keys_SOURCES = tests/unit/test_gw_keys.c tests/unit/test.h
 tests_unit_test_gw_keys_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
@@ -93,8 +98,8 @@ tests_unit_test_gw_resp_SOURCES = tests/unit/test_gw_resp.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_resp_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_resp_LDADD = $(GATEWAY_TEST_LIBS)
 
-tests_unit_test_gw_users_SOURCES = tests/unit/test_gw_users.c $(GATEWAY_FIXTURE)
-tests_unit_test_gw_users_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_users_SOURCES = tests/unit/test_gw_users.c $(GATEWAY_FIXTURE) tests/unit/test_opp_api
+tests_unit_test_gw_users_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS) tests/unit/test_opp_api
 tests_unit_test_gw_users_LDADD = $(GATEWAY_TEST_LIBS)
 endif
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The HTTPS client to other peers: libcurl's multi interface on the libevent loop, TLS as in
  * https_tls.h. Connections are kept for further requests to the same HIT at the same address, as
- * many and as long as the limits say. */
+ * many and as long as the limits say. The program must ignore SIGPIPE. */
 #ifndef P2PSIP_IO_HTTPS_CLIENT_H
 #define P2PSIP_IO_HTTPS_CLIENT_H
 

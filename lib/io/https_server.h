@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The HTTPS server for other peers: libevent's evhttp over TLS (https_tls.h). Every caller has shown
  * the key of its HIT before its first byte is read. Bounded: connections, connections of one
- * address, requests a second of one connection, sizes, and the time that anything may take. */
+ * address, requests a second of one connection, sizes, and the time that anything may take. The
+ * program must ignore SIGPIPE. */
 #ifndef P2PSIP_IO_HTTPS_SERVER_H
 #define P2PSIP_IO_HTTPS_SERVER_H
 

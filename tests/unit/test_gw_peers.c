@@ -7,7 +7,7 @@
 #include <event2/event.h>
 #include <ftw.h>
 #include <netinet/in.h>
-#include <stdarg.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,6 +23,7 @@
 #include "dht-gateway/gateway_users.h"
 #include "lib/io/https_client.h"
 #include "lib/io/https_server.h"
+#include "lib/base/bytes.h"
 #include "lib/proto/opp.h"
 
 #define ASK_MS 300
@@ -376,20 +377,44 @@ static void test_next_candidate(void **state)
 static void test_moved(void **state)
 {
 	struct world *w = *state;
-	struct p2p_opp_path path = {.version = P2P_OPP_VERSION, .resource = P2P_OPP_USER};
-	struct p2p_candidate_set none;
+	struct p2p_candidate_set cands;
 	struct routed r;
 
-	(void)path;
 	serve(w, 1, "carol");
 	serve(w, 2, "carol");
 	leave(w, 1, "carol");
-	/* 1 has read the record of 2 when it put its own */
-	assert_ok(gw_cache_get(w->p[1].gw->cache, "carol", 5, 60000, &none));
+	/* 1 has read the record of 2 */
+	route(w, 1, "carol", true);
+	assert_ok(gw_cache_get(w->p[1].gw->cache, "carol", 5, 60000, &cands));
 	plant(w, 1, "carol", w->p[1].port);
 	r = route(w, 0, "carol", true);
 	assert_at(&r, w, 2);
 	assert_int_equal(metrics(w, 1)->answers_moved, 1);
+	assert_int_equal(metrics(w, 0)->route_moved, 0);
+}
+
+/* The record of the peer where the user is now is not found: only the former one knows. */
+static void test_moved_without_record(void **state)
+{
+	struct world *w = *state;
+	struct gw *gw = w->p[2].gw;
+	char path[256], hex[2 * P2P_KEY_LEN + 1];
+	struct p2p_key key;
+	struct routed r;
+
+	serve(w, 1, "oscar");
+	serve(w, 2, "oscar");
+	leave(w, 1, "oscar");
+	route(w, 1, "oscar", true);
+	assert_ok(gw_record_key_user(gw, "oscar", 5, &key));
+	p2p_hex_print(hex, key.b, sizeof(key.b));
+	snprintf(path, sizeof(path), "%s/dht/%s", w->dir, hex);
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	plant(w, 1, "oscar", w->p[1].port);
+	r = route(w, 0, "oscar", true);
+	assert_at(&r, w, 2);
+	assert_int_equal(metrics(w, 0)->route_moved, 1);
+	assert_int_equal(metrics(w, 2)->answers_yes, 2); /* 1 has asked it too */
 }
 
 static void test_orphan_is_kept(void **state)
@@ -744,12 +769,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_yes),		    TEST(test_unknown_user), TEST(test_stale_record),
+		TEST(test_moved_without_record),
 		TEST(test_next_candidate),  TEST(test_moved),	     TEST(test_orphan_is_kept),
 		TEST(test_not_synced),	    TEST(test_mixed),	     TEST(test_impostor),
 		TEST(test_hanging),	    TEST(test_dead),	     TEST(test_rubbish),
 		TEST(test_strangers),	    TEST(test_stop_while_asking),
 	};
 
+	signal(SIGPIPE, SIG_IGN);
 	if (skip_without_loopback()) {
 		puts("no loopback here");
 		return 77;
