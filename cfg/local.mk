@@ -22,8 +22,9 @@ tmpfilesdir = $(prefix)/lib/tmpfiles.d
 tmpfiles_DATA = cfg/tmpfiles.d/p2psip.conf
 endif
 
+# [@]: config.status would put its own value for the plain word here, into the makefile
 cfg/%.service: cfg/%.service.in Makefile
-	$(AM_V_GEN)$(MKDIR_P) cfg && sed 's|@sbindir@|$(sbindir)|g' $< > $@.tmp && mv $@.tmp $@
+	$(AM_V_GEN)$(MKDIR_P) cfg && sed 's|[@]sbindir[@]|$(sbindir)|g' $< > $@.tmp && mv $@.tmp $@
 
 cfg/%.d/p2psip.conf: cfg/%.conf
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && cp $< $@.tmp && mv $@.tmp $@

@@ -14,6 +14,8 @@ const struct dht_ops *const dht_backends[] = {
 
 const struct dht_ops *dht_backend_find(const char *name)
 {
+	if (!*name)
+		return dht_backends[0];
 	for (size_t i = 0; dht_backends[i]; i++)
 		if (!strcmp(dht_backends[i]->name, name))
 			return dht_backends[i];

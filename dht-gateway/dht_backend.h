@@ -120,7 +120,7 @@ struct dht_ops {
 
 /* All engines that were compiled in, ended by NULL. */
 extern const struct dht_ops *const dht_backends[];
-/* NULL: there is none of that name. */
+/* "": the first. NULL: there is none of that name. */
 const struct dht_ops *dht_backend_find(const char *name);
 
 #endif

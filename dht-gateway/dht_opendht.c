@@ -31,6 +31,9 @@
 #define SLOT_LOST_S 600
 #define NODES_FILE_MAX (256 * 1024)
 #define NODES_MAX 1024
+#define SOCKET_BUFFER (4 << 20)
+/* The sockets are opened early: they have low numbers. */
+#define FD_SEEN_MAX 1024
 /* How often the state of the engine is looked at: always, and after it changed. */
 #define INFO_PERIOD_MS 2000
 #define INFO_SOON_MS 100
@@ -95,6 +98,7 @@ struct dht_backend {
 
 	struct dht_op *slot; /* max_ops of them */
 	unsigned int n_slots;
+	unsigned int n_busy[SLOT_GET + 1]; /* by kind */
 	struct dht_op *free_slots;
 	struct dht_watch *watches;
 	unsigned int n_watches;
@@ -240,6 +244,7 @@ static struct dht_op *slot_take(struct dht_backend *b, enum slot_kind kind, cons
 		return NULL;
 	b->free_slots = op->next_free;
 	op->kind = kind;
+	b->n_busy[kind]++;
 	op->detached = false;
 	op->values = 0;
 	op->dropped = atomic_load(&b->dropped);
@@ -252,6 +257,7 @@ static struct dht_op *slot_take(struct dht_backend *b, enum slot_kind kind, cons
 
 static void slot_release(struct dht_backend *b, struct dht_op *op)
 {
+	b->n_busy[op->kind]--;
 	op->kind = SLOT_FREE;
 	op->generation++;
 	op->next_free = b->free_slots;
@@ -542,6 +548,33 @@ static void backend_close(struct dht_backend *b)
 	free(b);
 }
 
+/* OpenDHT sends in bursts, a few hundred datagrams at once when many users are put; what finds the
+ * receiver's buffer full is repeated half a second later. The library neither sets the buffers nor
+ * gives its sockets away: they are known by their port. More than net.core.rmem_max takes a right
+ * that a gateway need not have. */
+static void buffers_raise(uint16_t port)
+{
+	for (int fd = 3; fd < FD_SEEN_MAX; fd++) {
+		int type = 0, size = SOCKET_BUFFER;
+		socklen_t len = sizeof(type);
+		struct sockaddr_storage ss;
+		socklen_t sslen = sizeof(ss);
+		uint16_t bound = 0;
+
+		if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) || type != SOCK_DGRAM ||
+		    getsockname(fd, (struct sockaddr *)&ss, &sslen))
+			continue;
+		if (ss.ss_family == AF_INET)
+			bound = ntohs(((struct sockaddr_in *)&ss)->sin_port);
+		else if (ss.ss_family == AF_INET6)
+			bound = ntohs(((struct sockaddr_in6 *)&ss)->sin6_port);
+		if (bound != port)
+			continue;
+		if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
+			(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	}
+}
+
 static int backend_open(struct dht_backend **bp, struct event_base *base,
 			const struct dht_config *config, dht_status_h *status, void *arg,
 			char *reason, size_t reasonlen)
@@ -606,6 +639,7 @@ static int backend_open(struct dht_backend **bp, struct event_base *base,
 	err = odht_new(&b->odht, &oc, reason, reasonlen);
 	if (err)
 		goto fail;
+	buffers_raise(config->port);
 	b->configured = config->n_bootstrap > 0;
 	if (b->nodes_file && nodes_load(b))
 		b->configured = true;
@@ -765,10 +799,8 @@ static void backend_stats(struct dht_backend *b, struct dht_stats *st)
 	st->gets = b->counts.gets;
 	st->watches = b->n_watches;
 	st->dropped = atomic_load(&b->dropped);
-	for (unsigned int i = 0; i < b->n_slots; i++) {
-		st->puts_pending += b->slot[i].kind == SLOT_PUT;
-		st->gets_pending += b->slot[i].kind == SLOT_GET;
-	}
+	st->puts_pending = b->n_busy[SLOT_PUT];
+	st->gets_pending = b->n_busy[SLOT_GET];
 	memcpy(st->node_id, info.node_id, sizeof(st->node_id));
 }
 

@@ -501,6 +501,20 @@ const struct resp_command gw_admin_commands[] = {
 	{.name = NULL},
 };
 
+/* Whatever the socket's mode came to be: root and our own user, and others only where the settings
+ * name a group. */
+static bool allow(uid_t uid, gid_t gid, pid_t pid, void *arg)
+{
+	const struct gw_admin *a = arg;
+
+	if (uid == 0 || uid == geteuid() || *a->gw->settings->admin_group)
+		return true;
+	p2p_log(a->gw->log, P2P_LOG_WARN,
+		"process %ld of uid %u, gid %u may not use the administrator's socket", (long)pid,
+		(unsigned int)uid, (unsigned int)gid);
+	return false;
+}
+
 int gw_admin_new(struct gw_admin **ap, struct gw *gw, struct gw_resp *resp,
 		 const struct gw_admin_hooks *hooks, char *err, size_t errlen)
 {
@@ -514,6 +528,7 @@ int gw_admin_new(struct gw_admin **ap, struct gw *gw, struct gw_resp *resp,
 		.max_output = OUTPUT_MAX,
 		.max_pending = PENDING_MAX,
 		.commands = gw_admin_commands,
+		.allow = allow,
 		.info = on_info,
 		.version = P2P_RESP_VERSION,
 		.log = gw->log,

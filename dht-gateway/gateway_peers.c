@@ -17,6 +17,9 @@
 #define REFRESH_MS 20000
 /* After an answer that was none. */
 #define RETRY_MS 2000
+/* Absence is said by this many completed searches, with a pause between them: as for users. */
+#define MISSES 2
+#define MISS_PAUSE_MS 40
 #define FETCHES_MAX 256
 #define WAITERS_MAX 1024
 #define OWN_RETRY_MS 1000
@@ -41,8 +44,9 @@ struct peer {
 	uint64_t read_ms, next_ms; /* mono: last read; not asked again before */
 	uint64_t checked_ms;	   /* mono: last search that found it, or that was complete */
 	struct dht_op *op;
-	struct event *timer; /* of the search */
+	struct event *timer; /* of the search, or of the pause before the next one */
 	bool found;	     /* in this search */
+	unsigned int misses; /* completed searches in a row that did not find it */
 	struct waiter *waiters;
 };
 
@@ -139,14 +143,22 @@ static void fetch_end(struct peer *peer, bool complete)
 	if (peer->found || complete)
 		peer->checked_ms = now;
 	if (peer->found) {
+		peer->misses = 0;
 		peer->read_ms = now;
 		peer->next_ms = now + REFRESH_MS;
 		waiters_tell(peer, peer->rec.tombstone ? ENOENT : 0);
 		return;
 	}
+	if (complete && peer->waiters && ++peer->misses < MISSES) {
+		peer->next_ms = 0;
+		gw_timer_set(peer->timer, MISS_PAUSE_MS);
+		return;
+	}
 	peer->next_ms = now + RETRY_MS;
-	if (complete)
+	if (complete) {
+		peer->misses = 0;
 		waiters_tell(peer, ENOENT);
+	}
 	/* else: those who wait have deadlines of their own */
 }
 
@@ -156,6 +168,8 @@ static void on_got(enum dht_verdict verdict, unsigned int nodes, void *arg)
 	fetch_end(arg, verdict == DHT_COMPLETE);
 }
 
+static void fetch(struct peer *peer);
+
 static void on_fetch_timeout(evutil_socket_t fd, short what, void *arg)
 {
 	struct peer *peer = arg;
@@ -163,8 +177,11 @@ static void on_fetch_timeout(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!peer->op)
+	if (!peer->op) {
+		if (peer->waiters)
+			fetch(peer);
 		return;
+	}
 	gw->dht_ops->cancel(gw->dht, peer->op);
 	fetch_end(peer, false);
 }

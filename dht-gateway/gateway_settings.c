@@ -41,8 +41,9 @@ const struct setting gw_settings_table[] = {
 	 "Make the Host Identity on the first start; no: p2psipctl identity new makes it."},
 	STRING("identity", "state_dir", state_dir, 1, 1024, STATE, false,
 	       "Where this peer's epoch, published users and known DHT nodes are kept."),
-	STRING("dht", "backend", backend, 1, 32, "opendht", false,
-	       "The DHT engine: opendht (embedded) or memory (a shared folder, for tests)."),
+	STRING("dht", "backend", backend, 0, 32, "", false,
+	       "The DHT engine: opendht (embedded) or memory (a shared folder, for tests); empty: "
+	       "the first of these that is built in."),
 	STRING("dht", "bind4", bind4, 0, 64, "0.0.0.0", false,
 	       "IPv4 address of the DHT node; empty: none."),
 	STRING("dht", "bind6", bind6, 0, 64, "", false,
@@ -224,7 +225,7 @@ static int check(const struct gw_settings *s, const char *path, char *err, size_
 	if (*s->bind6 && inet_pton(AF_INET6, s->bind6, &addr) != 1)
 		return REJECT("dht", "bind6", NULL, "'%s' is no IPv6 address (no brackets)",
 			      s->bind6);
-	if (!strcmp(s->backend, "opendht") && !*s->bind4 && !*s->bind6)
+	if (!*s->bind4 && !*s->bind6)
 		return REJECT("dht", "bind4", NULL, "empty, and bind6 too");
 	for (size_t i = 0; i < s->peers_listen.n; i++) {
 		struct sockaddr_storage ss;

@@ -70,3 +70,6 @@ tests_fuzz_lf_relay_args_LDFLAGS = $(RELAY_LF_LINK)
 tests_fuzz_lf_relay_args_LDADD = $(RELAY_LIBS)
 endif
 
+
+dist_check_SCRIPTS += tests/unit/test_relay_docs
+TESTS += tests/unit/test_relay_docs

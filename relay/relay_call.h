@@ -34,6 +34,7 @@ struct relay_call {
 	bool answered;
 	bool held;
 	bool adopted;	    /* found at an rtpengine, not offered by us */
+	bool asked;	    /* the sweep's query is under way */
 	bool delete_wanted; /* delete as soon as what is under way is done */
 	bool removed;	    /* out of the table, only pinned */
 	unsigned int pins;

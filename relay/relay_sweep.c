@@ -39,7 +39,8 @@ static void on_state(int err, const struct ng_reply *reply, void *arg)
 
 	free(arg);
 	relay->sweeping--;
-	if (err != 0 || call->removed || call->state != RELAY_CALL_LIVE) {
+	call->asked = false;
+	if (err != 0 || call->removed || call->state != RELAY_CALL_LIVE || call->delete_wanted) {
 		relay_call_release(relay, call);
 		return;
 	}
@@ -82,7 +83,7 @@ static void ask_state(struct relay *relay, struct relay_call *call)
 	struct visit *v;
 
 	relay_calls_renew(relay->calls, call, relay_lease_end(relay));
-	if (!ng_instance_usable(call->instance) || call->delete_wanted)
+	if (!ng_instance_usable(call->instance) || call->delete_wanted || call->asked)
 		return;
 	v = malloc(sizeof(*v));
 	request = ng_request_query(call->id);
@@ -90,6 +91,7 @@ static void ask_state(struct relay *relay, struct relay_call *call)
 		*v = (struct visit){.relay = relay, .call = call};
 		if (ng_instance_send(call->instance, request, REPLY_MS, on_state, v) == 0) {
 			relay_calls_pin(call);
+			call->asked = true;
 			relay->sweeping++;
 			v = NULL;
 		}

@@ -300,8 +300,9 @@ static void published_h(struct pul_conn *conn, const redisReply *r, void *arg)
 		in_window--;
 	atomic_store(&pul_shared->publishing, (int)in_window);
 	if (r == NULL || r->type != REDIS_REPLY_ERROR) {
-		/* after a loss all users are marked at the next handshake */
-		pul_users_done(&sent->name, sent->kind, r != NULL, false);
+		/* After a loss all users are marked at the next handshake; one that was being
+		 * withdrawn is kept until then, or the gateway would never be told. */
+		pul_users_done(&sent->name, sent->kind, r != NULL, r == NULL);
 		/* the gateway told of others because the name was ours; now it has to be asked */
 		if (sent->kind == PUL_JOB_WITHDRAW)
 			pul_cache_drop(pul_routes, sent->name.s, sent->name.len, NULL);

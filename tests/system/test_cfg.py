@@ -25,7 +25,7 @@ def command(*argv, **kw):
 
 def check_cfg(path, defines=()):
     argv = ["kamailio", "-c", "-f", path, "-L", overlay.module_path(), "-E", "-w", world.WORK,
-            "-Y", world.WORK]
+            "-Y", world.WORK, "-l", "udp:127.0.0.1:5060"]    # whatever this host is called
     for d in defines:
         argv += ["-A", d]
     r = command(*argv)

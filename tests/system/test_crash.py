@@ -9,6 +9,7 @@ import time
 from rig import overlay, proc, scene, sipp, tap
 
 CALLS = 50
+RATE = 12       # calls a second until they are up: what is tested is not how many a second
 KILLS = 200
 
 
@@ -29,8 +30,10 @@ class Calls:
         s.found(users[-1], s.a)
         proc.wait_for("all are found", lambda: all(s.a.gateway.lookup(u) for u in users), 10)
         self.uas = sipp.Sipp(s.host("callee"), sipp.answer_scenario(), calls=CALLS)
-        self.uac = sipp.Sipp(s.host(), sipp.call_scenario(talk_ms), s.a.address,
-                             [("c%d" % i, u) for i, u in enumerate(users)], calls=CALLS, rate=20)
+        # the first one is still up when the last one is
+        self.uac = sipp.Sipp(s.host(), sipp.call_scenario(talk_ms + 1000 * CALLS // RATE),
+                             s.a.address,
+                             [("c%d" % i, u) for i, u in enumerate(users)], calls=CALLS, rate=RATE)
         s.found("bob", s.a)
         self.alice.dial("sip:bob@%s" % s.a.address)
         self.alice.wait("CALL_ESTABLISHED")

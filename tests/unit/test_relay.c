@@ -16,6 +16,9 @@
 #include "relay/relay_priv.h"
 
 #define CALLS_MAX 64
+#define DEADLINE_MS 250
+/* a machine with other things to do */
+#define GRACE_MS 250
 
 enum mood { NORMAL, SILENT, GARBAGE, WRONG_COOKIE, HUGE_SDP, REFUSE, FULL, NO_SDP, DROP_ONE };
 
@@ -271,7 +274,7 @@ static int setup(void **state)
 	(void)state;
 	base = event_base_new();
 	assert_int_equal(relay_settings_load(&settings, NULL, err, sizeof(err)), 0);
-	settings.deadline_ms = 80;
+	settings.deadline_ms = DEADLINE_MS;
 	settings.retransmit_ms = 20;
 	settings.ping_interval_ms = 50;
 	settings.ping_timeout_ms = 40;
@@ -425,7 +428,7 @@ static void test_a_silent_instance_is_passed_over_in_time(void **state)
 	mock[0].deaf_to_calls = true;
 	o = offer("p2p-1");
 	assert_int_equal(o.code, RELAY_OK);
-	assert_true(o.took_ms <= 90);
+	assert_true(o.took_ms < DEADLINE_MS + GRACE_MS);
 	assert_int_equal(relay->count.failovers, 1);
 	assert_ptr_equal(holder("p2p-1"), &mock[1]);
 }
@@ -438,7 +441,7 @@ static void test_all_silent(void **state)
 	mock[0].deaf_to_calls = mock[1].deaf_to_calls = true;
 	o = offer("p2p-1");
 	assert_int_equal(o.code, RELAY_TIMEOUT);
-	assert_true(o.took_ms <= 110);
+	assert_true(o.took_ms >= DEADLINE_MS && o.took_ms < DEADLINE_MS + GRACE_MS);
 	mock[0].deaf_to_calls = mock[1].deaf_to_calls = false;
 	/* what they may have done all the same is deleted */
 	until(3000, all() == 0);
@@ -453,7 +456,7 @@ static void test_nobody_there(void **state)
 	mock_close(&mock[1]);
 	o = offer("p2p-1");
 	assert_int_equal(o.code, RELAY_UNAVAIL);
-	assert_true(o.took_ms < 50);
+	assert_true(o.took_ms < DEADLINE_MS);
 	assert_int_equal(ng_pool_up(relay->pool), 0);
 	assert_int_equal(offer("p2p-2").code, RELAY_UNAVAIL);
 	mock_open(&mock[0]);
