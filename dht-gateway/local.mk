@@ -98,10 +98,10 @@ tests_unit_test_gw_resp_SOURCES = tests/unit/test_gw_resp.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_resp_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_resp_LDADD = $(GATEWAY_TEST_LIBS)
 
-tests_unit_test_gw_users_SOURCES = tests/unit/test_gw_users.c $(GATEWAY_FIXTURE) tests/unit/test_opp_api
-tests_unit_test_gw_users_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS) tests/unit/test_opp_api
+tests_unit_test_gw_users_SOURCES = tests/unit/test_gw_users.c $(GATEWAY_FIXTURE)
+tests_unit_test_gw_users_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_users_LDADD = $(GATEWAY_TEST_LIBS)
 endif
 
-dist_check_SCRIPTS += tests/unit/test_gw_docs
-TESTS += tests/unit/test_gw_docs
+dist_check_SCRIPTS += tests/unit/test_gw_docs tests/unit/test_opp_api
+TESTS += tests/unit/test_gw_docs tests/unit/test_opp_api
