@@ -21,8 +21,9 @@
 #define PEERS_SPARE 64
 #define HEADERS_MAX 8192
 #define HOLD_MAX_S 30
-/* Our side lets go of an idle connection first, so that no question meets one that is being closed. */
-#define IDLE_SHARE(s) ((s) * 3 / 4)
+/* Our side lets go of an idle connection first, so that no question meets one that is being closed.
+ */
+#define IDLE_SHARE(s) ((s)*3 / 4)
 
 struct gw_ask {
 	struct asked *peer;
@@ -145,8 +146,8 @@ static void failed(struct asked *p, const char *why)
 	gw->metrics.breaker_opened++;
 	probe_arm(p);
 	p2p_hit_print(&p->hit, text);
-	gw_warn_source(gw, &p->hit, sizeof(p->hit),
-		       "gateway of %s is not asked for a while: %s", text, why);
+	gw_warn_source(gw, &p->hit, sizeof(p->hit), "gateway of %s is not asked for a while: %s",
+		       text, why);
 	while (p->asks) {
 		gw->metrics.asks_timeout++;
 		ask_end(p->asks, ETIMEDOUT, NULL);
@@ -238,7 +239,8 @@ static void on_answer(const struct https_answer *a, void *arg)
 	free(ask);
 }
 
-/* --- probes ------------------------------------------------------------------------------------ */
+/* --- probes ------------------------------------------------------------------------------------
+ */
 
 static int get(struct asked *p, const struct p2p_opp_path *path, uint64_t deadline_ms,
 	       https_answer_h *h, void *arg, struct https_get **out)
@@ -289,9 +291,8 @@ static void on_probe_due(evutil_socket_t fd, short what, void *arg)
 {
 	struct asked *p = arg;
 	struct gw *gw = p->all->gw;
-	struct p2p_opp_path path = {.version = P2P_OPP_VERSION,
-				    .overlay = gw->overlay,
-				    .resource = P2P_OPP_PEER};
+	struct p2p_opp_path path = {
+		.version = P2P_OPP_VERSION, .overlay = gw->overlay, .resource = P2P_OPP_PEER};
 
 	(void)fd;
 	(void)what;
@@ -307,7 +308,8 @@ static void on_probe_due(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-/* --- questions --------------------------------------------------------------------------------- */
+/* --- questions ---------------------------------------------------------------------------------
+ */
 
 static struct asked *asked_of(struct gw_asks *a, const struct p2p_hit *hit)
 {

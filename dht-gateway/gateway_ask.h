@@ -21,10 +21,10 @@ void gw_asks_free(struct gw_asks *a);
  * EPROTO (rubbish, or refused), EBUSY (it has too much to do): nothing is known. */
 typedef void gw_ask_h(int err, const struct p2p_opp_user *user, void *arg);
 
-/* Is the user whose records have this key with this peer? 0: h will be called once, never from inside
- * this call, unless it is cancelled. EBUSY: not asked (the breaker is open, the peer wants to be left
- * alone for a moment, too many questions); ENOENT: no address that we could reach, or [peers] is not
- * enabled; ENOMEM. */
+/* Is the user whose records have this key with this peer? 0: h will be called once, never from
+ * inside this call, unless it is cancelled. EBUSY: not asked (the breaker is open, the peer wants
+ * to be left alone for a moment, too many questions); ENOENT: no address that we could reach, or
+ * [peers] is not enabled; ENOMEM. */
 int gw_asks_user(struct gw_asks *a, const struct p2p_hit *hit, const struct p2p_locator *gateway,
 		 unsigned int n, const struct p2p_key *key, uint64_t deadline_ms, gw_ask_h *h,
 		 void *arg, struct gw_ask **out);
@@ -33,10 +33,10 @@ void gw_ask_cancel(struct gw_ask *ask);
 struct gw_ask_info {
 	bool known; /* it was asked since we started */
 	enum p2p_breaker_state breaker;
-	uint32_t failures;  /* since its last answer */
+	uint32_t failures; /* since its last answer */
 	bool answered;
 	uint64_t answer_age_ms;
-	uint32_t took_us;   /* its last answer */
+	uint32_t took_us;    /* its last answer */
 	unsigned int asking; /* questions under way */
 };
 void gw_asks_info(const struct gw_asks *a, const struct p2p_hit *hit, struct gw_ask_info *info);

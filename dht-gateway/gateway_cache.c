@@ -20,7 +20,7 @@ struct names {
 	uint64_t read_ms; /* mono */
 	uint64_t digest;  /* of the candidates that the modules were told of, or could ask for */
 	unsigned int n;
-	struct said *said; /* as many as e, behind them */
+	struct said *said;	      /* as many as e, behind them */
 	struct p2p_userset_entry e[]; /* a whole p2p_userset has room for 32 */
 };
 

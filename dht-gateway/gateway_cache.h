@@ -26,8 +26,9 @@ int gw_cache_get(struct gw_cache *c, const char *name, size_t len, uint64_t max_
 /* --- what the serving peers said themselves; it goes with the record (its order) ----------------
  */
 
-/* Addresses of the gateway of the peer that a record names: how many, 0 when there is no such record
- * any more. confirmed_ms: when the peer said that the user is there, monotonic; 0: not yet. */
+/* Addresses of the gateway of the peer that a record names: how many, 0 when there is no such
+ * record any more. confirmed_ms: when the peer said that the user is there, monotonic; 0: not yet.
+ */
 unsigned int gw_cache_gateways(const struct gw_cache *c, const char *name, size_t len,
 			       const struct p2p_hit *hit, uint64_t order,
 			       struct p2p_locator gateway[P2P_USERSET_GATEWAYS_MAX],

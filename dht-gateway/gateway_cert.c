@@ -27,8 +27,8 @@ int gw_cert_make(X509 **cp, EVP_PKEY *key, const char *hit_text)
 	    X509_set_version(cert, X509_VERSION_3) != 1 ||
 	    !X509_gmtime_adj(X509_getm_notBefore(cert), -BEFORE_S) ||
 	    !X509_time_adj_ex(X509_getm_notAfter(cert), AFTER_DAYS, 0, NULL) ||
-	    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)hit_text, -1,
-				       -1, 0) != 1 ||
+	    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)hit_text,
+				       -1, -1, 0) != 1 ||
 	    X509_set_issuer_name(cert, name) != 1)
 		goto out;
 	err = EINVAL;

@@ -39,8 +39,8 @@ struct route {
 	struct p2p_key key;
 	uint64_t until_ms; /* mono */
 	unsigned int rounds, asking;
-	bool reading;	   /* gw_peers_get will call back */
-	bool over;	   /* and then only memory is left */
+	bool reading; /* gw_peers_get will call back */
+	bool over;    /* and then only memory is left */
 	bool moved, moved_tried;
 	struct p2p_hit moved_to;
 	struct p2p_candidate_set cands;

@@ -11,8 +11,8 @@ int gw_routes_new(struct gw_routes **rp, struct gw *gw);
 /* Those who wait are told ETIMEDOUT. */
 void gw_routes_free(struct gw_routes *r);
 
-/* As gw_lookup, but peers that say that the user is not with them are left out. ENOENT also when all
- * were, and a fresh search that was completed found no others. */
+/* As gw_lookup, but peers that say that the user is not with them are left out. ENOENT also when
+ * all were, and a fresh search that was completed found no others. */
 void gw_route(struct gw_routes *r, const char *name, size_t len, uint64_t deadline_ms, bool fresh,
 	      gw_lookup_h *h, void *arg);
 

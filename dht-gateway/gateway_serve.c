@@ -86,9 +86,8 @@ static void reply_user(struct gw_serve *s, struct https_exchange *x, const struc
 		}
 	}
 	/* Who is here, is; who is not may be one whom Kamailio has not named yet. */
-	if (err == EAGAIN ||
-	    ((user.presence == P2P_OPP_NO || user.presence == P2P_OPP_MOVED) &&
-	     !gw_users_complete(gw->users))) {
+	if (err == EAGAIN || ((user.presence == P2P_OPP_NO || user.presence == P2P_OPP_MOVED) &&
+			      !gw_users_complete(gw->users))) {
 		gw->metrics.answers_unknown++;
 		reply_error(x, 503, P2P_OPP_E_BUSY, "Kamailio has not named its users yet");
 		return;
@@ -127,8 +126,10 @@ static bool member(struct gw_serve *s, struct https_exchange *x)
 	p2p_hit_print(hit, text);
 	gw_warn_source(gw, hit, sizeof(*hit), "gateway of %s is refused: %s", text,
 		       !proof	       ? "it does not prove that it is a member of this overlay"
-		       : err == ESTALE ? "its proof of membership is too old or dated ahead: its clock, or a replay"
-				       : "its proof of membership is wrong: it does not have this overlay's secret");
+		       : err == ESTALE ? "its proof of membership is too old or dated ahead: its "
+					 "clock, or a replay"
+				       : "its proof of membership is wrong: it does not have this "
+					 "overlay's secret");
 	return false;
 }
 
@@ -239,7 +240,8 @@ int gw_serve_new(struct gw_serve **sp, struct gw *gw, char *err, size_t errlen)
 		if (ret)
 			snprintf(err, errlen, "[peers] listen at %s: %s", text, strerror(ret));
 		else
-			p2p_log(gw->log, P2P_LOG_INFO, "other gateways are listened to at %s", text);
+			p2p_log(gw->log, P2P_LOG_INFO, "other gateways are listened to at %s",
+				text);
 	}
 	if (ret) {
 		gw_serve_free(s);
@@ -285,7 +287,8 @@ void gw_serve_locators(const struct gw_serve *s, struct p2p_record *rec)
 		if (family == 4 ? in->sin_addr.s_addr != INADDR_ANY
 				: !IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr)) {
 			locator_add(rec, family,
-				    family == 4 ? (const void *)&in->sin_addr : &in6->sin6_addr, port);
+				    family == 4 ? (const void *)&in->sin_addr : &in6->sin6_addr,
+				    port);
 			continue;
 		}
 		for (unsigned int j = 0; j < n; j++)

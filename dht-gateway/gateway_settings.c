@@ -70,7 +70,8 @@ const struct setting gw_settings_table[] = {
 	{"peers", "enabled", SETTING_BOOL, AT(peers_enabled), 0, 0, "yes", NULL, false,
 	 "Speak with other peers' gateways: ask whether a user is there before a call is sent, and "
 	 "answer that. no: calls go by the DHT's records alone."},
-	{"peers", "listen", SETTING_LIST, AT(peers_listen), 0, GW_PEERS_LISTEN_MAX, NULL, NULL, false,
+	{"peers", "listen", SETTING_LIST, AT(peers_listen), 0, GW_PEERS_LISTEN_MAX, NULL, NULL,
+	 false,
 	 "Where other gateways are listened to, address or address:port (TCP; port 7443 if not "
 	 "given); none: the DHT node's addresses, port 7443 (with the memory engine: nowhere)."},
 	INT("peers", "ask_ms", ask_ms, 10, 5000, "300", true,

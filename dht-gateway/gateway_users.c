@@ -62,9 +62,10 @@ struct keyed {
 
 struct gw_users {
 	struct gw *gw;
-	struct gw_map *keys;	  /* struct keyed by struct p2p_key; all that are served, and some more */
-	bool keys_missing;	  /* some are not there */
-	struct gw_map *kamailios; /* connected instances: a bool, has it named its users */
+	struct gw_map
+		*keys;	   /* struct keyed by struct p2p_key; all that are served, and some more */
+	bool keys_missing; /* some are not there */
+	struct gw_map *kamailios;      /* connected instances: a bool, has it named its users */
 	unsigned int kamailios_behind; /* of these, that have not */
 	struct p2p_published *table;
 	struct event *due;

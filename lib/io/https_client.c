@@ -60,7 +60,8 @@ static void get_leave(struct https_get *g)
 	curl_slist_free_all(g->headers);
 }
 
-/* --- the loop ---------------------------------------------------------------------------------- */
+/* --- the loop ----------------------------------------------------------------------------------
+ */
 
 static void on_socket_event(evutil_socket_t fd, short what, void *arg)
 {
@@ -141,7 +142,8 @@ static int on_close(void *arg, curl_socket_t fd)
 	return close(fd);
 }
 
-/* --- one request ------------------------------------------------------------------------------- */
+/* --- one request -------------------------------------------------------------------------------
+ */
 
 static bool on_certificate(const struct p2p_hit *hit, void *arg)
 {

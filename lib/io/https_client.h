@@ -17,10 +17,10 @@ struct https_get;
 
 struct https_client_config {
 	struct https_identity identity;
-	unsigned int idle_max;		/* connections kept without a request */
+	unsigned int idle_max;		   /* connections kept without a request */
 	unsigned int connections_per_peer; /* further requests wait, as long as their deadline */
-	unsigned int requests_max;	/* at once; EBUSY beyond */
-	unsigned int idle_s;		/* a connection that was not used for so long is closed */
+	unsigned int requests_max;	   /* at once; EBUSY beyond */
+	unsigned int idle_s; /* a connection that was not used for so long is closed */
 	size_t body_max, headers_max;
 };
 

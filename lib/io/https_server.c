@@ -173,7 +173,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	c->addressed = true;
-	/* an answer goes out as several TLS records: none waits for the other side's acknowledgement */
+	/* an answer goes out as several TLS records: none waits for the other side's
+	 * acknowledgement */
 	setsockopt(bufferevent_getfd(c->bev), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (address_of(bufferevent_getfd(c->bev), &c->addr)) {
 		conn_cut(c);
@@ -375,8 +376,8 @@ int https_server_listen(struct https_server *s, const char *address, uint16_t *p
 		close(fd);
 		return err;
 	}
-	l = evconnlistener_new(s->base, NULL, NULL,
-			       LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+	l = evconnlistener_new(s->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
+			       0, fd);
 	if (!l) {
 		close(fd);
 		return ENOMEM;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The HTTPS server for other peers: libevent's evhttp over TLS (https_tls.h). Every caller has shown
- * the key of its HIT before its first byte is read. Bounded: connections, connections of one
+/* The HTTPS server for other peers: libevent's evhttp over TLS (https_tls.h). Every caller has
+ * shown the key of its HIT before its first byte is read. Bounded: connections, connections of one
  * address, requests a second of one connection, sizes, and the time that anything may take. The
  * program must ignore SIGPIPE. */
 #ifndef P2PSIP_IO_HTTPS_SERVER_H
@@ -20,7 +20,7 @@ typedef void https_server_h(struct https_exchange *x, void *arg);
 
 struct https_server_config {
 	struct https_identity identity;
-	unsigned int connections_max; /* beyond: 503, and a few more: not accepted */
+	unsigned int connections_max;	      /* beyond: 503, and a few more: not accepted */
 	unsigned int connections_per_address; /* beyond: closed */
 	unsigned int requests_per_s;	      /* of a connection; beyond: 503 */
 	unsigned int handshake_ms;	      /* from the accept to the first request */
@@ -39,8 +39,8 @@ struct https_server_stats {
 int https_server_new(struct https_server **sp, struct event_base *base,
 		     const struct https_server_config *config);
 void https_server_free(struct https_server *s);
-/* One more address to listen at: "192.0.2.1:7443", "[2001:db8::1]:7443". 0 or errno (EINVAL: no such
- * text). port (may be NULL): the one that is listened at, when address says none. */
+/* One more address to listen at: "192.0.2.1:7443", "[2001:db8::1]:7443". 0 or errno (EINVAL: no
+ * such text). port (may be NULL): the one that is listened at, when address says none. */
 int https_server_listen(struct https_server *s, const char *address, uint16_t *port);
 void https_server_stats(const struct https_server *s, struct https_server_stats *stats);
 

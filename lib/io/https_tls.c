@@ -54,7 +54,8 @@ int https_tls_hit(X509 *cert, const struct p2p_crypto *crypto, struct p2p_hit *h
 
 int https_tls_setup(SSL_CTX *ctx, const struct https_identity *identity)
 {
-	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+	SSL_CTX_set_options(ctx,
+			    SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_max_cert_list(ctx, CERTS_MAX);
@@ -75,7 +76,8 @@ static int on_verify(X509_STORE_CTX *store, void *arg)
 	X509 *cert = X509_STORE_CTX_get0_cert(store);
 	struct p2p_hit hit;
 
-	if (cert && !https_tls_hit(cert, e->crypto, &hit) && (!e->check || e->check(&hit, e->arg))) {
+	if (cert && !https_tls_hit(cert, e->crypto, &hit) &&
+	    (!e->check || e->check(&hit, e->arg))) {
 		X509_STORE_CTX_set_error(store, X509_V_OK);
 		return 1;
 	}

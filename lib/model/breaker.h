@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Circuit breaker of one peer: who may be asked, and when one that failed is tried again. A probe of
- * one's own finds out, never a caller's request. No I/O, no clock, no allocation.
+/* Circuit breaker of one peer: who may be asked, and when one that failed is tried again. A probe
+ * of one's own finds out, never a caller's request. No I/O, no clock, no allocation.
  *
  *   CLOSED  -- a request failed ---------------> OPEN (wait, doubled each time up to a limit)
  *   OPEN    -- the wait is over, probe begun --> PROBING

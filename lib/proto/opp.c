@@ -20,8 +20,8 @@ static const char *const presences[] = {
 };
 static const char *const errors[] = {
 	[P2P_OPP_E_BADREQUEST] = "bad-request", [P2P_OPP_E_OVERLAY] = "overlay",
-	[P2P_OPP_E_MEMBER] = "member",	      [P2P_OPP_E_NOTFOUND] = "not-found",
-	[P2P_OPP_E_VERSION] = "version",	      [P2P_OPP_E_BUSY] = "busy",
+	[P2P_OPP_E_MEMBER] = "member",		[P2P_OPP_E_NOTFOUND] = "not-found",
+	[P2P_OPP_E_VERSION] = "version",	[P2P_OPP_E_BUSY] = "busy",
 };
 #define N(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -35,7 +35,8 @@ const char *p2p_opp_error_text(enum p2p_opp_error_code code)
 	return (size_t)code < N(errors) && errors[code] ? errors[code] : "?";
 }
 
-/* --- paths ------------------------------------------------------------------------------------- */
+/* --- paths -------------------------------------------------------------------------------------
+ */
 
 void p2p_opp_path_print(const struct p2p_opp_path *path, char text[P2P_OPP_PATH_MAX])
 {
@@ -119,7 +120,8 @@ int p2p_opp_version_choose(const unsigned int *theirs, size_t n, unsigned int *v
 	return EPROTONOSUPPORT;
 }
 
-/* --- writing ----------------------------------------------------------------------------------- */
+/* --- writing -----------------------------------------------------------------------------------
+ */
 
 static int printable(const char *s, size_t cap)
 {
@@ -243,7 +245,8 @@ int p2p_opp_error_encode(const struct p2p_opp_error *error, char *buf, size_t ca
 	return put_end(&t, len);
 }
 
-/* --- reading ----------------------------------------------------------------------------------- */
+/* --- reading -----------------------------------------------------------------------------------
+ */
 
 /* The body as an object that the caller puts. */
 static int body_parse(const char *text, size_t len, json_object **out)
@@ -440,7 +443,8 @@ int p2p_opp_error_decode(struct p2p_opp_error *out, const char *text, size_t len
 	return err;
 }
 
-/* --- membership -------------------------------------------------------------------------------- */
+/* --- membership --------------------------------------------------------------------------------
+ */
 
 static int member_mac(uint8_t mac[32], const void *secret, size_t secretlen,
 		      const struct p2p_overlay_id *overlay, const struct p2p_hit *caller,

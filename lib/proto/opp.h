@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The overlay peer protocol between gateways: paths and JSON bodies <-> structs. docs/peer-protocol.md
- * describes it. Reading is strict and bounded; members that are not known are ignored, so that later
- * versions can add some. A library of its own (libp2popp): it needs json-c, the rest of lib/proto
- * nothing. All functions: 0 or a positive errno; what they write, they write on success only. */
+/* The overlay peer protocol between gateways: paths and JSON bodies <-> structs.
+ * docs/peer-protocol.md describes it. Reading is strict and bounded; members that are not known are
+ * ignored, so that later versions can add some. A library of its own (libp2popp): it needs json-c,
+ * the rest of lib/proto nothing. All functions: 0 or a positive errno; what they write, they write
+ * on success only. */
 #ifndef P2PSIP_PROTO_OPP_H
 #define P2PSIP_PROTO_OPP_H
 
@@ -26,7 +27,8 @@
 /* How far the clocks of two members may differ. */
 #define P2P_OPP_MEMBER_SKEW_MS 120000
 
-/* --- what is asked for ------------------------------------------------------------------------- */
+/* --- what is asked for -------------------------------------------------------------------------
+ */
 
 enum p2p_opp_resource {
 	P2P_OPP_PEER = 1, /* /v1/<overlay>/peer */
@@ -45,7 +47,8 @@ void p2p_opp_path_print(const struct p2p_opp_path *path, char text[P2P_OPP_PATH_
  * thing. */
 int p2p_opp_path_parse(struct p2p_opp_path *path, const char *text, size_t len);
 
-/* --- bodies ------------------------------------------------------------------------------------ */
+/* --- bodies ------------------------------------------------------------------------------------
+ */
 
 /* A peer about itself. */
 struct p2p_opp_peer {
@@ -55,7 +58,7 @@ struct p2p_opp_peer {
 	struct p2p_hit hit;
 	struct p2p_overlay_id overlay;
 	uint64_t epoch;
-	char software[P2P_SOFTWARE_MAX + 1]; /* printable ASCII; "" when not said */
+	char software[P2P_SOFTWARE_MAX + 1];		 /* printable ASCII; "" when not said */
 	char uri[P2P_OPP_LIST_MAX][P2P_LOCATOR_URI_MAX]; /* SIP addresses, the best first */
 };
 
@@ -75,9 +78,10 @@ struct p2p_opp_user {
 enum p2p_opp_error_code {
 	P2P_OPP_E_BADREQUEST = 1,
 	P2P_OPP_E_OVERLAY, /* of another overlay */
-	P2P_OPP_E_MEMBER,	 /* no member, or a proof that does not hold */
+	P2P_OPP_E_MEMBER,  /* no member, or a proof that does not hold */
 	P2P_OPP_E_NOTFOUND,
-	P2P_OPP_E_VERSION, /* another version of the protocol; versions says which ones are spoken */
+	P2P_OPP_E_VERSION, /* another version of the protocol; versions says which ones are spoken
+			    */
 	P2P_OPP_E_BUSY,
 };
 
@@ -105,7 +109,8 @@ int p2p_opp_error_decode(struct p2p_opp_error *error, const char *text, size_t l
 const char *p2p_opp_presence_text(enum p2p_opp_presence presence);
 const char *p2p_opp_error_text(enum p2p_opp_error_code code);
 
-/* --- membership -------------------------------------------------------------------------------- */
+/* --- membership --------------------------------------------------------------------------------
+ */
 
 /* The header's value: HMAC-SHA-256(overlay secret, "p2psip-member" | 0 | overlay | caller's HIT |
  * callee's HIT | time, 64 bits) and the time. It proves that the caller, whose HIT the callee has

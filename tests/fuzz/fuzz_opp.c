@@ -38,7 +38,8 @@ static void member(const char *text, size_t len)
 	static const struct p2p_overlay_id overlay;
 	static const struct p2p_hit hit;
 
-	p2p_opp_member_check(text, len, "secret", 6, &overlay, &hit, &hit, 1767225600000ull, &crypto);
+	p2p_opp_member_check(text, len, "secret", 6, &overlay, &hit, &hit, 1767225600000ull,
+			     &crypto);
 }
 
 static void peer(const char *text, size_t len)

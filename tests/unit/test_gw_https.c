@@ -449,11 +449,16 @@ static void test_idle_max(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_kept),	    TEST(test_another_hit),
-		TEST(test_expired_certificate), TEST(test_sizes),
-		TEST(test_deadline_and_cancel), TEST(test_slow),
-		TEST(test_connections_per_address), TEST(test_connections_max),
-		TEST(test_rate),	    TEST(test_idle_max),
+		TEST(test_kept),
+		TEST(test_another_hit),
+		TEST(test_expired_certificate),
+		TEST(test_sizes),
+		TEST(test_deadline_and_cancel),
+		TEST(test_slow),
+		TEST(test_connections_per_address),
+		TEST(test_connections_max),
+		TEST(test_rate),
+		TEST(test_idle_max),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

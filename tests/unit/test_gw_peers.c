@@ -216,7 +216,8 @@ static void leave(struct world *w, unsigned int i, const char *name)
 {
 	uint64_t seen;
 
-	assert_ok(gw_users_withdraw(w->p[i].gw->users, name, strlen(name), 1, ++w->p[i].seq, &seen));
+	assert_ok(
+		gw_users_withdraw(w->p[i].gw->users, name, strlen(name), 1, ++w->p[i].seq, &seen));
 	run_for(w, 100);
 }
 
@@ -238,8 +239,8 @@ static void gateway_at(struct p2p_record *rec, uint16_t port)
 				  .addr = {127, 0, 0, 1}};
 }
 
-/* A record that peer i signs for a user, whether it knows the user or not; its gateway is said to be
- * at that port, 0: it has none. */
+/* A record that peer i signs for a user, whether it knows the user or not; its gateway is said to
+ * be at that port, 0: it has none. */
 static void plant(struct world *w, unsigned int i, const char *name, uint16_t port)
 {
 	static const char uri[] = "sip:127.0.0.1:5099;transport=udp";
@@ -768,12 +769,21 @@ static int skip_without_loopback(void)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_yes),		    TEST(test_unknown_user), TEST(test_stale_record),
+		TEST(test_yes),
+		TEST(test_unknown_user),
+		TEST(test_stale_record),
 		TEST(test_moved_without_record),
-		TEST(test_next_candidate),  TEST(test_moved),	     TEST(test_orphan_is_kept),
-		TEST(test_not_synced),	    TEST(test_mixed),	     TEST(test_impostor),
-		TEST(test_hanging),	    TEST(test_dead),	     TEST(test_rubbish),
-		TEST(test_strangers),	    TEST(test_stop_while_asking),
+		TEST(test_next_candidate),
+		TEST(test_moved),
+		TEST(test_orphan_is_kept),
+		TEST(test_not_synced),
+		TEST(test_mixed),
+		TEST(test_impostor),
+		TEST(test_hanging),
+		TEST(test_dead),
+		TEST(test_rubbish),
+		TEST(test_strangers),
+		TEST(test_stop_while_asking),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

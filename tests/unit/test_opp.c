@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The overlay peer protocol's paths and bodies, the proof of membership, and the circuit breaker. */
+/* The overlay peer protocol's paths and bodies, the proof of membership, and the circuit breaker.
+ */
 #include "tests/unit/test.h"
 
 #include "lib/model/breaker.h"
@@ -17,13 +18,30 @@ static void test_paths(void **state)
 		"/v1/" OVERLAY "/users/" KEY,
 	};
 	static const char *const bad[] = {
-		"", "/", "v1", "/v1", "/v1/", "/v1/" OVERLAY, "/v1/" OVERLAY "/", "/v1/" OVERLAY "/peer/",
-		"/v1/" OVERLAY "/peer/x", "/v1/" OVERLAY "//peer", "//v1/" OVERLAY "/peer",
-		"/v1/" OVERLAY "/peers", "/v1/" OVERLAY "/users", "/v1/" OVERLAY "/users/",
-		"/v1/" OVERLAY "/users/" KEY "0", "/v1/" OVERLAY "/users/" KEY "/x",
-		"/v1/" OVERLAY "/users/" KEY "?a=b", "/v1/" OVERLAY "0/peer", "/v1/x/peer",
-		"/v0/" OVERLAY "/peer", "/v01/" OVERLAY "/peer", "/V1/" OVERLAY "/peer",
-		"/v99999/" OVERLAY "/peer", "/v1/" OVERLAY "/peer HTTP/1.1",
+		"",
+		"/",
+		"v1",
+		"/v1",
+		"/v1/",
+		"/v1/" OVERLAY,
+		"/v1/" OVERLAY "/",
+		"/v1/" OVERLAY "/peer/",
+		"/v1/" OVERLAY "/peer/x",
+		"/v1/" OVERLAY "//peer",
+		"//v1/" OVERLAY "/peer",
+		"/v1/" OVERLAY "/peers",
+		"/v1/" OVERLAY "/users",
+		"/v1/" OVERLAY "/users/",
+		"/v1/" OVERLAY "/users/" KEY "0",
+		"/v1/" OVERLAY "/users/" KEY "/x",
+		"/v1/" OVERLAY "/users/" KEY "?a=b",
+		"/v1/" OVERLAY "0/peer",
+		"/v1/x/peer",
+		"/v0/" OVERLAY "/peer",
+		"/v01/" OVERLAY "/peer",
+		"/V1/" OVERLAY "/peer",
+		"/v99999/" OVERLAY "/peer",
+		"/v1/" OVERLAY "/peer HTTP/1.1",
 		"/v1/" OVERLAY "/users/00112233445566778899aabbccddeeff0123456g",
 	};
 	struct p2p_opp_path path;
@@ -98,10 +116,14 @@ static void test_peer_read(void **state)
 		PEER(",\"x\":'single'"),
 		PEER(",\"x\":1,"),
 		"{\"versions\":[],\"hit\":\"" HIT "\",\"overlay\":\"" OVERLAY "\",\"epoch\":\"7\"}",
-		"{\"versions\":[0],\"hit\":\"" HIT "\",\"overlay\":\"" OVERLAY "\",\"epoch\":\"7\"}",
-		"{\"versions\":[\"1\"],\"hit\":\"" HIT "\",\"overlay\":\"" OVERLAY "\",\"epoch\":\"7\"}",
-		"{\"versions\":[1],\"hit\":\"2001:db8::1\",\"overlay\":\"" OVERLAY "\",\"epoch\":\"7\"}",
-		"{\"versions\":[1],\"hit\":\"" HIT "\\u0000\",\"overlay\":\"" OVERLAY "\",\"epoch\":\"7\"}",
+		"{\"versions\":[0],\"hit\":\"" HIT "\",\"overlay\":\"" OVERLAY
+		"\",\"epoch\":\"7\"}",
+		"{\"versions\":[\"1\"],\"hit\":\"" HIT "\",\"overlay\":\"" OVERLAY
+		"\",\"epoch\":\"7\"}",
+		"{\"versions\":[1],\"hit\":\"2001:db8::1\",\"overlay\":\"" OVERLAY
+		"\",\"epoch\":\"7\"}",
+		"{\"versions\":[1],\"hit\":\"" HIT "\\u0000\",\"overlay\":\"" OVERLAY
+		"\",\"epoch\":\"7\"}",
 		"{\"versions\":[1],\"hit\":\"" HIT "\",\"overlay\":\"00\",\"epoch\":\"7\"}",
 		"{\"versions\":[1],\"hit\":\"" HIT "\",\"overlay\":\"" OVERLAY "\",\"epoch\":7}",
 		"{\"versions\":[1],\"hit\":\"" HIT "\",\"overlay\":\"" OVERLAY
@@ -134,8 +156,14 @@ static void test_peer_read(void **state)
 static void test_user(void **state)
 {
 	static const char *const bad[] = {
-		"{}", "{\"user\":\"perhaps\"}", "{\"user\":1}", "{\"user\":\"moved\"}", "[]", "\"yes\"",
-		"{\"user\":\"moved\",\"hit\":\"192.0.2.1\"}", "{\"User\":\"yes\"}",
+		"{}",
+		"{\"user\":\"perhaps\"}",
+		"{\"user\":1}",
+		"{\"user\":\"moved\"}",
+		"[]",
+		"\"yes\"",
+		"{\"user\":\"moved\",\"hit\":\"192.0.2.1\"}",
+		"{\"User\":\"yes\"}",
 	};
 	static const char later[] = "{\"user\":\"yes\",\"since\":12,\"hit\":false}";
 	struct p2p_opp_user user = {0}, again;
@@ -166,8 +194,10 @@ static void test_user(void **state)
 static void test_error(void **state)
 {
 	static const char long_reason[] =
-		"{\"error\":\"busy\",\"reason\":\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}";
+		"{\"error\":\"busy\",\"reason\":"
+		"\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\""
+		"}";
 	struct p2p_opp_error error = {0}, again;
 	char buf[512];
 	size_t len, i;
@@ -203,7 +233,8 @@ static void test_member(void **state)
 
 	(void)state;
 	test_crypto(&crypto, NULL);
-	assert_ok(p2p_opp_member_make(text, secret, sizeof(secret), &overlay, &a, &b, now, &crypto));
+	assert_ok(
+		p2p_opp_member_make(text, secret, sizeof(secret), &overlay, &a, &b, now, &crypto));
 	len = strlen(text);
 #define CHECK(o, x, y, t)                                                                          \
 	p2p_opp_member_check(text, len, secret, sizeof(secret), o, x, y, t, &crypto)
@@ -215,8 +246,8 @@ static void test_member(void **state)
 	assert_int_equal(CHECK(&overlay, &b, &a, now), EACCES);
 	assert_int_equal(CHECK(&overlay, &a, &a, now), EACCES);
 	assert_int_equal(CHECK(&overlay2, &a, &b, now), EACCES);
-	assert_int_equal(p2p_opp_member_check(text, len, "another secret..", 16, &overlay, &a, &b, now,
-					      &crypto),
+	assert_int_equal(p2p_opp_member_check(text, len, "another secret..", 16, &overlay, &a, &b,
+					      now, &crypto),
 			 EACCES);
 	for (size_t i = 0; i < len; i++)
 		assert_int_equal(p2p_opp_member_check(text, i, secret, sizeof(secret), &overlay, &a,
@@ -294,11 +325,10 @@ static void test_breaker_jitter(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_paths),	   cmocka_unit_test(test_peer),
-		cmocka_unit_test(test_peer_read),  cmocka_unit_test(test_user),
-		cmocka_unit_test(test_error),
-		cmocka_unit_test(test_member),	   cmocka_unit_test(test_breaker),
-		cmocka_unit_test(test_breaker_jitter),
+		cmocka_unit_test(test_paths),	  cmocka_unit_test(test_peer),
+		cmocka_unit_test(test_peer_read), cmocka_unit_test(test_user),
+		cmocka_unit_test(test_error),	  cmocka_unit_test(test_member),
+		cmocka_unit_test(test_breaker),	  cmocka_unit_test(test_breaker_jitter),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
