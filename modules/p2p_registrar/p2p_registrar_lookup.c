@@ -408,6 +408,9 @@ static void outcome_not_found(struct sip_msg *msg, const struct reg_answers *an)
 	case P2P_ANSWER_UNKNOWN:
 		reg_outcome_set(msg, REG_UNKNOWN, "search not completed in time");
 		break;
+	case P2P_ANSWER_BADARG: /* nobody has searched */
+		reg_outcome_set(msg, REG_UNKNOWN, "the gateway did not accept the question");
+		break;
 	case P2P_ANSWER_UNAVAILABLE:
 		reg_outcome_set(msg, REG_UNAVAILABLE, "overlay gateway unavailable");
 		break;

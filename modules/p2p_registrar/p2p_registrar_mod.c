@@ -29,8 +29,9 @@ static const struct {
 	int *value;
 	int min, max;
 } ranges[] = {
-	{"lookup_timeout_ms", &reg_settings.lookup_timeout_ms, 50, 60000},
-	{"local_wait_ms", &reg_settings.local_wait_ms, 0, 60000},
+	/* the most that the gateway takes for a deadline */
+	{"lookup_timeout_ms", &reg_settings.lookup_timeout_ms, 50, 30000},
+	{"local_wait_ms", &reg_settings.local_wait_ms, 0, 30000},
 	{"lookup_workers", &reg_settings.lookup_workers, 1, 64},
 	{"lookups_max", &reg_settings.lookups_max, 1, 100000},
 	{"orphan_window_s", &reg_settings.orphan_window_s, 0, 604800},

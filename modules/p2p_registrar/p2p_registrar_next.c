@@ -3,7 +3,7 @@
  * connection refused: then all branches are final at once).
  *
  *   a peer said 404         its record was stale: forget it. Next candidate not tried yet; else ask
- *                           once past every cache; else 404
+ *                           once past every cache; else 404 (480 when that search did not complete)
  *   a peer did not answer   not used for a while. Next candidate; else 503 with a Reason
  *   anything else           somebody answered: that reply passes
  *
@@ -180,6 +180,9 @@ void reg_next_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct reg
 	    reg_candidates_add(msg, lk, &an->set, true, skip, &down) > 0) {
 		reg_count(REG_CNT_NEXT_TRIED);
 		reg_outcome_set(msg, REG_FOUND, "next peer");
+	} else if (down == 0 && an->route == P2P_ANSWER_UNKNOWN) {
+		/* the user may have moved to a peer that this search did not get to name */
+		reg_outcome_set(msg, REG_UNKNOWN, "search not completed in time");
 	} else {
 		outcome_end(msg, down > 0);
 	}

@@ -205,7 +205,9 @@ static void request_sent(struct cell *t, struct tmcb_params *ps)
 {
 	struct p2p_hit hit;
 
-	if (ps->flags & TMCB_RETR_F || ps->t_rbuf == NULL || ps->t_rbuf->rbtype != TYPE_REQUEST)
+	/* local: the ACK to a branch's negative reply, after which nobody would put the value back */
+	if (ps->flags & (TMCB_RETR_F | TMCB_LOCAL_F) || ps->t_rbuf == NULL ||
+	    ps->t_rbuf->rbtype != TYPE_REQUEST)
 		return;
 	if (branch_hit(t, ps->t_rbuf->branch, &hit)) {
 		ticks_t limit = MS_TO_TICKS((ticks_t)route_settings.peer_timeout_ms);

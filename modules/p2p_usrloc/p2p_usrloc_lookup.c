@@ -252,7 +252,9 @@ static void name_cache(const struct pul_lookup *l, enum p2p_answer_code code,
 
 static void lookup_start(struct pul_lookup *l);
 
-/* Those who can still wait, after a search that did not complete, get another one. */
+/* Those who joined a search with a nearer deadline than their own get another one when it did not
+ * complete. The others' time has been asked for: a gateway that gives up early, having nobody to
+ * ask, would be asked in circles. */
 static void lookup_again(struct pul_lookup *l)
 {
 	struct pul_box **link = &l->waiting, *box, *again = NULL;
@@ -260,7 +262,8 @@ static void lookup_again(struct pul_lookup *l)
 	struct pul_lookup *l2;
 
 	while ((box = *link) != NULL) {
-		if (box->deadline_ms < now + AGAIN_MS) {
+		if (box->deadline_ms < now + AGAIN_MS ||
+		    box->deadline_ms < l->deadline_ms + AGAIN_MS) {
 			link = &box->next;
 			continue;
 		}

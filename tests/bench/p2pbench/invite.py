@@ -16,7 +16,7 @@ CALLER_PORT, CALLEE_PORT = itertools.count(6000), 5060
 
 
 def run(bench, figures):
-    calls = bench.args.users or max(30, int(bench.args.duration / 4 / 0.04))
+    calls = bench.args.users or max(30, int(bench.args.duration / 4 / 0.03))
     bench.say(f"{calls} calls a run through each pair, one after the other")
     with bench.side_dir("rtpengine") as directory:
         engines = []

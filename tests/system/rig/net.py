@@ -113,6 +113,11 @@ def remove_network(n):
     _ip("link del " + n.name)
 
 
+def loopback_up():
+    """A new network namespace, the world's too, starts with its loopback down."""
+    _ip("link set lo up")
+
+
 def bridges():
     out = subprocess.run(["ip", "-o", "link", "show", "type", "bridge"], stdout=subprocess.PIPE,
                          text=True, timeout=10, check=True).stdout

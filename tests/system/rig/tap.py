@@ -113,6 +113,7 @@ def main(namespace, needs_build=True):
         print("1..0 # SKIP %s" % e)
         return
     code = 1
+    net.loopback_up()
     try:
         code = _run(script, tests, "/proc/self/fd/%d" % evidence_fd, evidence)
     except KeyboardInterrupt:

@@ -109,6 +109,11 @@ def _furnish(binds):
         os.close(fd)
     os.makedirs(WORK, exist_ok=True)
     os.chmod(WORK, 0o755)
+    # Kamailio resolves the host's own name at start; not every machine's /etc/hosts knows it.
+    if os.path.exists("/etc/hosts"):
+        with open("/run/hosts", "w", encoding="ascii") as f:
+            f.write("127.0.0.1 localhost %s\n::1 localhost ip6-localhost\n" % os.uname().nodename)
+        mount("/run/hosts", "/etc/hosts", None, MS_BIND)
 
 
 def enter(source, build=None, work=None, started=None, ended=None):
