@@ -4,7 +4,9 @@
 are not who they should be, and strangers."""
 
 import os
+import random
 import signal
+import socket
 import statistics
 import subprocess
 import time
@@ -362,6 +364,34 @@ def test_strangers_are_refused(s):
                      cert[1], url, check=False)
     if not r.returncode:
         raise proc.Failed("TLS 1.2 was taken")
+
+
+@tap.on(three)
+def test_garbage(s):
+    """Whatever comes in on the port, the gateway goes on."""
+    rnd = random.Random(7)
+    with s.a.node.inside():
+        for n in (0, 1, 5, 100, 3000, 70000):
+            with socket.create_connection((s.b.node.addr4["ovl"], PORT), 5) as c:
+                # some of it looks like the beginning of TLS
+                c.sendall((b"\x16\x03\x01\x02\x00\x01" if n % 2 == 0 else b"") + rnd.randbytes(n))
+                c.settimeout(1)
+                try:
+                    c.recv(100)
+                except OSError:
+                    pass
+    url = "https://%s:%d/v1/" % (s.b.node.addr4["ovl"], PORT)
+    cert = certificate("garbage")
+    for path in ("", "x" * 20000, "../../etc/passwd", "%00", "a/b/c/d"):
+        if curl(s.a.node, url + path, *cert) == "200":
+            raise proc.Failed("%s was answered" % path[:40])
+    s.phone("bob", s.b)
+    s.found("bob", s.a)
+    m = Module(s.a.gateway, "asker")
+    if m.route("bob", fresh=True)[0] != [hit(s.b)] or \
+       not metric(s.a, 'asks_total{result="yes"}'):
+        raise proc.Failed("b no longer answers")
+    m.close()
 
 
 def peer_of_another_overlay():
