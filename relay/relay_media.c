@@ -36,6 +36,7 @@ struct search {
 	struct operation *op; /* NULL once it knows */
 	struct relay *relay;
 	unsigned int waiting;
+	bool unheard; /* one did not say whether it has the call */
 };
 
 struct search_leg {
@@ -382,6 +383,16 @@ static void located(struct operation *op, struct ng_instance *instance)
 	ask(op);
 }
 
+/* No rtpengine has it. Where one of them did not say so, the call may be alive there, and must not
+ * be moved away from under the phones. */
+static void nowhere(struct operation *op, bool unheard)
+{
+	if (unheard)
+		finish(op, RELAY_TIMEOUT, "no answer about where the call is", NULL, 0);
+	else
+		located(op, NULL);
+}
+
 static void on_found(int err, const struct ng_reply *reply, void *arg)
 {
 	struct search_leg leg = *(struct search_leg *)arg;
@@ -393,12 +404,16 @@ static void on_found(int err, const struct ng_reply *reply, void *arg)
 	if (op != NULL && err == 0 && reply->result == NG_RESULT_OK) {
 		search->op = NULL;
 		located(op, leg.instance);
-	} else if (op != NULL && search->waiting == 0) {
-		search->op = NULL;
-		if (err == ECANCELED || search->relay->closing)
-			finish(op, RELAY_UNAVAIL, "shutting down", NULL, 0);
-		else
-			located(op, NULL);
+	} else if (op != NULL) {
+		if (err != 0 || !ng_reply_unknown_call(reply))
+			search->unheard = true;
+		if (search->waiting == 0) {
+			search->op = NULL;
+			if (err == ECANCELED || search->relay->closing)
+				finish(op, RELAY_UNAVAIL, "shutting down", NULL, 0);
+			else
+				nowhere(op, search->unheard);
+		}
 	}
 	if (search->waiting == 0)
 		free(search);
@@ -413,6 +428,7 @@ static void locate(struct operation *op)
 	struct ng_instance *instance;
 	/* the other half is for what then has to be asked */
 	unsigned int ms = (unsigned int)relay->settings->deadline_ms / 2, i;
+	bool unheard;
 
 	if (search != NULL && request != NULL) {
 		search->relay = relay;
@@ -422,22 +438,27 @@ static void locate(struct operation *op)
 			if (instance == NULL || !ng_instance_usable(instance))
 				continue;
 			leg = malloc(sizeof(*leg));
-			if (leg == NULL)
+			if (leg == NULL) {
+				search->unheard = true;
 				continue;
+			}
 			*leg = (struct search_leg){.search = search, .instance = instance};
-			if (ng_instance_send(instance, request, ms, on_found, leg) == 0)
+			if (ng_instance_send(instance, request, ms, on_found, leg) == 0) {
 				search->waiting++;
-			else
+			} else {
+				search->unheard = true;
 				free(leg);
+			}
 		}
 	}
+	unheard = search == NULL || request == NULL || search->unheard;
 	ng_request_free(request);
 	if (search == NULL || search->waiting == 0) {
 		free(search);
 		if (ng_pool_up(relay->pool) == 0)
 			finish(op, RELAY_UNAVAIL, "no rtpengine is up", NULL, 0);
 		else
-			located(op, NULL);
+			nowhere(op, unheard);
 	}
 }
 

@@ -18,9 +18,13 @@
 #include "core/atomic_ops.h"
 #include "core/mem/shm_mem.h"
 #include "core/script_cb.h"
+#include "core/timer.h"
+#include "core/timer_ticks.h"
 #include "modules/tm/h_table.h"
 #include "modules/tm/t_lookup.h"
 #include "p2p_registrar.h"
+
+#define SERVES_MIN_MS 20 /* less is no time for a question on a local socket */
 
 struct pending { /* shm; owned with its question */
 	struct reg_lookup lk;
@@ -28,6 +32,7 @@ struct pending { /* shm; owned with its question */
 	struct reg_answers an;
 	enum reg_stage stage;
 	unsigned int hash_index, label;
+	ticks_t asked; /* lookup_timeout_ms is for all its questions together */
 	flag_t branch_flags;
 	struct reg_tried skip; /* REG_STAGE_NEXT */
 };
@@ -176,6 +181,7 @@ int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct r
 		reg_count(REG_CNT_CANCELLED);
 		goto gone;
 	}
+	p->asked = get_ticks_raw();
 	question_fill(q, p, kind, flags,
 		      (unsigned int)(stage == REG_STAGE_OTHERS ? reg_settings.local_wait_ms
 							       : reg_settings.lookup_timeout_ms));
@@ -231,9 +237,10 @@ int reg_continuation_init(void)
 	return 0;
 }
 
-/* One answer may call for another question. True: asked. */
+/* One answer may call for another question, which has what is left of the time. True: asked. */
 static bool ask_on(struct pending *p)
 {
+	unsigned int total = (unsigned int)reg_settings.lookup_timeout_ms, spent;
 	struct p2p_question *q;
 	bool need;
 
@@ -242,12 +249,18 @@ static bool ask_on(struct pending *p)
 		return false;
 	need = (p->an.asked_peer && p->an.peer == P2P_ANSWER_FOUND) ||
 	       (p->an.asked_route && p->an.route == P2P_ANSWER_ABSENT);
-	if (!need || (q = reg_ul.question_new()) == NULL)
+	if (!need)
 		return false;
-	question_fill(q, p, P2P_QUESTION_SERVES, 0, (unsigned int)reg_settings.lookup_timeout_ms);
-	if (reg_ul.question_ask(q) == 0)
-		return true;
-	reg_ul.question_free(q);
+	spent = TICKS_TO_MS(get_ticks_raw() - p->asked);
+	if (spent + SERVES_MIN_MS <= total && (q = reg_ul.question_new()) != NULL) {
+		question_fill(q, p, P2P_QUESTION_SERVES, 0, total - spent);
+		if (reg_ul.question_ask(q) == 0)
+			return true;
+		reg_ul.question_free(q);
+	}
+	/* not asked: nobody can say that the user is absent */
+	p->an.asked_serves = true;
+	p->an.serves_code = P2P_ANSWER_UNKNOWN;
 	return false;
 }
 

@@ -69,6 +69,8 @@ void route_peer_failed(const struct p2p_hit *hit, const char *what);
 void route_peer_heard(const struct p2p_hit *hit);
 /* A request went out to the peer on branch b: watch whether it answers. */
 void route_health_watch(const struct p2p_hit *hit, struct cell *t, unsigned int b, bool invite);
+/* route_peer_usable() said yes, but no branch came of it. */
+void route_health_unused(const struct p2p_hit *hit);
 /* Remember where a peer is reached, and from which socket of ours (proto:address:port), for
  * probing. */
 void route_health_seen(const struct p2p_hit *hit, const char *uri, const str *own_socket);

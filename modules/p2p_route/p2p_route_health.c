@@ -39,6 +39,7 @@
 
 struct peer { /* shm, under lock */
 	bool used, down;
+	bool trying; /* DOWN: the one try was granted, and no branch added yet */
 	struct p2p_hit hit;
 	char uri[P2P_CANDIDATE_URI_MAX];
 	char socket[SOCKET_TEXT_MAX]; /* ours towards it */
@@ -185,15 +186,31 @@ int route_peer_usable(const struct p2p_hit *hit)
 	p = peer_find(hit);
 	if (p != NULL && p->down) {
 		p->wanted_ms = now;
-		if (now < p->retry_ms)
+		if (now < p->retry_ms) {
 			usable = 0;
-		else /* one tries; the others wait for what comes of it */
+		} else { /* one tries; the others wait for what comes of it */
 			p->retry_ms = now + (uint64_t)route_settings.peer_down_ms;
+			p->trying = true;
+		}
 	}
 	lock_release(&health->lock);
 	if (!usable)
 		route_count(ROUTE_CNT_REFUSED);
 	return usable;
+}
+
+/* No branch came of route_peer_usable(): the next request may try. */
+void route_health_unused(const struct p2p_hit *hit)
+{
+	struct peer *p;
+
+	lock_get(&health->lock);
+	p = peer_find(hit);
+	if (p != NULL && p->down && p->trying) {
+		p->trying = false;
+		p->retry_ms = now_ms();
+	}
+	lock_release(&health->lock);
 }
 
 void route_peer_failed(const struct p2p_hit *hit, const char *what)
@@ -206,6 +223,7 @@ void route_peer_failed(const struct p2p_hit *hit, const char *what)
 	lock_get(&health->lock);
 	p = peer_get(hit, now);
 	p->failures++;
+	p->trying = false;
 	p->retry_ms = now + (uint64_t)route_settings.peer_down_ms;
 	if (!p->down) {
 		p->down = true;
@@ -257,6 +275,7 @@ void route_health_seen(const struct p2p_hit *hit, const char *uri, const str *ow
 	lock_get(&health->lock);
 	p = peer_get(hit, now);
 	p->wanted_ms = now;
+	p->trying = false;
 	p->sent++;
 	snprintf(p->uri, sizeof(p->uri), "%s", uri);
 	snprintf(p->socket, sizeof(p->socket), "%.*s", own_socket->len, own_socket->s);

@@ -288,8 +288,8 @@ static int callbacks_set(struct sip_msg *msg)
 	return 0;
 }
 
-int route_branch_add(struct sip_msg *msg, const str *aor, const struct p2p_candidate *peer,
-		     int first)
+static int branch_add(struct sip_msg *msg, const str *aor, const struct p2p_candidate *peer,
+		      int first)
 {
 	char ruid_text[P2P_RUID_PREFIX_LEN + P2P_HIT_TEXT_MAX];
 	struct choice c;
@@ -330,6 +330,16 @@ int route_branch_add(struct sip_msg *msg, const str *aor, const struct p2p_candi
 	}
 	route_health_seen(&peer->hit, c.uri, &c.si->sock_str);
 	return 0;
+}
+
+int route_branch_add(struct sip_msg *msg, const str *aor, const struct p2p_candidate *peer,
+		     int first)
+{
+	int ret = branch_add(msg, aor, peer, first);
+
+	if (ret < 0)
+		route_health_unused(&peer->hit);
+	return ret;
 }
 
 enum p2p_branch_state route_branch_state(const struct cell *t, int b, struct p2p_hit *hit)

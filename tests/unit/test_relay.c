@@ -554,6 +554,26 @@ static void test_a_restarted_relay_finds_its_calls(void **state)
 	assert_int_equal(ask("p2p-gone", false, true, NULL).code, RELAY_OK);
 }
 
+/* Only what said that it does not know the call does not have it. */
+static void test_a_silent_rtpengine_may_have_the_call(void **state)
+{
+	unsigned int i;
+
+	(void)state;
+	snprintf(mock[1].call[5], sizeof(mock[1].call[5]), "p2p-late");
+	for (i = 0; i < 2; i++) {
+		mock[0].deaf_to_calls = i == 1;
+		mock[1].deaf_to_calls = true;
+		assert_int_equal(ask("p2p-late", false, true, NULL).code, RELAY_TIMEOUT);
+		assert_int_equal(ask("p2p-late", true, true, NULL).code, RELAY_TIMEOUT);
+	}
+	assert_int_equal(mock[0].offers + mock[1].offers, 0);
+	mock[0].deaf_to_calls = mock[1].deaf_to_calls = false;
+	assert_int_equal(ask("p2p-late", false, true, NULL).code, RELAY_OK);
+	assert_int_equal(mock[1].offers, 1);
+	assert_int_equal(relay->count.located, 1);
+}
+
 static void test_a_restarted_rtpengine_is_noticed(void **state)
 {
 	(void)state;
@@ -724,6 +744,7 @@ int main(void)
 		T(test_too_many_calls),
 		T(test_too_many_requests),
 		T(test_a_restarted_relay_finds_its_calls),
+		T(test_a_silent_rtpengine_may_have_the_call),
 		T(test_a_restarted_rtpengine_is_noticed),
 		T(test_a_call_moves_when_its_rtpengine_is_down),
 		T(test_a_deletion_is_repeated_until_it_is_heard),

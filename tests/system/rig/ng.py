@@ -22,19 +22,3 @@ def ask(node, port, command, timeout=2.0, **args):
             if head.decode() == cookie:
                 return json.loads(body)
 
-
-def legs(answer):
-    """What a query says of each stream: [{tag, local, remote, packets, errors}], RTP only."""
-    out = []
-    for tag, side in sorted(answer.get("tags", {}).items()):
-        for m in side.get("medias", []):
-            for st in m.get("streams", []):
-                if "RTP" not in st.get("flags", []) or "RTCP" in st.get("flags", [])[:0]:
-                    continue
-                ep = st.get("endpoint", {})
-                out.append({"tag": tag, "local port": st.get("local port"),
-                            "local": st.get("local address"),
-                            "remote": "%s:%s" % (ep.get("address"), ep.get("port")),
-                            "packets": st.get("stats", {}).get("packets", 0),
-                            "errors": st.get("stats", {}).get("errors", 0)})
-    return out

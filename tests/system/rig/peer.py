@@ -4,12 +4,10 @@ gateway and the relay."""
 
 import os
 import shutil
-import stat
 
 from . import kam, ng, proc, world
 
 NG_PORT = 2223
-HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def user_for(name):
@@ -190,6 +188,3 @@ class StockPeer:
             if x.proc and x.proc.running():
                 x.stop()
 
-
-def socket_mode(path):
-    return stat.S_IMODE(os.stat(path).st_mode)
