@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include "dht-gateway/dht_engines.h"
 #include "dht-gateway/gateway_file.h"
+#include "dht-gateway/gateway_nodes.h"
 #include "dht-gateway/opendht_shim.h"
 #include "lib/base/bytes.h"
 
@@ -438,38 +439,30 @@ static int bootstrap_add(struct dht_backend *b, const char *text, uint16_t dflt_
 	return odht_bootstrap(b->odht, host, port);
 }
 
-/* One line a node: its id, and its address as numbers. */
+struct nodes_import {
+	struct odht *odht;
+	unsigned int n;
+};
+
+static void node_import(const uint8_t id[DHT_KEY_LEN], const struct sockaddr *sa, socklen_t salen,
+			void *arg)
+{
+	struct nodes_import *in = arg;
+
+	if (!odht_node_import(in->odht, id, sa, salen))
+		in->n++;
+}
+
 static unsigned int nodes_load(struct dht_backend *b)
 {
-	char *text, *line, *save = NULL;
-	unsigned int n = 0;
+	struct nodes_import in = {.odht = b->odht};
+	char *text = malloc(NODES_FILE_MAX);
 	size_t len;
 
-	text = malloc(NODES_FILE_MAX);
-	if (!text)
-		return 0;
-	if (gw_file_read(b->nodes_file, text, NODES_FILE_MAX, &len)) {
-		free(text);
-		return 0;
-	}
-	for (line = strtok_r(text, "\n", &save); line && n < NODES_MAX;
-	     line = strtok_r(NULL, "\n", &save)) {
-		struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
-					 .ai_socktype = SOCK_DGRAM};
-		struct addrinfo *ai = NULL;
-		char hex[64], host[64], port[16];
-		uint8_t id[DHT_KEY_LEN];
-
-		if (sscanf(line, "%63s %63s %15s", hex, host, port) != 3 ||
-		    p2p_hex_parse(id, sizeof(id), hex, strlen(hex)) ||
-		    getaddrinfo(host, port, &hints, &ai))
-			continue;
-		if (!odht_node_import(b->odht, id, ai->ai_addr, ai->ai_addrlen))
-			n++;
-		freeaddrinfo(ai);
-	}
+	if (text && !gw_file_read(b->nodes_file, text, NODES_FILE_MAX, &len))
+		gw_nodes_read(text, NODES_MAX, node_import, &in);
 	free(text);
-	return n;
+	return in.n;
 }
 
 struct nodes_text {
@@ -480,13 +473,11 @@ struct nodes_text {
 static void node_print(const uint8_t id[ODHT_KEY_LEN], const void *sa, size_t salen, void *arg)
 {
 	struct nodes_text *t = arg;
-	char hex[2 * ODHT_KEY_LEN + 1], host[64], port[16];
+	char line[GW_NODE_LINE_MAX];
 
-	if (t->n >= NODES_MAX || getnameinfo(sa, (socklen_t)salen, host, sizeof(host), port,
-					     sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV))
+	if (t->n >= NODES_MAX || gw_node_print(id, sa, (socklen_t)salen, line))
 		return;
-	p2p_hex_print(hex, id, ODHT_KEY_LEN);
-	fprintf(t->f, "%s %s %s\n", hex, host, port);
+	fputs(line, t->f);
 	t->n++;
 }
 

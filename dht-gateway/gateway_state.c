@@ -21,6 +21,8 @@
 #define JOURNAL "users.journal"
 /* lines beyond twice the users before the journal is written anew */
 #define SLACK 4096
+/* After it could not be: not again before (a disk that is full is not emptied by trying). */
+#define COMPACT_RETRY_MS 60000
 
 struct gw_state {
 	struct gw *gw;
@@ -29,10 +31,13 @@ struct gw_state {
 	bool is_new;
 	int lock_fd;
 	FILE *journal;
+	bool torn; /* it does not end with a line's end: the next line begins with one */
 	bool compacting;
+	int compact_err;
 	FILE *next;
-	uint64_t lines;
-	bool failed; /* said so already */
+	uint64_t lines, lines_before; /* of the journal; of the one that compacting replaces */
+	uint64_t compact_ms;	      /* mono: not compacted before */
+	bool failed;		      /* said so already */
 };
 
 static const struct p2p_hash_key checksum_key = {{0}};
@@ -75,6 +80,21 @@ static int epoch_load(struct gw_state *s, uint64_t *epoch)
 		len--;
 	err = p2p_u64_parse(epoch, text, len);
 	return err ? err : *epoch ? 0 : EINVAL;
+}
+
+/* What a crash, or a full disk, left without its line's end. */
+static bool torn(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool yes = false;
+	char last;
+
+	if (fd < 0)
+		return false;
+	if (lseek(fd, -1, SEEK_END) >= 0)
+		yes = read(fd, &last, 1) == 1 && last != '\n';
+	close(fd);
+	return yes;
 }
 
 int gw_state_open(struct gw_state **sp, struct gw *gw, const char *dir, char *err, size_t errlen)
@@ -123,6 +143,7 @@ int gw_state_open(struct gw_state **sp, struct gw *gw, const char *dir, char *er
 	} else {
 		gw->epoch = epoch;
 	}
+	s->torn = torn(gw_state_path(s, JOURNAL));
 	s->journal = fopen(gw_state_path(s, JOURNAL), "ae");
 	if (!s->journal) {
 		ret = errno;
@@ -242,6 +263,8 @@ int gw_state_users_load(struct gw_state *s,
 		s->lines++;
 		if (n && line[n - 1] == '\n')
 			line[--n] = 0;
+		if (!n)
+			continue;
 		if (line_parse(line, &u, name, &len)) {
 			bad++;
 			continue;
@@ -275,7 +298,8 @@ out:
 void gw_state_user(struct gw_state *s, enum gw_state_mark mark, const char *name, size_t len,
 		   uint64_t kamailio, const uint32_t *instances, size_t n)
 {
-	char hex[2 * P2P_NAME_MAX + 1], line[LINE_MAX_LEN + 1], sum[17];
+	char hex[2 * P2P_NAME_MAX + 1], line[LINE_MAX_LEN + 2] = "\n", sum[17];
+	const bool begin = s->torn && !s->compacting;
 	FILE *f = s->compacting ? s->next : s->journal;
 	struct p2p_text t;
 	uint8_t raw[8];
@@ -283,7 +307,7 @@ void gw_state_user(struct gw_state *s, enum gw_state_mark mark, const char *name
 	if (len > P2P_NAME_MAX)
 		return;
 	p2p_hex_print(hex, name, len);
-	p2p_text_init(&t, line, sizeof(line));
+	p2p_text_init(&t, line + 1, sizeof(line) - 1);
 	p2p_text_add(&t, "%c %016" PRIx64 " %s ", (char)mark, kamailio, hex);
 	if (n > P2P_CANDIDATE_INSTANCES_MAX)
 		n = P2P_CANDIDATE_INSTANCES_MAX;
@@ -295,10 +319,18 @@ void gw_state_user(struct gw_state *s, enum gw_state_mark mark, const char *name
 	p2p_hex_print(sum, raw, sizeof(raw));
 	p2p_text_add(&t, " %s\n", sum);
 	s->lines++;
-	if (fwrite(t.s, t.len, 1, f) == 1 && (s->compacting || fflush(f) == 0)) {
-		s->failed = false;
+	if (fwrite(begin ? line : line + 1, t.len + begin, 1, f) == 1 &&
+	    (s->compacting || fflush(f) == 0)) {
+		if (!s->compacting)
+			s->failed = s->torn = false;
 		return;
 	}
+	if (s->compacting) {
+		s->compact_err = errno;
+		return;
+	}
+	/* some of it may have been written */
+	s->torn = true;
 	if (!s->failed)
 		p2p_log(s->gw->log, P2P_LOG_ERR, "%s: cannot be written: %s",
 			gw_state_path(s, JOURNAL), strerror(errno));
@@ -308,15 +340,18 @@ void gw_state_user(struct gw_state *s, enum gw_state_mark mark, const char *name
 
 bool gw_state_compact_due(const struct gw_state *s, size_t users)
 {
-	return s->lines > 2 * users + SLACK;
+	return s->lines > 2 * users + SLACK && gw_mono(s->gw) >= s->compact_ms;
 }
 
 int gw_state_compact_begin(struct gw_state *s)
 {
+	s->compact_ms = gw_mono(s->gw) + COMPACT_RETRY_MS;
 	s->next = fopen(gw_state_path(s, JOURNAL ".new"), "we");
 	if (!s->next)
 		return errno;
 	s->compacting = true;
+	s->compact_err = 0;
+	s->lines_before = s->lines;
 	s->lines = 0;
 	return 0;
 }
@@ -324,10 +359,10 @@ int gw_state_compact_begin(struct gw_state *s)
 int gw_state_compact_end(struct gw_state *s)
 {
 	char next[PATH_MAX];
-	int err = 0;
+	int err = s->compact_err;
 
 	s->compacting = false;
-	if (fflush(s->next) || fsync(fileno(s->next)))
+	if (!err && (fflush(s->next) || fsync(fileno(s->next))))
 		err = errno;
 	snprintf(next, sizeof(next), "%s/" JOURNAL ".new", s->dir);
 	if (!err && rename(next, gw_state_path(s, JOURNAL)))
@@ -335,9 +370,12 @@ int gw_state_compact_end(struct gw_state *s)
 	if (err) {
 		fclose(s->next);
 		unlink(next);
+		s->lines = s->lines_before;
 	} else {
 		fclose(s->journal);
 		s->journal = s->next;
+		s->torn = s->failed = false;
+		s->compact_ms = 0;
 	}
 	s->next = NULL;
 	return err;

@@ -2,8 +2,8 @@
 /* What a gateway must not forget: its epoch, its Kamailio's SIP addresses, and which users it
  * publishes (a journal, so that a crash loses nothing that a module was told is taken).
  *
- * A gateway whose state is gone starts a new epoch: records of an older one are void, since nobody
- * is left to withdraw them. */
+ * A gateway whose state is gone starts a new epoch: records of an older one are tried last from
+ * then on, since nobody is left to withdraw them. */
 #ifndef P2PSIP_GATEWAY_STATE_H
 #define P2PSIP_GATEWAY_STATE_H
 
@@ -42,7 +42,8 @@ int gw_state_users_load(struct gw_state *s,
  * of the machine, after which phones register again). */
 void gw_state_user(struct gw_state *s, enum gw_state_mark mark, const char *name, size_t len,
 		   uint64_t kamailio, const uint32_t *instances, size_t n);
-/* Has the journal grown enough to be written anew? Then call begin, user for each, end. */
+/* Has the journal grown enough to be written anew? Then call begin, user for each, end. After a
+ * begin or end that failed (the old journal is kept, and goes on) not again for a minute. */
 bool gw_state_compact_due(const struct gw_state *s, size_t users);
 int gw_state_compact_begin(struct gw_state *s);
 int gw_state_compact_end(struct gw_state *s);

@@ -19,6 +19,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_lookup.c dht-gateway/gateway_lookup.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
 	dht-gateway/gateway_metrics.c dht-gateway/gateway_metrics.h \
+	dht-gateway/gateway_nodes.c dht-gateway/gateway_nodes.h \
 	dht-gateway/gateway_peers.c dht-gateway/gateway_peers.h \
 	dht-gateway/gateway_records.c dht-gateway/gateway_records.h \
 	dht-gateway/gateway_resp.c dht-gateway/gateway_resp.h \
@@ -105,3 +106,30 @@ endif
 
 dist_check_SCRIPTS += tests/unit/test_gw_docs tests/unit/test_opp_api
 TESTS += tests/unit/test_gw_docs tests/unit/test_opp_api
+
+# What the gateway reads of its own state after a crash.
+gateway_fuzz_programs = \
+	tests/fuzz/fuzz_journal \
+	tests/fuzz/fuzz_nodes
+check_PROGRAMS += $(gateway_fuzz_programs)
+tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_journal_CPPFLAGS = $(GATEWAY_CPPFLAGS)
+tests_fuzz_fuzz_journal_LDADD = $(GATEWAY_LIBS)
+tests_fuzz_fuzz_nodes_SOURCES = tests/fuzz/fuzz_nodes.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_nodes_CPPFLAGS = $(GATEWAY_CPPFLAGS)
+tests_fuzz_fuzz_nodes_LDADD = $(GATEWAY_LIBS)
+if WITH_FUZZERS
+noinst_PROGRAMS += tests/fuzz/lf_journal tests/fuzz/lf_nodes
+tests_fuzz_lf_journal_SOURCES = tests/fuzz/fuzz_journal.c \
+	dht-gateway/gateway_file.c dht-gateway/gateway_map.c dht-gateway/gateway_state.c \
+	$(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_journal_CPPFLAGS = $(GATEWAY_CPPFLAGS)
+tests_fuzz_lf_journal_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_journal_LDFLAGS = $(LF_LINK)
+tests_fuzz_lf_journal_LDADD = $(OPENSSL_LIBS)
+tests_fuzz_lf_nodes_SOURCES = tests/fuzz/fuzz_nodes.c dht-gateway/gateway_nodes.c \
+	$(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_nodes_CPPFLAGS = $(GATEWAY_CPPFLAGS)
+tests_fuzz_lf_nodes_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_nodes_LDFLAGS = $(LF_LINK)
+endif

@@ -144,13 +144,11 @@ void p2p_userset_candidates(const struct p2p_userset *set, uint64_t now_ms,
 		if (self != NULL && p2p_hit_cmp(&e->hit, self) == 0)
 			continue;
 		state(&e->hit, &peer, arg);
-		/* The peer began anew since, and did not name the user again. */
-		if (peer.known && e->epoch < peer.epoch)
-			continue;
 		memset(&c, 0, sizeof(c));
 		c.hit = e->hit;
 		c.order = e->order;
-		if (!peer.known || e->epoch > peer.epoch || peer.lease_ms <= now_ms)
+		/* Of an older epoch: the peer began anew, and has not named the user again so far. */
+		if (!peer.known || e->epoch != peer.epoch || peer.lease_ms <= now_ms)
 			c.flags |= P2P_CANDIDATE_LAPSED;
 		else if (peer.lease_ms < until)
 			until = peer.lease_ms;

@@ -54,9 +54,9 @@ int p2p_userset_add(struct p2p_userset *set, const struct p2p_record *rec,
 /* Is there a record that is no tombstone and has not expired (whatever its peer's lease)? */
 bool p2p_userset_any(const struct p2p_userset *set, uint64_t now_ms);
 
-/* The candidates: tombstones, expired records, those of an epoch older than the peer's, and those
- * of `self` (may be NULL) are left out. A peer whose lease ran out, or whose record is not known or
- * is older than the user record's epoch, is flagged P2P_CANDIDATE_LAPSED: its absence is unknown.
+/* The candidates: tombstones, expired records, and those of `self` (may be NULL) are left out. A
+ * peer whose lease ran out, or whose record is not known or is of another epoch than the user's, is
+ * flagged P2P_CANDIDATE_LAPSED: whether it serves the user only a call tells.
  * Usable ones first, the newest first. state: what is known of a peer. */
 void p2p_userset_candidates(const struct p2p_userset *set, uint64_t now_ms,
 			    const struct p2p_hit *self,

@@ -77,3 +77,32 @@ put("settings", "section", b"[x]\n[s\n")
 put("settings", "bom", b"\xef\xbb\xbf[t]\r\nc =\r\ne =\r\n# end")
 put("settings", "colon", b"[t]\nc: x:y = z\n e = indented\n")
 put("settings", "long", b"[t]\nc = " + b"x" * 250 + b"\n")
+
+# The gateway's journal, as it wrote it; then damaged in the ways that a crash or a hand does.
+# Their checksums are SipHash of the line with a key of zeros.
+SUMS = (b"9cb9c200e8e87a0a",
+        b"8df00f401353563b",
+        b"ccad6fc2fcc93d6f",
+        b"4e584d20a6beda21")
+JOURNAL = (b"+ 0000000000001111 616c696365 - %s\n" % SUMS[0],
+           b"+ 0000000000001111 626f62 0badcafe00000001 %s\n" % SUMS[1],
+           b"- 0000000000001111 616c696365 - %s\n" % SUMS[2],
+           b". 0000000000001111 626f62 - %s\n" % SUMS[3])
+put("journal", "whole", b"".join(JOURNAL))
+put("journal", "torn", b"".join(JOURNAL)[:-9])
+put("journal", "torn-first", JOURNAL[0][:11])
+put("journal", "glued", JOURNAL[0][:11] + JOURNAL[1] + JOURNAL[2])
+put("journal", "empty-lines", b"\n\n" + JOURNAL[0] + b"\n" + JOURNAL[2])
+put("journal", "nul", JOURNAL[0][:20] + b"\0" + JOURNAL[0][21:] + JOURNAL[1] + b"\0")
+put("journal", "flipped", JOURNAL[0].replace(b"616c", b"616d") + JOURNAL[1])
+put("journal", "long", b"+" * 700 + b"\n" + JOURNAL[1])
+put("journal", "no-sum", b"+ 0000000000001111 616c696365 -\n \n  \n+\n")
+
+put("nodes", "both", b"%040x 192.0.2.1 4222\n%040x 2001:db8::1 4222\n" % (7, 8))
+put("nodes", "torn", b"%040x 192.0.2.1 4222\n%040x 2001:db" % (7, 8))
+put("nodes", "names", b"%040x localhost domain\n%040x 192.0.2.1 http\n" % (7, 8))
+put("nodes", "ports", b"%040x 192.0.2.1 65536\n%040x 192.0.2.1 -1\n%040x 192.0.2.1 0\n" % (7, 8, 9))
+put("nodes", "ids", b"%038x 192.0.2.1 4222\n%042x 192.0.2.1 4222\nx 192.0.2.1 4222\n" % (7, 8))
+put("nodes", "scope", b"%040x fe80::1%%lo 4222\n%040x ::ffff:192.0.2.1 1\n" % (7, 8))
+put("nodes", "long", b"%040x " % 7 + b"1" * 200 + b" 4222\n" + b"a" * 300 + b"\n")
+put("nodes", "short-forms", b"%040x 192.2 0x50\n%040x 0 4222\n \t%040x\t1.2.3.4  7 more\n" % (7, 8, 9))

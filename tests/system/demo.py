@@ -222,7 +222,7 @@ To look inside:
     kamcmd -s unix:{place}/kamailio-a/ctl.sock ul.dump
     kamcmd -s unix:{place}/kamailio-a/ctl.sock p2p_usrloc.stats
     kamcmd -s unix:{place}/kamailio-a/ctl.sock p2p_route.peers
-    redis-cli -s {place}/gateway-c/admin LOOKUP bob
+    {ctl} --gateway {place}/gateway-c/admin lookup bob
     {ctl} --gateway {place}/gateway-a/admin status
 Logs: {place}/*.log
 

@@ -379,10 +379,11 @@ static uint64_t shifted_wall(void *arg)
 	return p2p_clock_wall(&p2p_clock_system) + (uint64_t)f->wall_shift_ms;
 }
 
-static uint64_t plain_mono(void *arg)
+static uint64_t shifted_mono(void *arg)
 {
-	(void)arg;
-	return p2p_clock_mono(&p2p_clock_system);
+	struct gw_fixture *f = arg;
+
+	return p2p_clock_mono(&p2p_clock_system) + f->mono_shift_ms;
 }
 
 static void core_start(struct gw_fixture *f)
@@ -437,7 +438,7 @@ int gw_fixture_setup(void **state)
 		return -1;
 	}
 	f->log = (struct p2p_log){.sink = log_sink, .arg = f, .level = P2P_LOG_DBG};
-	f->clock = (struct p2p_clock){.wall_ms = shifted_wall, .mono_ms = plain_mono, .arg = f};
+	f->clock = (struct p2p_clock){.wall_ms = shifted_wall, .mono_ms = shifted_mono, .arg = f};
 	f->base = event_base_new();
 	core_start(f);
 	*state = f;

@@ -41,6 +41,7 @@ struct gw_fixture {
 	/* and a clock that can be turned */
 	struct p2p_clock clock;
 	int64_t wall_shift_ms;
+	uint64_t mono_shift_ms; /* timers of the loop do not see it */
 	unsigned int log_lines[4];
 	char last_warn[1024];
 };

@@ -5,11 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_records.h"
+#include "dht-gateway/gateway_state.h"
 #include "dht-gateway/gateway_users.h"
 #include "tests/unit/test_gw_fixture.h"
 
@@ -317,6 +321,119 @@ static void test_lost_state(void **state)
 	assert_int_equal(gw_users_serves(f->gw->users, "alice", 5), 0);
 }
 
+static void journal_path(struct gw_fixture *f, char path[128], const char *suffix)
+{
+	snprintf(path, 128, "%s/state/users.journal%s", f->dir, suffix);
+}
+
+/* What is appended to a journal whose last line is torn is a line of its own. */
+static void test_torn_journal(void **state)
+{
+	struct gw_fixture *f = *state;
+	char path[128];
+	int fd;
+
+	publish(f, "alice", 1);
+	gw_fixture_run(f, 30);
+	journal_path(f, path, "");
+	fd = open(path, O_WRONLY | O_APPEND);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "+ 0123 61", 9), 9);
+	close(fd);
+	gw_fixture_restart(f);
+	publish(f, "bob", 2);
+	publish(f, "carol", 3);
+	gw_fixture_run(f, 30);
+	gw_fixture_restart(f);
+	assert_int_equal(gw_users_serves(f->gw->users, "alice", 5), 1);
+	assert_int_equal(gw_users_serves(f->gw->users, "bob", 3), 1);
+	assert_int_equal(gw_users_serves(f->gw->users, "carol", 5), 1);
+}
+
+/* A journal that cannot be written anew is said once a minute, and goes on as it is. */
+static void test_journal_not_compacted(void **state)
+{
+	struct gw_fixture *f = *state;
+	char path[128], next[128];
+	unsigned int errs;
+	struct stat st;
+	off_t size;
+
+	publish(f, "keeper", 1);
+	journal_path(f, path, "");
+	journal_path(f, next, ".new");
+	assert_ok(mkdir(next, 0700)); /* no file can be made there */
+	errs = f->log_lines[P2P_LOG_ERR];
+	for (uint64_t i = 0; i < 2500; i++) {
+		publish(f, "alice", 2 * i + 1);
+		withdraw(f, "alice", 2 * i + 2);
+	}
+	assert_int_equal(f->log_lines[P2P_LOG_ERR], errs + 1);
+	f->mono_shift_ms = 61000;
+	publish(f, "alice", 10001);
+	withdraw(f, "alice", 10002);
+	assert_int_equal(f->log_lines[P2P_LOG_ERR], errs + 2);
+	assert_ok(stat(path, &st));
+	size = st.st_size;
+	assert_ok(rmdir(next));
+	publish(f, "alice", 10003);
+	assert_ok(stat(path, &st));
+	assert_true(st.st_size > size);
+	f->mono_shift_ms = 2 * 61000;
+	withdraw(f, "alice", 10004);
+	publish(f, "alice", 10005);
+	assert_ok(stat(path, &st));
+	assert_true(st.st_size < size / 100);
+	assert_int_equal(f->log_lines[P2P_LOG_ERR], errs + 2);
+	gw_fixture_restart(f);
+	assert_int_equal(gw_users_serves(f->gw->users, "keeper", 6), 1);
+	assert_int_equal(gw_users_serves(f->gw->users, "alice", 5), 1);
+}
+
+/* A disk that fills up while the journal is written anew, or appended to, costs no line but those
+ * that did not fit. */
+static void test_disk_full(void **state)
+{
+	struct gw_fixture *f = *state;
+	struct rlimit old, small;
+	char path[128], name[16];
+	struct stat st;
+
+	journal_path(f, path, "");
+	for (uint64_t i = 0; i < 90; i++) {
+		snprintf(name, sizeof(name), "user%u", (unsigned int)i);
+		publish(f, name, i + 1);
+	}
+	assert_ok(stat(path, &st));
+	assert_ok(getrlimit(RLIMIT_FSIZE, &old));
+	signal(SIGXFSZ, SIG_IGN);
+	small = old;
+	small.rlim_cur = (rlim_t)st.st_size + 20; /* not a whole line more */
+	assert_ok(setrlimit(RLIMIT_FSIZE, &small));
+	publish(f, "lost", 1000);
+	publish(f, "too", 1001);
+	assert_ok(setrlimit(RLIMIT_FSIZE, &old));
+	publish(f, "alice", 1002);
+	gw_fixture_restart(f);
+	assert_int_equal(gw_users_serves(f->gw->users, "user89", 6), 1);
+	assert_int_equal(gw_users_serves(f->gw->users, "lost", 4), 0);
+	assert_int_equal(gw_users_serves(f->gw->users, "alice", 5), 1);
+	/* now the new journal does not fit */
+	small.rlim_cur = 4096;
+	assert_ok(setrlimit(RLIMIT_FSIZE, &small));
+	assert_ok(gw_state_compact_begin(f->gw->state));
+	for (unsigned int i = 0; i < 200; i++)
+		gw_state_user(f->gw->state, GW_STATE_USER, "x", 1, 1, NULL, 0);
+	assert_ok(setrlimit(RLIMIT_FSIZE, &old));
+	assert_int_equal(gw_state_compact_end(f->gw->state), EFBIG);
+	publish(f, "bob", 9000);
+	gw_fixture_restart(f);
+	assert_int_equal(gw_users_serves(f->gw->users, "user89", 6), 1);
+	assert_int_equal(gw_users_serves(f->gw->users, "alice", 5), 1);
+	assert_int_equal(gw_users_serves(f->gw->users, "bob", 3), 1);
+	assert_int_equal(gw_users_serves(f->gw->users, "x", 1), 0);
+}
+
 /* The journal is written anew when most of it is history. */
 static void test_journal_compacted(void **state)
 {
@@ -402,7 +519,10 @@ int main(void)
 		T(test_other_serving_peer),
 		T(test_restart),
 		T(test_lost_state),
+		T(test_torn_journal),
 		T(test_journal_compacted),
+		T(test_journal_not_compacted),
+		T(test_disk_full),
 		T(test_clock_back),
 		T(test_own_lease),
 		T(test_uris),
