@@ -350,7 +350,7 @@ static void on_peer_read(int err, const struct p2p_record *rec, void *arg)
 
 	if (err == ENOENT) {
 		resp_reply_error(req, "NOTFOUND",
-				 "a completed search found no record of this peer");
+				 "two completed searches found no record of this peer");
 	} else if (err == EBUSY) {
 		resp_reply_error(req, "BUSY", "too many requests");
 	} else if (err) {

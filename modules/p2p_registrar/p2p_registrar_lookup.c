@@ -199,8 +199,45 @@ static void outcome_refused(struct sip_msg *msg, enum p2p_peer_status status)
 
 /* --- without a route: never suspends -------------------------------------------------------- */
 
+/* Nothing here and nothing cached is not absence: nobody has searched. Ask, for the next time. */
+static void outcome_now(struct sip_msg *msg, const struct reg_lookup *lk,
+			enum p2p_cache_state state, int local, int remote, int down)
+{
+	if (lk->peer == P2P_PEER_NO && lk->has_name && remote == 0 && down == 0 &&
+	    (local <= 0 || state == P2P_CACHE_MISS))
+		reg_refresh(&lk->name);
+	if (local > 0 || local == -2 || remote > 0 || down > 0) {
+		outcome_found(msg, local, remote, down);
+		return;
+	}
+	switch (lk->peer) {
+	case P2P_PEER_NO:
+		if (!lk->has_name)
+			reg_outcome_set(msg, REG_ABSENT, "user not registered");
+		else if (!reg_ul.gateway_up())
+			reg_outcome_set(msg, REG_UNAVAILABLE, "overlay gateway unavailable");
+		else
+			reg_outcome_set(msg, REG_UNKNOWN, "nothing cached, and not waited for");
+		break;
+	case P2P_PEER_VERIFIED:
+		if (lk->has_name && reg_in_orphan_window())
+			reg_outcome_set(msg, REG_UNKNOWN,
+					"registrations not complete after a start");
+		else
+			reg_outcome_set(msg, REG_ABSENT, "user not registered");
+		break;
+	case P2P_PEER_UNVERIFIED:
+		reg_outcome_set(msg, REG_UNKNOWN, "the sending peer could not be verified");
+		break;
+	default:
+		outcome_refused(msg, lk->peer);
+		break;
+	}
+}
+
 int reg_lookup_now(struct sip_msg *msg, struct reg_lookup *lk)
 {
+	enum p2p_cache_state state = P2P_CACHE_MISS;
 	struct p2p_candidate_set set;
 	int local, remote = 0, down = 0;
 
@@ -208,25 +245,27 @@ int reg_lookup_now(struct sip_msg *msg, struct reg_lookup *lk)
 	lk->peer = reg_route.peer_judge(msg, &lk->hit);
 	reg_route.headers_strip(msg);
 	local = local_lookup(msg, lk);
-	if (lk->peer == P2P_PEER_NO && cached(lk, &set) != P2P_CACHE_MISS) {
+	if (lk->peer == P2P_PEER_NO && (state = cached(lk, &set)) != P2P_CACHE_MISS) {
 		remote = reg_candidates_add(msg, lk, &set, local <= 0, NULL, &down);
 		if (remote > 0)
 			reg_count(REG_CNT_CACHED);
 	}
-	outcome_found(msg, local, remote, down);
+	outcome_now(msg, lk, state, local, remote, down);
 	return remote > 0 ? 1 : local;
 }
 
 int reg_lookup_to_dset(struct sip_msg *msg, struct reg_lookup *lk)
 {
+	enum p2p_cache_state state = P2P_CACHE_MISS;
 	struct p2p_candidate_set set;
-	int local, remote = 0, down;
+	int local, remote = 0, down = 0;
 
 	reg_count(REG_CNT_LOOKUPS);
+	lk->peer = reg_route.peer_judge(msg, &lk->hit);
 	local = reg_stock.lookup_to_dset(msg, &lk->table, &lk->aor);
-	if (reg_route.peer_judge(msg, &lk->hit) == P2P_PEER_NO &&
-	    cached(lk, &set) != P2P_CACHE_MISS)
+	if (lk->peer == P2P_PEER_NO && (state = cached(lk, &set)) != P2P_CACHE_MISS)
 		remote = reg_candidates_add(msg, lk, &set, false, NULL, &down);
+	outcome_now(msg, lk, state, local, remote, down);
 	return remote > 0 ? 1 : local;
 }
 
@@ -236,14 +275,19 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 		char uri[REG_URI_MAX];
 		int len;
 	} *more = NULL;
+	enum p2p_cache_state state;
 	struct p2p_candidate_set set;
 	unsigned int i, n = nr_branches;
-	int local, remote = 0, down;
+	int local, remote, down = 0, more_down;
 	str table, uri;
 
 	reg_count(REG_CNT_LOOKUPS);
-	if (reg_route.peer_judge(msg, &lk->hit) != P2P_PEER_NO)
-		return reg_stock_lookup_branches(msg, &lk->table);
+	lk->peer = reg_route.peer_judge(msg, &lk->hit);
+	if (lk->peer != P2P_PEER_NO) {
+		local = reg_stock_lookup_branches(msg, &lk->table);
+		outcome_now(msg, lk, P2P_CACHE_MISS, local, 0, 0);
+		return local;
+	}
 	/* the AoRs of the branches, before the registrar puts contacts in their place */
 	if (n > 0) {
 		more = pkg_malloc(n * sizeof(*more));
@@ -263,8 +307,10 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 		}
 	}
 	local = reg_stock_lookup_branches(msg, &lk->table);
-	if (cached(lk, &set) != P2P_CACHE_MISS)
-		remote += reg_candidates_add(msg, lk, &set, local <= 0, NULL, &down);
+	state = cached(lk, &set);
+	remote = state != P2P_CACHE_MISS
+			 ? reg_candidates_add(msg, lk, &set, local <= 0, NULL, &down)
+			 : 0;
 	table = lk->table;
 	for (i = 0; i < n; i++) {
 		struct reg_lookup branch;
@@ -273,11 +319,16 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 		uri.len = more[i].len;
 		if (uri.len == 0 || reg_lookup_prepare(msg, &table, &uri, &branch) < 0)
 			continue;
+		if (!branch.has_name)
+			continue;
 		if (cached(&branch, &set) != P2P_CACHE_MISS)
-			remote += reg_candidates_add(msg, &branch, &set, false, NULL, &down);
+			remote += reg_candidates_add(msg, &branch, &set, false, NULL, &more_down);
+		else
+			reg_refresh(&branch.name);
 	}
 	if (more != NULL)
 		pkg_free(more);
+	outcome_now(msg, lk, state, local, remote, down);
 	return remote > 0 ? 1 : local;
 }
 

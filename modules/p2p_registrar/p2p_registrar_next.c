@@ -10,6 +10,7 @@
  * Bounded: a peer is tried once per request, the fresh question is asked once, and there are never
  * more than `attempts` rounds. All of it is read off the transaction's branches (their ruid names
  * the peer, their URI is the AoR), so nothing needs to be kept besides. */
+#include "core/data_lump_rpl.h"
 #include "core/dset.h"
 #include "core/route.h"
 #include "modules/tm/h_table.h"
@@ -83,8 +84,78 @@ static void summarize(const struct cell *t, struct summary *s)
 	}
 }
 
+/* Is this header of a reply of no use in another one with that code? Those that tm makes itself,
+ * those of the body, which is left behind, and those between peers. */
+static bool header_skip(const char *s, size_t len, int code)
+{
+	static const char *const names[] = {
+		"via",
+		"v",
+		"from",
+		"f",
+		"to",
+		"t",
+		"call-id",
+		"i",
+		"cseq",
+		"record-route",
+		"content-length",
+		"l",
+		"content-type",
+		"c",
+		"content-encoding",
+		"e",
+		"content-disposition",
+		"content-language",
+		"mime-version",
+		"server",
+	};
+	size_t i;
+
+	if (len == 0 || (len >= 4 && strncasecmp(s, "p2p-", 4) == 0) ||
+	    ((code == 480 || code == 503) && len == 11 && strncasecmp(s, "retry-after", len) == 0))
+		return true;
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strlen(names[i]) == len && strncasecmp(s, names[i], len) == 0)
+			return true;
+	return false;
+}
+
+#define HEADERS_MAX 4096 /* bytes of a reply's headers that are taken over, whole headers only */
+
+/* The challenge of a 401 or 407, the Contacts of a 3xx, Warning, Unsupported ... go along. */
+static void headers_copy(struct sip_msg *msg, const struct sip_msg *rpl, int code)
+{
+	const char *p = rpl->buf, *end = rpl->buf + rpl->len, *line, *colon;
+	size_t taken = 0;
+
+	p = memchr(p, '\n', (size_t)(end - p)); /* the status line */
+	while (p != NULL && ++p < end && *p != '\r' && *p != '\n') {
+		line = p;
+		do /* with the lines that continue it */
+			p = memchr(p, '\n', (size_t)(end - p));
+		while (p != NULL && p + 1 < end && (p[1] == ' ' || p[1] == '\t') && p++);
+		if (p == NULL)
+			return;
+		colon = memchr(line, ':', (size_t)(p - line));
+		if (colon == NULL)
+			return;
+		while (colon > line && (colon[-1] == ' ' || colon[-1] == '\t'))
+			colon--;
+		if (header_skip(line, (size_t)(colon - line), code))
+			continue;
+		taken += (size_t)(p + 1 - line);
+		if (taken > HEADERS_MAX)
+			return;
+		if (add_lump_rpl(msg, (char *)line, (int)(p + 1 - line), LUMP_RPL_HDR) == NULL) {
+			LM_ERR("cannot take a header over into the reply\n");
+			return;
+		}
+	}
+}
+
 /* Somebody else answered: that is the answer. tm passes its own choice on, unless that is a peer's
- * stale 404 or silence. */
+ * stale 404 or silence: then a reply is made with the code and the headers of the better one. */
 static int pass(struct sip_msg *msg, const struct cell *t, const struct summary *s)
 {
 	int picked = is_route_type(FAILURE_ROUTE) ? reg_tm.t_get_picked_branch() : -1;
@@ -105,6 +176,7 @@ static int pass(struct sip_msg *msg, const struct cell *t, const struct summary 
 
 		memcpy(phrase, r->s, n);
 		phrase[n] = '\0';
+		headers_copy(msg, rpl, code);
 	} else if (code == 408) {
 		strcpy(phrase, "Request Timeout");
 	}

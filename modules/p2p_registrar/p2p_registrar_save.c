@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The stock registrar does the work: these call it, with its parameters and return codes. What its
  * C API (registrar/api.h) lacks is taken from its KEMI exports, which are plain C functions too. */
+#include "core/mod_fix.h"
 #include "core/parser/parse_to.h"
 #include "modules/usrloc/usrloc.h"
 #include "p2p_registrar.h"
@@ -19,6 +20,7 @@ static struct {
 	fetch_f fetch;
 	free_f release;
 	branches_f branches;
+	cmd_function3 unregister3; /* the script's: takes an empty URI, which KEMI's does not */
 } stock;
 
 static usrloc_api_t ul;
@@ -56,12 +58,14 @@ int reg_stock_init(void)
 	stock.registered = (registered_f)export_find("registered_action");
 	stock.unregister = (unregister_f)export_find("unregister");
 	stock.unregister_ruid = (unregister_ruid_f)export_find("unregister_ruid");
+	stock.unregister3 = (cmd_function3)(void (*)(void))find_export("unregister", 3, 0);
 	stock.fetch = (fetch_f)export_find("reg_fetch_contacts");
 	stock.release = (free_f)export_find("reg_free_contacts");
 	stock.branches = (branches_f)export_find("lookup_branches");
 	return stock.registered != NULL && stock.unregister != NULL &&
-			       stock.unregister_ruid != NULL && stock.fetch != NULL &&
-			       stock.release != NULL && stock.branches != NULL
+			       stock.unregister_ruid != NULL && stock.unregister3 != NULL &&
+			       stock.fetch != NULL && stock.release != NULL &&
+			       stock.branches != NULL
 		       ? 0
 		       : -1;
 }
@@ -84,8 +88,25 @@ int reg_save(struct sip_msg *msg, str *table, int flags, str *uri)
 					   : reg_stock.save(msg, table, flags);
 }
 
+/* By ruid alone. What comes of it is usrloc's business: in memory (db_mode 0) nothing. */
+static int unregister_by_ruid(struct sip_msg *msg, const str *table, const str *ruid)
+{
+	gparam_t none = {.type = GPARAM_TYPE_STR}, id = {.type = GPARAM_TYPE_STR};
+	struct udomain *d;
+
+	if (ul.get_udomain(table->s, &d) < 0) {
+		LM_ERR("usrloc does not know the table %.*s\n", table->len, table->s);
+		return -1;
+	}
+	none.v.str.s = (char *)"";
+	id.v.str = *ruid;
+	return stock.unregister3(msg, (char *)d, (char *)&none, (char *)&id);
+}
+
 int reg_unregister(struct sip_msg *msg, str *table, str *uri, str *ruid)
 {
+	if (ruid != NULL && ruid->len > 0 && (uri == NULL || uri->len == 0))
+		return unregister_by_ruid(msg, table, ruid);
 	return ruid != NULL && ruid->len > 0 ? stock.unregister_ruid(msg, table, uri, ruid)
 					     : stock.unregister(msg, table, uri);
 }

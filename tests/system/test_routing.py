@@ -1021,6 +1021,19 @@ def t_two_remote(w):
     p2 = w.phone("tworem2", 36, w.a)
     p2.answer["INVITE"] = [(0.1, 486)]
     equal(w.call("tworem2").final().code, 486, "INVITE")
+    # 404, which tm would pick, and later a challenge, or other places: with what is in them
+    for i, (code, header) in enumerate((
+            (407, 'Proxy-Authenticate: Digest realm="there",\r\n nonce="1"'),
+            (302, "Contact: <sip:elsewhere@192.0.2.77>, <sip:more@192.0.2.78>"))):
+        name = "tworem3%d" % i
+        phone = w.phone(name, 61 + i, w.a)
+        phone.answer["INVITE"] = [(0.1, code, [header])]
+        w.served(name, (HIT_A, w.a.uris()), (HIT_C, ["sip:%s:5073" % C]))
+        m = w.call(name).final()
+        equal(m.code, code, "INVITE")
+        key, value = header.replace("\r\n", "").split(": ", 1)
+        equal((m.get(key) or "").replace("\r\n", ""), value, key)
+        equal(len(m.all("Via")), 1, "Via")
     other.close()
 
 

@@ -442,6 +442,43 @@ static void test_peer(void **state)
 	assert_true(a.done);
 }
 
+/* As for users: one completed search is no absence. */
+static void test_peer_absent_after_two_searches(void **state)
+{
+	struct gw_fixture *f = *state;
+	const struct p2p_hit *hit = gw_identity_hit(f->other);
+	struct peer_answer a = {0};
+	unsigned int gets;
+
+	gw_fixture_run(f, 20); /* our own peer record's put is read back meanwhile */
+	gets = fake.gets;
+	gw_peers_get(f->gw->peers, hit, 2000, on_peer, &a);
+	assert_true(gw_fixture_wait(f, &a.done, 3000));
+	assert_int_equal(a.err, ENOENT);
+	assert_int_equal(fake.gets - gets, 2);
+}
+
+/* What the first search missed the second one finds. */
+static void test_peer_missed_once(void **state)
+{
+	struct gw_fixture *f = *state;
+	struct peer_answer a = {0};
+	unsigned int gets;
+
+	gw_fixture_run(f, 20);
+	gets = fake.gets;
+	fake.get_delay_ms = 50;
+	gw_peers_get(f->gw->peers, gw_identity_hit(f->other), 3000, on_peer, &a);
+	for (int i = 0; i < 1000 && fake.gets < gets + 2 && !a.done; i++)
+		gw_fixture_run(f, 2);
+	assert_false(a.done);
+	store_peer(f, EPOCH, 30000);
+	assert_true(gw_fixture_wait(f, &a.done, 4000));
+	assert_int_equal(a.err, 0);
+	assert_int_equal(a.epoch, EPOCH);
+	assert_int_equal(fake.gets - gets, 2);
+}
+
 static void test_peer_no_answer(void **state)
 {
 	struct gw_fixture *f = *state;
@@ -491,6 +528,8 @@ int main(void)
 		T(test_ourselves_left_out),
 		T(test_events),
 		T(test_peer),
+		T(test_peer_absent_after_two_searches),
+		T(test_peer_missed_once),
 		T(test_peer_no_answer),
 		T(test_stop),
 	};
