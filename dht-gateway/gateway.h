@@ -22,12 +22,16 @@
 #include "lib/proto/record.h"
 
 struct event_base;
+struct gw_asks;
 struct gw_cache;
 struct gw_lookups;
 struct gw_peers;
+struct gw_routes;
+struct gw_serve;
 struct gw_state;
 struct gw_users;
 struct gw_watches;
+struct https_identity;
 
 /* uint64_t each: gateway_metrics.c has their names. Counters unless said otherwise. */
 struct gw_metrics {
@@ -38,11 +42,18 @@ struct gw_metrics {
 	uint64_t values_bad, values_good, values_refused;
 	uint64_t events_users, events_peers;
 	uint64_t reputs_kicked;
+	uint64_t route_refuted, route_moved;
+	uint64_t asks_yes, asks_orphan, asks_no, asks_moved, asks_timeout, asks_failed;
+	uint64_t asks_not_asked, breaker_opened, probes;
+	uint64_t asked, asked_strangers;
+	uint64_t answers_yes, answers_orphan, answers_no, answers_moved, answers_unknown;
 	/* gauges, filled in when asked */
 	uint64_t users_claimed, users_orphan, users_gone, users_in_flight, users_dirty;
 	uint64_t cache_entries, peers_known, lookups_pending, watches;
 	uint64_t dht_connected, dht_good4, dht_good6, dht_stored, dht_stored_bytes, dht_dropped;
 	uint64_t dht_puts, dht_gets;
+	uint64_t peers_broken, ask_connections, ask_connects, ask_reused;
+	uint64_t serve_connections, serve_accepted, serve_busy, serve_closed;
 	uint64_t clients, commands, command_errors, clients_cut_off;
 	uint64_t epoch, lease_left_ms, uptime_s;
 };
@@ -58,6 +69,7 @@ struct gw {
 	struct p2p_hit hit;
 	char hit_text[P2P_HIT_TEXT_MAX];
 	uint8_t pubkey[P2P_PUBKEY_LEN];
+	const struct https_identity *tls;
 	struct gw_secret secret;
 	struct p2p_overlay_id overlay;
 	uint64_t epoch;
@@ -78,6 +90,9 @@ struct gw {
 	struct gw_peers *peers;
 	struct gw_cache *cache;
 	struct gw_lookups *lookups;
+	struct gw_routes *routes;
+	struct gw_asks *asks;
+	struct gw_serve *serve;
 	struct gw_users *users;
 	struct gw_watches *watches;
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "dht-gateway/gateway_ask.h"
 #include "dht-gateway/gateway_cache.h"
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_metrics.h"
@@ -100,6 +101,12 @@ char *gw_info_text(struct gw *gw)
 	pair(f, "users_gone", "%" PRIu64, m->users_gone);
 	pair(f, "users_dirty", "%" PRIu64, m->users_dirty);
 	pair(f, "users_in_flight", "%" PRIu64, m->users_in_flight);
+	fputs("# Gateways\r\n", f);
+	pair(f, "peer_protocol", "%s", gw->settings->peers_enabled ? "enabled" : "disabled");
+	pair(f, "peer_connections_out", "%" PRIu64, m->ask_connections);
+	pair(f, "peer_connections_in", "%" PRIu64, m->serve_connections);
+	pair(f, "peers_left_alone", "%" PRIu64, m->peers_broken);
+	pair(f, "records_refuted", "%" PRIu64, m->route_refuted);
 	fputs("# Lookups\r\n", f);
 	pair(f, "lookups_pending", "%" PRIu64, m->lookups_pending);
 	pair(f, "lookups_found", "%" PRIu64, m->route_found);
@@ -364,10 +371,12 @@ static void on_peers(struct resp_request *req, int argc, const struct resp_arg *
 	for (size_t i = 0; i < p.n; i++) {
 		const struct gw_peer_info *info = &p.peer[i].info;
 		struct p2p_candidate c = {0};
+		struct gw_ask_info ask;
 
 		if (info->known)
 			p2p_candidate_from_peer(&c, &p.peer[i].rec, &info->hit, now);
-		resp_reply_array(req, 14);
+		gw_asks_info(a->gw->asks, &info->hit, &ask);
+		resp_reply_array(req, 22);
 		pair_hit(req, "peer", &info->hit);
 		pair_str(req, "state",
 			 !info->known		? "unknown"
@@ -377,6 +386,11 @@ static void on_peers(struct resp_request *req, int argc, const struct resp_arg *
 		pair_u64(req, "lease_left_ms", info->lease_ms > now ? info->lease_ms - now : 0);
 		pair_u64(req, "age_ms", info->age_ms);
 		pair_str(req, "software", info->known ? p.peer[i].rec.software : "");
+		pair_str(req, "gateway",
+			 !ask.known ? "not asked yet" : p2p_breaker_text(ask.breaker));
+		pair_u64(req, "gateway_failures", ask.failures);
+		pair_str(req, "gateway_answered", ask.answered ? "yes" : "no");
+		pair_u64(req, "gateway_answer_age_ms", ask.answer_age_ms);
 		pair_uris(req, c.n_uris, c.uri);
 	}
 	free(p.peer);

@@ -7,10 +7,20 @@
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_users.h"
 
+/* A refuted record is left out of answers for this long at least; then its peer is asked again. Of
+ * what the modules are told it stays left out for as long as it is the same record. */
+#define REFUTED_MIN_MS 5000
+
+/* What the peer of a record said. */
+struct said {
+	uint64_t confirmed_ms, refuted_ms; /* mono; 0: it did not */
+};
+
 struct names {
 	uint64_t read_ms; /* mono */
 	uint64_t digest;  /* of the candidates that the modules were told of, or could ask for */
 	unsigned int n;
+	struct said *said;	      /* as many as e, behind them */
 	struct p2p_userset_entry e[]; /* a whole p2p_userset has room for 32 */
 };
 
@@ -78,22 +88,58 @@ static uint64_t digest(const struct p2p_candidate_set *cands)
 	return sum;
 }
 
+static struct names *names_new(const struct p2p_userset *set)
+{
+	size_t entries = sizeof(struct names) + set->n * sizeof(set->e[0]);
+	struct names *e = calloc(1, entries + set->n * sizeof(struct said));
+
+	if (!e)
+		return NULL;
+	e->n = set->n;
+	memcpy(e->e, set->e, set->n * sizeof(e->e[0]));
+	e->said = (struct said *)((char *)e + entries);
+	return e;
+}
+
+static int names_find(const struct names *e, const struct p2p_hit *hit, uint64_t order)
+{
+	for (unsigned int i = 0; e && i < e->n; i++)
+		if (e->e[i].order == order && !p2p_hit_cmp(&e->e[i].hit, hit))
+			return (int)i;
+	return -1;
+}
+
+static uint64_t names_digest(struct gw_cache *c, const struct names *e)
+{
+	struct p2p_candidate_set cands;
+	struct p2p_userset set;
+
+	set_load(&set, e);
+	for (unsigned int i = 0; i < e->n; i++)
+		if (e->said[i].refuted_ms)
+			set.e[i].tombstone = true;
+	gw_peers_candidates(c->gw->peers, &set, &cands);
+	return digest(&cands);
+}
+
 static void store(struct gw_cache *c, const char *name, size_t len, const struct p2p_userset *set,
 		  bool tell)
 {
 	struct names *e = gw_map_peek(c->map, name, len), *next;
-	struct p2p_candidate_set cands;
 	bool was = e != NULL;
 	uint64_t old = e ? e->digest : 0;
 
-	next = malloc(sizeof(*next) + set->n * sizeof(next->e[0]));
+	next = names_new(set);
 	if (!next)
 		return;
 	next->read_ms = gw_mono(c->gw);
-	next->n = set->n;
-	memcpy(next->e, set->e, set->n * sizeof(next->e[0]));
-	gw_peers_candidates(c->gw->peers, set, &cands);
-	next->digest = digest(&cands);
+	for (unsigned int i = 0; i < next->n; i++) {
+		int j = names_find(e, &next->e[i].hit, next->e[i].order);
+
+		if (j >= 0)
+			next->said[i] = e->said[j];
+	}
+	next->digest = names_digest(c, next);
 	if (next->digest != old && (was || tell || gw_users_serves(c->gw->users, name, len)))
 		gw_users_event(c->gw, name, len);
 	if (gw_map_put(c->map, name, len, next))
@@ -151,10 +197,81 @@ int gw_cache_get(struct gw_cache *c, const char *name, size_t len, uint64_t max_
 		return ENOENT;
 	set_load(&set, e);
 	gw_peers_candidates(c->gw->peers, &set, out);
+	gw_cache_filter(c, name, len, out);
 	for (unsigned int i = 0; i < out->n; i++)
 		if (!(out->c[i].flags & P2P_CANDIDATE_LAPSED))
 			return 0;
 	return ENOENT;
+}
+
+unsigned int gw_cache_gateways(const struct gw_cache *c, const char *name, size_t len,
+			       const struct p2p_hit *hit, uint64_t order,
+			       struct p2p_locator gateway[P2P_USERSET_GATEWAYS_MAX],
+			       uint64_t *confirmed_ms)
+{
+	const struct names *e = gw_map_peek(c->map, name, len);
+	int i = names_find(e, hit, order);
+
+	if (i < 0)
+		return 0;
+	memcpy(gateway, e->e[i].gateway, sizeof(e->e[i].gateway));
+	*confirmed_ms = e->said[i].confirmed_ms;
+	return e->e[i].n_gateways;
+}
+
+void gw_cache_confirm(struct gw_cache *c, const char *name, size_t len, const struct p2p_hit *hit,
+		      uint64_t order)
+{
+	struct names *e = gw_map_peek(c->map, name, len);
+	int i = names_find(e, hit, order);
+
+	if (i < 0)
+		return;
+	e->said[i].confirmed_ms = gw_mono(c->gw);
+	if (!e->said[i].refuted_ms)
+		return;
+	e->said[i].refuted_ms = 0;
+	e->digest = names_digest(c, e);
+	gw_users_event(c->gw, name, len);
+}
+
+void gw_cache_refute(struct gw_cache *c, const char *name, size_t len, const struct p2p_hit *hit,
+		     uint64_t order)
+{
+	struct names *e = gw_map_peek(c->map, name, len);
+	int i = names_find(e, hit, order);
+	uint64_t now;
+
+	if (i < 0)
+		return;
+	e->said[i].refuted_ms = gw_mono(c->gw);
+	e->said[i].confirmed_ms = 0;
+	now = names_digest(c, e);
+	if (now == e->digest)
+		return;
+	e->digest = now;
+	gw_users_event(c->gw, name, len);
+}
+
+void gw_cache_filter(const struct gw_cache *c, const char *name, size_t len,
+		     struct p2p_candidate_set *cands)
+{
+	const struct names *e = gw_map_peek(c->map, name, len);
+	uint64_t now = gw_mono(c->gw), keep = (uint64_t)c->gw->settings->ask_fresh_ms;
+	unsigned int n = 0;
+
+	if (keep < REFUTED_MIN_MS)
+		keep = REFUTED_MIN_MS;
+	for (unsigned int k = 0; k < cands->n; k++) {
+		int i = names_find(e, &cands->c[k].hit, cands->c[k].order);
+
+		if (i >= 0 && e->said[i].refuted_ms && now - e->said[i].refuted_ms < keep)
+			continue;
+		if (n != k)
+			cands->c[n] = cands->c[k];
+		n++;
+	}
+	cands->n = (uint8_t)n;
 }
 
 struct scan {

@@ -23,6 +23,25 @@ void gw_cache_add(struct gw_cache *c, const char *name, size_t len, const struct
 int gw_cache_get(struct gw_cache *c, const char *name, size_t len, uint64_t max_age_ms,
 		 struct p2p_candidate_set *out);
 
+/* --- what the serving peers said themselves; it goes with the record (its order) ----------------
+ */
+
+/* Addresses of the gateway of the peer that a record names: how many, 0 when there is no such
+ * record any more. confirmed_ms: when the peer said that the user is there, monotonic; 0: not yet.
+ */
+unsigned int gw_cache_gateways(const struct gw_cache *c, const char *name, size_t len,
+			       const struct p2p_hit *hit, uint64_t order,
+			       struct p2p_locator gateway[P2P_USERSET_GATEWAYS_MAX],
+			       uint64_t *confirmed_ms);
+void gw_cache_confirm(struct gw_cache *c, const char *name, size_t len, const struct p2p_hit *hit,
+		      uint64_t order);
+/* The peer said that the user is not there. The modules are told, once. */
+void gw_cache_refute(struct gw_cache *c, const char *name, size_t len, const struct p2p_hit *hit,
+		     uint64_t order);
+/* Leave out the candidates that were refuted a short while ago. */
+void gw_cache_filter(const struct gw_cache *c, const char *name, size_t len,
+		     struct p2p_candidate_set *cands);
+
 struct gw_cache_info {
 	const char *name;
 	size_t len;

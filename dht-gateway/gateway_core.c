@@ -7,16 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "dht-gateway/gateway_ask.h"
 #include "dht-gateway/gateway_cache.h"
+#include "dht-gateway/gateway_cert.h"
 #include "dht-gateway/gateway_crypto.h"
 #include "dht-gateway/gateway_file.h"
 #include "dht-gateway/gateway_identity.h"
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_records.h"
+#include "dht-gateway/gateway_route.h"
+#include "dht-gateway/gateway_serve.h"
 #include "dht-gateway/gateway_state.h"
 #include "dht-gateway/gateway_users.h"
 #include "dht-gateway/gateway_watch.h"
+#include "lib/io/https_tls.h"
 
 #define TICK_MS 1000
 #define SAVE_MS 60000
@@ -31,6 +36,7 @@
 struct gw_core {
 	struct gw gw;
 	struct gw_identity *identity;
+	struct https_identity tls;
 	struct event *tick;
 	bool connected;
 	unsigned int good;
@@ -60,6 +66,14 @@ static int identity_load(struct gw_core *c, char *err, size_t errlen)
 	gw->hit = *gw_identity_hit(c->identity);
 	memcpy(gw->pubkey, gw_identity_pubkey(c->identity), sizeof(gw->pubkey));
 	p2p_hit_print(&gw->hit, gw->hit_text);
+	c->tls.key = gw_identity_key(c->identity);
+	c->tls.crypto = gw->crypto;
+	gw->tls = &c->tls;
+	ret = gw_cert_make(&c->tls.cert, c->tls.key, gw->hit_text);
+	if (ret) {
+		snprintf(err, errlen, "the certificate: %s", strerror(ret));
+		return ret;
+	}
 	ret = gw_secret_load(&gw->secret, s->secret_file, err, errlen);
 	if (ret)
 		return ret;
@@ -235,6 +249,10 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 		ret = gw_peers_new(&gw->peers, gw);
 	if (!ret)
 		ret = gw_lookups_new(&gw->lookups, gw);
+	if (!ret)
+		ret = gw_routes_new(&gw->routes, gw);
+	if (!ret)
+		ret = gw_asks_new(&gw->asks, gw);
 	c->tick = ret ? NULL : event_new(gw->base, -1, 0, on_tick, c);
 	if (!c->tick) {
 		ret = ret ? ret : ENOMEM;
@@ -245,6 +263,9 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 		snprintf(err, errlen, "the journal of users: %s", strerror(ret));
 		goto fail;
 	}
+	ret = gw_serve_new(&gw->serve, gw, err, errlen);
+	if (ret)
+		goto fail;
 	ret = dht_open(c, err, errlen);
 	if (ret)
 		goto fail;
@@ -269,7 +290,11 @@ void gw_core_free(struct gw_core *c)
 	gw = &c->gw;
 	if (c->tick)
 		event_free(c->tick);
+	gw_serve_free(gw->serve);
+	gw->serve = NULL;
 	gw_lookups_free(gw->lookups);
+	gw_routes_free(gw->routes);
+	gw_asks_free(gw->asks);
 	/* what is under way ends, and its owners are still there to be told */
 	if (gw->dht) {
 		struct dht_backend *dht = gw->dht;
@@ -282,6 +307,7 @@ void gw_core_free(struct gw_core *c)
 	gw_peers_free(gw->peers);
 	gw_cache_free(gw->cache);
 	gw_state_close(gw->state);
+	X509_free(c->tls.cert);
 	gw_identity_free(c->identity);
 	OPENSSL_cleanse(&gw->secret, sizeof(gw->secret));
 	free(c);

@@ -116,3 +116,8 @@ const struct p2p_crypto *gw_identity_crypto(const struct gw_identity *identity)
 {
 	return &identity->crypto;
 }
+
+EVP_PKEY *gw_identity_key(const struct gw_identity *identity)
+{
+	return identity->key;
+}

@@ -4,6 +4,7 @@
 #ifndef P2PSIP_GATEWAY_IDENTITY_H
 #define P2PSIP_GATEWAY_IDENTITY_H
 
+#include <openssl/evp.h>
 #include <stddef.h>
 #include "lib/proto/crypto.h"
 #include "lib/proto/hit.h"
@@ -20,6 +21,8 @@ void gw_identity_free(struct gw_identity *identity);
 
 const struct p2p_hit *gw_identity_hit(const struct gw_identity *identity);
 const uint8_t *gw_identity_pubkey(const struct gw_identity *identity); /* P2P_PUBKEY_LEN */
+/* The key itself; the identity's. */
+EVP_PKEY *gw_identity_key(const struct gw_identity *identity);
 /* Signs with this key; valid as long as the identity is. */
 const struct p2p_crypto *gw_identity_crypto(const struct gw_identity *identity);
 

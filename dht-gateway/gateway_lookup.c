@@ -115,6 +115,15 @@ static void lookup_drop(void *value, void *arg)
 	free(l);
 }
 
+/* What a peer has refuted of late is none. */
+static void candidates(const struct lookup *l, struct p2p_candidate_set *cands)
+{
+	struct gw *gw = l->all->gw;
+
+	gw_peers_candidates(gw->peers, &l->set, cands);
+	gw_cache_filter(gw->cache, l->name, l->len, cands);
+}
+
 static bool usable(const struct p2p_candidate_set *cands)
 {
 	for (unsigned int i = 0; i < cands->n; i++)
@@ -152,7 +161,7 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));
 	if (p2p_userset_add(&l->set, &rec, &signer, data, len) || l->grace || l->answered)
 		return;
-	gw_peers_candidates(gw->peers, &l->set, &cands);
+	candidates(l, &cands);
 	/* one whose lease lapsed is no reason to stop looking for a better one */
 	if (!usable(&cands))
 		return;
@@ -181,7 +190,7 @@ static void search_end(struct lookup *l, bool complete)
 		lookup_end(l);
 		return;
 	}
-	gw_peers_candidates(gw->peers, &l->set, &cands);
+	candidates(l, &cands);
 	if (usable(&cands) || (cands.n && complete)) {
 		gw_watches_add(gw->watches, l->name, l->len, true);
 		tell(l, 0, &cands);
@@ -236,7 +245,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	l->grace = false;
-	gw_peers_candidates(gw->peers, &l->set, &cands);
+	candidates(l, &cands);
 	if (!usable(&cands))
 		return; /* withdrawn within the grace: the search goes on */
 	gw_cache_put(gw->cache, l->name, l->len, &l->set, false, false);
@@ -281,7 +290,7 @@ static void on_waiter(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	waiter_unlink(w);
 	/* what was found so far, lapsed peers too, is better than nothing */
-	gw_peers_candidates(gw->peers, &l->set, &cands);
+	candidates(l, &cands);
 	if (cands.n)
 		err = 0;
 	count(gw, err);

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "dht-gateway/gateway_metrics.h"
+#include "dht-gateway/gateway_ask.h"
 #include "dht-gateway/gateway_cache.h"
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_serve.h"
 #include "dht-gateway/gateway_users.h"
 #include "dht-gateway/gateway_watch.h"
+#include "lib/io/https_client.h"
+#include "lib/io/https_server.h"
 
 #define COUNTER(name, member, labels, help)                                                        \
 	{                                                                                          \
@@ -47,6 +51,50 @@ const struct metric gw_metrics_table[] = {
 	COUNTER("events_total", events_peers, "channel=\"peers\"", "Changes told to the modules."),
 	COUNTER("reputs_total", reputs_kicked, NULL,
 		"Times that everything was put again because nodes came."),
+	COUNTER("routes_refuted_total", route_refuted, NULL,
+		"Records that the peer they name said are stale."),
+	COUNTER("routes_moved_total", route_moved, NULL,
+		"Users found at the peer that the former one named."),
+	COUNTER("asks_total", asks_yes, "result=\"yes\"",
+		"Questions to other gateways, by answer."),
+	COUNTER("asks_total", asks_orphan, "result=\"orphan\"",
+		"Questions to other gateways, by answer."),
+	COUNTER("asks_total", asks_no, "result=\"no\"", "Questions to other gateways, by answer."),
+	COUNTER("asks_total", asks_moved, "result=\"moved\"",
+		"Questions to other gateways, by answer."),
+	COUNTER("asks_total", asks_timeout, "result=\"timeout\"",
+		"Questions to other gateways, by answer."),
+	COUNTER("asks_total", asks_failed, "result=\"failed\"",
+		"Questions to other gateways, by answer."),
+	COUNTER("asks_skipped_total", asks_not_asked, NULL,
+		"Questions not asked: the peer does not answer, or wants to be left alone."),
+	COUNTER("breaker_opened_total", breaker_opened, NULL,
+		"Times that a peer's gateway did not answer, and was left alone."),
+	COUNTER("probes_total", probes, NULL, "Probes of such peers."),
+	GAUGE("peers_broken", peers_broken, NULL, "Peers that are left alone now."),
+	GAUGE("peer_connections", ask_connections, "side=\"client\"",
+	      "Connections between gateways."),
+	GAUGE("peer_connections", serve_connections, "side=\"server\"",
+	      "Connections between gateways."),
+	COUNTER("peer_connects_total", ask_connects, "side=\"client\"", "Connections opened."),
+	COUNTER("peer_connects_total", serve_accepted, "side=\"server\"", "Connections opened."),
+	COUNTER("asks_reused_total", ask_reused, NULL,
+		"Requests over a connection that was there."),
+	COUNTER("peer_requests_total", asked, NULL, "Requests of other gateways."),
+	COUNTER("peer_requests_refused_total", asked_strangers, "reason=\"stranger\"",
+		"Requests refused: of other overlays or without proof of membership; too many."),
+	COUNTER("peer_requests_refused_total", serve_busy, "reason=\"busy\"",
+		"Requests refused: of other overlays or without proof of membership; too many."),
+	COUNTER("peer_connections_closed_total", serve_closed, NULL,
+		"Connections closed because they were too slow, or too many from one address."),
+	COUNTER("answers_total", answers_yes, "result=\"yes\"", "Answers about users served here."),
+	COUNTER("answers_total", answers_orphan, "result=\"orphan\"",
+		"Answers about users served here."),
+	COUNTER("answers_total", answers_no, "result=\"no\"", "Answers about users served here."),
+	COUNTER("answers_total", answers_moved, "result=\"moved\"",
+		"Answers about users served here."),
+	COUNTER("answers_total", answers_unknown, "result=\"unknown\"",
+		"Answers about users served here."),
 	GAUGE("users", users_claimed, "state=\"claimed\"", "Users by what is wanted of them."),
 	GAUGE("users", users_orphan, "state=\"orphan\"", "Users by what is wanted of them."),
 	GAUGE("users", users_gone, "state=\"gone\"", "Users by what is wanted of them."),
@@ -81,9 +129,21 @@ void gw_metrics_refresh(struct gw *gw)
 {
 	struct gw_metrics *m = &gw->metrics;
 	struct p2p_published_stats pub;
+	struct https_client_stats client;
+	struct https_server_stats server;
 	struct dht_stats dht = {0};
 	uint64_t lease = gw_peers_lease(gw->peers), wall = gw_wall(gw);
 
+	gw_asks_stats(gw->asks, &client);
+	gw_serve_stats(gw->serve, &server);
+	m->peers_broken = gw_asks_broken(gw->asks);
+	m->ask_connections = client.connections;
+	m->ask_connects = client.connects;
+	m->ask_reused = client.reused;
+	m->serve_connections = server.connections;
+	m->serve_accepted = server.accepted;
+	m->serve_busy = server.refused_busy;
+	m->serve_closed = server.closed_limit + server.closed_slow;
 	p2p_published_stats(gw_users_table(gw->users), &pub);
 	m->users_claimed = pub.claimed;
 	m->users_orphan = pub.orphans;

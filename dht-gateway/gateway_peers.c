@@ -9,6 +9,7 @@
 #include <string.h>
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/gateway_records.h"
+#include "dht-gateway/gateway_serve.h"
 #include "dht-gateway/gateway_state.h"
 #include "dht-gateway/gateway_users.h"
 
@@ -364,6 +365,7 @@ int gw_peers_locators(const struct gw_peers *p, struct p2p_record *rec)
 		if (err)
 			return err;
 	}
+	gw_serve_locators(p->gw->serve, rec);
 	return 0;
 }
 

@@ -15,7 +15,7 @@ void gw_peers_free(struct gw_peers *p);
  * signed anew when that changes something. EINVAL: one of them is no such URI. */
 int gw_peers_uris_set(struct gw_peers *p, const char *const *uri, const size_t *len,
 		      unsigned int n);
-/* Our SIP addresses into a record. ENOENT: none is known yet. */
+/* Our SIP addresses, and our gateway's, into a record. ENOENT: none is known yet. */
 int gw_peers_locators(const struct gw_peers *p, struct p2p_record *rec);
 unsigned int gw_peers_uris(const struct gw_peers *p,
 			   char uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX]);

@@ -9,6 +9,7 @@
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_route.h"
 #include "dht-gateway/gateway_users.h"
 #include "lib/base/bytes.h"
 #include "lib/io/resp_server.h"
@@ -330,7 +331,7 @@ static void on_route(struct resp_request *req, int argc, const struct resp_arg *
 		resp_reply_error(req, "BADARG", "after the deadline only FRESH");
 		return;
 	}
-	gw_lookup(r->gw->lookups, argv[1].s, argv[1].len, ms, argc > 3, on_routed, req);
+	gw_route(r->gw->routes, argv[1].s, argv[1].len, ms, argc > 3, on_routed, req);
 }
 
 struct peer_request {

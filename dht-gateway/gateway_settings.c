@@ -3,10 +3,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "dht-gateway/dht_backend.h"
+#include "lib/base/bytes.h"
 #include "lib/model/candidate.h"
 #include "lib/proto/key.h"
 
@@ -65,6 +67,31 @@ const struct setting gw_settings_table[] = {
 	    "Names whose changes are listened for: those served here and those last looked up."),
 	INT("dht", "query_timeout_ms", query_timeout_ms, 50, 60000, "2000", true,
 	    "Deadline of a search that no caller waits for."),
+	{"peers", "enabled", SETTING_BOOL, AT(peers_enabled), 0, 0, "yes", NULL, false,
+	 "Speak with other peers' gateways: ask whether a user is there before a call is sent, and "
+	 "answer that. no: calls go by the DHT's records alone."},
+	{"peers", "listen", SETTING_LIST, AT(peers_listen), 0, GW_PEERS_LISTEN_MAX, NULL, NULL,
+	 false,
+	 "Where other gateways are listened to, address or address:port (TCP; port 7443 if not "
+	 "given); none: the DHT node's addresses, port 7443 (with the memory engine: nowhere)."},
+	INT("peers", "ask_ms", ask_ms, 10, 5000, "300", true,
+	    "How long a call waits for a peer's answer; without one it is sent by the record."),
+	INT("peers", "ask_fresh_ms", ask_fresh_ms, 0, 60000, "2000", true,
+	    "A peer that said yes is not asked about the same user again for this long."),
+	INT("peers", "connections_max", peer_connections_max, 1, 16384, "256", false,
+	    "Connections of other gateways at once; beyond, they are told to come back later."),
+	INT("peers", "connections_per_address", peer_connections_per_address, 1, 16384, "32", false,
+	    "Of these, from one address."),
+	INT("peers", "requests_per_s", peer_requests_per_s, 1, 1000000, "1000", false,
+	    "Requests a second taken on one connection."),
+	INT("peers", "handshake_timeout_ms", peer_handshake_ms, 100, 60000, "5000", false,
+	    "From a connection to its first request."),
+	INT("peers", "idle_s", peer_idle_s, 2, 3600, "60", false,
+	    "How long a connection is kept without a request."),
+	INT("peers", "idle_connections_max", peer_idle_connections_max, 1, 16384, "64", false,
+	    "Connections to other gateways that are kept for further questions."),
+	INT("peers", "connections_per_peer", peer_connections_each, 1, 64, "4", false,
+	    "Connections to one peer at once; further questions wait for one of them."),
 	{"sip", "uri", SETTING_LIST, AT(uri), 0, P2P_CANDIDATE_URIS_MAX, NULL, NULL, true,
 	 "SIP addresses of this peer's Kamailio for other peers, best first "
 	 "(sip:192.0.2.1:5060;transport=udp); none: what Kamailio says."},
@@ -121,6 +148,49 @@ int gw_settings_mode(const char *text, mode_t *mode)
 	return 0;
 }
 
+int gw_settings_listen(const char *text, struct sockaddr_storage *out)
+{
+	char host[INET6_ADDRSTRLEN];
+	struct sockaddr_storage ss = {0};
+	const char *end, *p = text;
+	uint64_t port = GW_PEERS_PORT;
+	bool v6 = *p == '[';
+	size_t n;
+
+	if (v6)
+		p++;
+	end = strchr(p, v6 ? ']' : ':');
+	if (v6 && !end)
+		return EINVAL;
+	n = end ? (size_t)(end - p) : strlen(p);
+	if (!n || n >= sizeof(host))
+		return EINVAL;
+	memcpy(host, p, n);
+	host[n] = 0;
+	p += n + v6;
+	if (*p == ':' && (p2p_u64_parse(&port, p + 1, strlen(p + 1)) || !port || port > 65535))
+		return EINVAL;
+	if (*p && *p != ':')
+		return EINVAL;
+	if (v6) {
+		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&ss;
+
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons((uint16_t)port);
+		if (inet_pton(AF_INET6, host, &in6->sin6_addr) != 1)
+			return EINVAL;
+	} else {
+		struct sockaddr_in *in = (struct sockaddr_in *)&ss;
+
+		in->sin_family = AF_INET;
+		in->sin_port = htons((uint16_t)port);
+		if (inet_pton(AF_INET, host, &in->sin_addr) != 1)
+			return EINVAL;
+	}
+	*out = ss;
+	return 0;
+}
+
 int gw_settings_locators(const struct gw_settings *s, struct p2p_record *rec)
 {
 	for (size_t i = 0; i < s->uri.n; i++) {
@@ -158,6 +228,17 @@ static int check(const struct gw_settings *s, const char *path, char *err, size_
 			      s->bind6);
 	if (!*s->bind4 && !*s->bind6)
 		return REJECT("dht", "bind4", NULL, "empty, and bind6 too");
+	for (size_t i = 0; i < s->peers_listen.n; i++) {
+		struct sockaddr_storage ss;
+
+		if (gw_settings_listen(s->peers_listen.v[i], &ss)) {
+			snprintf(err, errlen,
+				 "[peers] listen: '%s' is no address or address:port, like "
+				 "192.0.2.1:7443 or [2001:db8::1]:7443",
+				 s->peers_listen.v[i]);
+			return EINVAL;
+		}
+	}
 	if (*s->overlay_id && p2p_overlay_id_parse(&overlay, s->overlay_id, strlen(s->overlay_id)))
 		return REJECT("overlay", "id", NULL, "not 32 hexadecimal digits");
 	if (s->lease_s > s->record_lifetime_s)

@@ -6,11 +6,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include "lib/io/settings.h"
 #include "lib/proto/record.h"
 
 #define GW_SETTINGS_PATH "/etc/p2psip/gateway.conf"
+/* TCP, of the overlay peer protocol */
+#define GW_PEERS_PORT 7443
+#define GW_PEERS_LISTEN_MAX 8
 
 struct gw_settings {
 	/* [overlay] */
@@ -24,6 +28,12 @@ struct gw_settings {
 	struct setting_list bootstrap;
 	int64_t max_requests_per_s, max_peer_requests_per_s, store_bytes;
 	int64_t reput_interval_s, put_window, watches_max, query_timeout_ms;
+	/* [peers] */
+	bool peers_enabled;
+	struct setting_list peers_listen;
+	int64_t ask_ms, ask_fresh_ms, peer_connections_max, peer_connections_per_address;
+	int64_t peer_requests_per_s, peer_handshake_ms, peer_idle_s;
+	int64_t peer_idle_connections_max, peer_connections_each;
 	/* [sip] */
 	struct setting_list uri;
 	/* [control] */
@@ -47,6 +57,9 @@ void gw_settings_free(struct gw_settings *s);
 
 /* "0660". 0 or EINVAL. */
 int gw_settings_mode(const char *text, mode_t *mode);
+
+/* "192.0.2.1", "192.0.2.1:7443", "[2001:db8::1]", "[2001:db8::1]:7443". 0 or EINVAL. */
+int gw_settings_listen(const char *text, struct sockaddr_storage *out);
 
 /* [sip] uri as locators of a record. */
 int gw_settings_locators(const struct gw_settings *s, struct p2p_record *rec);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include "dht-gateway/gateway_cache.h"
 #include "dht-gateway/gateway_crypto.h"
+#include "dht-gateway/gateway_map.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_records.h"
 #include "dht-gateway/gateway_state.h"
@@ -31,6 +32,8 @@
 #define KICK_MS 5000
 /* More users than this to be told of: those who watch are not told. */
 #define RING_BACKLOG_MAX 2000
+/* Kamailio instances that are connected at once. */
+#define KAMAILIOS_MAX 4096
 /* Addresses are not known yet: look again. */
 #define NO_URIS_MS 200
 
@@ -51,8 +54,19 @@ struct job {
 	uint8_t bytes[P2P_RECORD_MAX];
 };
 
+/* A name by its key: other peers ask by the key. */
+struct keyed {
+	size_t len;
+	char name[];
+};
+
 struct gw_users {
 	struct gw *gw;
+	struct gw_map
+		*keys;	   /* struct keyed by struct p2p_key; all that are served, and some more */
+	bool keys_missing; /* some are not there */
+	struct gw_map *kamailios;      /* connected instances: a bool, has it named its users */
+	unsigned int kamailios_behind; /* of these, that have not */
 	struct p2p_published *table;
 	struct event *due;
 	struct job *jobs;
@@ -66,6 +80,70 @@ struct gw_users {
 };
 
 static void arm(struct gw_users *u);
+
+static void drop_free(void *value, void *arg)
+{
+	(void)arg;
+	free(value);
+}
+
+/* The map has twice the room that served users need: when it is full, those longest unused that are
+ * served no more go until half of it is free. */
+static void keys_sweep(struct gw_users *u)
+{
+	for (size_t i = gw_map_count(u->keys); i; i--) {
+		const struct keyed *k = gw_map_oldest(u->keys);
+		struct p2p_key key;
+
+		if (!k || gw_record_key_user(u->gw, k->name, k->len, &key))
+			return;
+		if (gw_users_serves(u, k->name, k->len))
+			gw_map_get(u->keys, &key, sizeof(key));
+		else
+			gw_map_del(u->keys, &key, sizeof(key));
+	}
+}
+
+static void key_learn(struct gw_users *u, const char *name, size_t len)
+{
+	struct p2p_key key;
+	struct keyed *k = NULL;
+	int err = gw_record_key_user(u->gw, name, len, &key);
+
+	if (!err && gw_map_get(u->keys, &key, sizeof(key)))
+		return;
+	k = calloc(1, sizeof(*k) + len + 1);
+	if (!err && k) {
+		k->len = len;
+		memcpy(k->name, name, len);
+		err = gw_map_put(u->keys, &key, sizeof(key), k);
+		if (err == ENOSPC) {
+			keys_sweep(u);
+			err = gw_map_put(u->keys, &key, sizeof(key), k);
+		}
+	}
+	if (err || !k) {
+		free(k);
+		u->keys_missing = true;
+	}
+}
+
+int gw_users_find(const struct gw_users *u, const struct p2p_key *key, const char **name,
+		  size_t *len)
+{
+	const struct keyed *k = gw_map_peek(u->keys, key, sizeof(*key));
+
+	if (!k)
+		return u->keys_missing ? EAGAIN : ENOENT;
+	*name = k->name;
+	*len = k->len;
+	return 0;
+}
+
+bool gw_users_complete(const struct gw_users *u)
+{
+	return gw_map_count(u->kamailios) && !u->kamailios_behind;
+}
 
 static struct p2p_published_config config_of(const struct gw *gw)
 {
@@ -407,6 +485,7 @@ int gw_users_publish(struct gw_users *u, const char *name, size_t len, uint64_t 
 
 	if (!err) {
 		u->gw->metrics.publishes++;
+		key_learn(u, name, len);
 		gw_state_user(u->gw->state, GW_STATE_USER, name, len, kamailio, instances, n);
 		compact(u);
 		arm(u);
@@ -434,18 +513,37 @@ int gw_users_withdraw(struct gw_users *u, const char *name, size_t len, uint64_t
 
 void gw_users_connected(struct gw_users *u, uint64_t kamailio)
 {
+	bool *named = calloc(1, sizeof(*named));
+
 	p2p_published_connected(u->table, kamailio);
+	if (!named || gw_map_peek(u->kamailios, &kamailio, sizeof(kamailio)) ||
+	    gw_map_put(u->kamailios, &kamailio, sizeof(kamailio), named))
+		free(named);
+	else
+		u->kamailios_behind++;
 }
 
 void gw_users_disconnected(struct gw_users *u, uint64_t kamailio)
 {
+	const bool *named = gw_map_peek(u->kamailios, &kamailio, sizeof(kamailio));
+
 	p2p_published_disconnected(u->table, kamailio);
+	if (!named)
+		return;
+	if (!*named)
+		u->kamailios_behind--;
+	gw_map_del(u->kamailios, &kamailio, sizeof(kamailio));
 }
 
 size_t gw_users_synced(struct gw_users *u, uint64_t kamailio)
 {
 	size_t orphans = p2p_published_synced(u->table, kamailio, gw_mono(u->gw));
+	bool *named = gw_map_peek(u->kamailios, &kamailio, sizeof(kamailio));
 
+	if (named && !*named) {
+		*named = true;
+		u->kamailios_behind--;
+	}
 	arm(u);
 	return orphans;
 }
@@ -520,6 +618,7 @@ static void restore_one(enum gw_state_mark mark, const char *name, size_t len, u
 	if (mark != r->mark)
 		return;
 	r->n++;
+	key_learn(r->u, name, len);
 	if (r->withdraw)
 		p2p_published_withdraw(r->u->table, name, len, kamailio, 0, now, &seen);
 	else
@@ -576,6 +675,12 @@ int gw_users_new(struct gw_users **up, struct gw *gw)
 	if (!u)
 		return ENOMEM;
 	u->gw = gw;
+	err = gw_map_new(&u->keys, (size_t)gw->settings->users_max * 2, false, drop_free, NULL);
+	if (!err)
+		err = gw_map_new(&u->kamailios, KAMAILIOS_MAX, false, drop_free, NULL);
+	if (err)
+		goto fail;
+	err = ENOMEM;
 	u->due = event_new(gw->base, -1, 0, on_due, u);
 	if (!u->due)
 		goto fail;
@@ -605,6 +710,10 @@ void gw_users_free(struct gw_users *u)
 		job_unlink(j);
 	}
 	p2p_published_free(u->table);
+	if (u->keys)
+		gw_map_free(u->keys);
+	if (u->kamailios)
+		gw_map_free(u->kamailios);
 	if (u->due)
 		event_free(u->due);
 	free(u);

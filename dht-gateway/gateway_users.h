@@ -23,6 +23,14 @@ void gw_users_disconnected(struct gw_users *u, uint64_t kamailio);
 size_t gw_users_synced(struct gw_users *u, uint64_t kamailio);
 int gw_users_serves(const struct gw_users *u, const char *name, size_t len);
 
+/* The name that belongs to a key of a user's records, of those served here or served lately; valid
+ * until the loop goes on. ENOENT: none; EAGAIN: cannot be said (no memory for all keys). */
+int gw_users_find(const struct gw_users *u, const struct p2p_key *key, const char **name,
+		  size_t *len);
+/* Have all connected Kamailios (one at least) named their users? Before that, a user who is not
+ * known here may be served all the same. */
+bool gw_users_complete(const struct gw_users *u);
+
 /* Sign and put everything anew (addresses or epoch changed; others came that know nothing yet). */
 void gw_users_renew(struct gw_users *u);
 /* Settings changed. */

@@ -5,14 +5,16 @@ noinst_LTLIBRARIES += dht-gateway/libgateway.la dht-gateway/libgatewaykeys.la
 sbin_PROGRAMS += dht-gateway/p2psip-gateway
 
 GATEWAY_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(HIREDIS_CFLAGS) $(INIH_CFLAGS) $(OPENSSL_CFLAGS)
-GATEWAY_LIBS = dht-gateway/libgateway.la $(P2PIO_LIBS) $(OPENSSL_LIBS)
+GATEWAY_LIBS = dht-gateway/libgateway.la $(P2PHTTPS_LIBS) $(P2POPP_LIBS) $(P2PIO_LIBS) $(OPENSSL_LIBS)
 
 dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/dht_backend.c dht-gateway/dht_backend.h dht-gateway/dht_engines.h \
 	dht-gateway/dht_memory.c \
 	dht-gateway/gateway.c dht-gateway/gateway.h \
 	dht-gateway/gateway_admin.c \
+	dht-gateway/gateway_ask.c dht-gateway/gateway_ask.h \
 	dht-gateway/gateway_cache.c dht-gateway/gateway_cache.h \
+	dht-gateway/gateway_cert.c dht-gateway/gateway_cert.h \
 	dht-gateway/gateway_core.c dht-gateway/gateway_core.h \
 	dht-gateway/gateway_lookup.c dht-gateway/gateway_lookup.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
@@ -21,6 +23,8 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_peers.c dht-gateway/gateway_peers.h \
 	dht-gateway/gateway_records.c dht-gateway/gateway_records.h \
 	dht-gateway/gateway_resp.c dht-gateway/gateway_resp.h \
+	dht-gateway/gateway_route.c dht-gateway/gateway_route.h \
+	dht-gateway/gateway_serve.c dht-gateway/gateway_serve.h \
 	dht-gateway/gateway_settings.c dht-gateway/gateway_settings.h \
 	dht-gateway/gateway_state.c dht-gateway/gateway_state.h \
 	dht-gateway/gateway_users.c dht-gateway/gateway_users.h \
@@ -58,8 +62,10 @@ endif
 if WITH_CMOCKA
 gateway_tests = \
 	tests/unit/test_gw_backend \
+	tests/unit/test_gw_https \
 	tests/unit/test_gw_keys \
 	tests/unit/test_gw_lookup \
+	tests/unit/test_gw_peers \
 	tests/unit/test_gw_resp \
 	tests/unit/test_gw_users
 check_PROGRAMS += $(gateway_tests)
@@ -73,6 +79,10 @@ tests_unit_test_gw_backend_SOURCES = tests/unit/test_gw_backend.c tests/unit/tes
 tests_unit_test_gw_backend_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_backend_LDADD = $(GATEWAY_TEST_LIBS)
 
+tests_unit_test_gw_https_SOURCES = tests/unit/test_gw_https.c tests/unit/test.h
+tests_unit_test_gw_https_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_https_LDADD = $(GATEWAY_TEST_LIBS)
+
 tests_unit_test_gw_keys_SOURCES = tests/unit/test_gw_keys.c tests/unit/test.h
 tests_unit_test_gw_keys_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_keys_LDADD = $(GATEWAY_TEST_LIBS)
@@ -80,6 +90,10 @@ tests_unit_test_gw_keys_LDADD = $(GATEWAY_TEST_LIBS)
 tests_unit_test_gw_lookup_SOURCES = tests/unit/test_gw_lookup.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_lookup_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_lookup_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_peers_SOURCES = tests/unit/test_gw_peers.c tests/unit/test.h
+tests_unit_test_gw_peers_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_peers_LDADD = $(GATEWAY_TEST_LIBS)
 
 tests_unit_test_gw_resp_SOURCES = tests/unit/test_gw_resp.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_resp_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
@@ -90,8 +104,8 @@ tests_unit_test_gw_users_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_users_LDADD = $(GATEWAY_TEST_LIBS)
 endif
 
-dist_check_SCRIPTS += tests/unit/test_gw_docs
-TESTS += tests/unit/test_gw_docs
+dist_check_SCRIPTS += tests/unit/test_gw_docs tests/unit/test_opp_api
+TESTS += tests/unit/test_gw_docs tests/unit/test_opp_api
 
 # What the gateway reads of its own state after a crash.
 gateway_fuzz_programs = \

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # libp2pcore: base, proto, model; libc only, so that the Kamailio modules link it too.
 # libp2pio: for the daemons; link with $(P2PIO_LIBS).
-noinst_LTLIBRARIES += lib/libp2pcore.la lib/libp2pio.la
+# libp2popp: the bodies of the overlay peer protocol; link with $(P2POPP_LIBS).
+# libp2phttps: HTTPS between peers; link with $(P2PHTTPS_LIBS).
+noinst_LTLIBRARIES += lib/libp2pcore.la lib/libp2pio.la lib/libp2popp.la lib/libp2phttps.la
 
 lib_libp2pcore_la_SOURCES = \
 	lib/base/bytes.c lib/base/bytes.h \
@@ -14,6 +16,7 @@ lib_libp2pcore_la_SOURCES = \
 	lib/proto/name.c lib/proto/name.h \
 	lib/proto/record.c lib/proto/record.h \
 	lib/proto/resp.c lib/proto/resp.h \
+	lib/model/breaker.c lib/model/breaker.h \
 	lib/model/candidate.c lib/model/candidate.h \
 	lib/model/hlc.c lib/model/hlc.h \
 	lib/model/published.c lib/model/published.h \
@@ -28,3 +31,14 @@ lib_libp2pio_la_SOURCES = \
 lib_libp2pio_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(HIREDIS_CFLAGS) $(INIH_CFLAGS)
 P2PIO_LIBS = lib/libp2pio.la lib/libp2pcore.la $(LIBEVENT_LIBS) $(HIREDIS_LIBS) $(INIH_LIBS)
 lib_libp2pio_la_LIBADD =
+
+lib_libp2popp_la_SOURCES = lib/proto/opp.c lib/proto/opp.h
+lib_libp2popp_la_CPPFLAGS = $(AM_CPPFLAGS) $(JSONC_CFLAGS)
+P2POPP_LIBS = lib/libp2popp.la lib/libp2pcore.la $(JSONC_LIBS)
+
+lib_libp2phttps_la_SOURCES = \
+	lib/io/https_client.c lib/io/https_client.h \
+	lib/io/https_server.c lib/io/https_server.h \
+	lib/io/https_tls.c lib/io/https_tls.h
+lib_libp2phttps_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(EVENTSSL_CFLAGS) $(SSL_CFLAGS) $(OPENSSL_CFLAGS) $(CURL_CFLAGS)
+P2PHTTPS_LIBS = lib/libp2phttps.la lib/libp2pcore.la $(CURL_LIBS) $(EVENTSSL_LIBS) $(SSL_LIBS) $(OPENSSL_LIBS) $(LIBEVENT_LIBS)

@@ -36,6 +36,20 @@ static uint8_t fill_uris(const struct p2p_record *rec,
 	return n;
 }
 
+uint8_t p2p_record_gateways(const struct p2p_record *rec,
+			    struct p2p_locator gateway[P2P_USERSET_GATEWAYS_MAX])
+{
+	unsigned int i;
+	uint8_t n = 0;
+
+	for (i = 0; i < rec->n_locators && n < P2P_USERSET_GATEWAYS_MAX; i++) {
+		if (rec->locator[i].service == P2P_SERVICE_GATEWAY &&
+		    (rec->locator[i].transports & P2P_TRANSPORT_TLS) != 0)
+			gateway[n++] = rec->locator[i];
+	}
+	return n;
+}
+
 int p2p_userset_add(struct p2p_userset *set, const struct p2p_record *rec,
 		    const struct p2p_hit *hit, const void *bytes, size_t len)
 {
@@ -54,6 +68,7 @@ int p2p_userset_add(struct p2p_userset *set, const struct p2p_record *rec,
 	e.n_instances = rec->n_instances;
 	memcpy(e.instance, rec->instance, sizeof(rec->instance));
 	e.n_uris = fill_uris(rec, e.uri);
+	e.n_gateways = p2p_record_gateways(rec, e.gateway);
 	for (i = 0; i < set->n; i++) {
 		if (p2p_hit_cmp(&set->e[i].hit, hit) == 0) {
 			if (entry_cmp(&e, &set->e[i]) <= 0)

@@ -12,6 +12,9 @@
 /* Peers kept per user while merging, tombstones among them; the newest win when there are more. */
 #define P2P_USERSET_MAX 32
 
+/* Addresses of a peer's gateway kept per user. */
+#define P2P_USERSET_GATEWAYS_MAX 2
+
 struct p2p_userset_entry {
 	struct p2p_hit hit;
 	uint64_t order;
@@ -21,6 +24,8 @@ struct p2p_userset_entry {
 	bool tombstone;
 	uint8_t n_instances;
 	uint8_t n_uris;
+	uint8_t n_gateways;
+	struct p2p_locator gateway[P2P_USERSET_GATEWAYS_MAX];
 	uint32_t instance[P2P_CANDIDATE_INSTANCES_MAX];
 	char uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX];
 };
@@ -62,6 +67,10 @@ void p2p_userset_candidates(const struct p2p_userset *set, uint64_t now_ms,
 /* When the answer of p2p_userset_candidates may change by time alone: the next expiry, wall clock;
  * UINT64_MAX when never. (Leases are the caller's: it knows the peers.) */
 uint64_t p2p_userset_next_expiry(const struct p2p_userset *set, uint64_t now_ms);
+
+/* The addresses of the signer's gateway that a record holds, in order of preference: how many. */
+uint8_t p2p_record_gateways(const struct p2p_record *rec,
+			    struct p2p_locator gateway[P2P_USERSET_GATEWAYS_MAX]);
 
 /* A peer record as a candidate (PEER command): its SIP addresses, flags and lease. */
 void p2p_candidate_from_peer(struct p2p_candidate *c, const struct p2p_record *peer,

@@ -7,6 +7,7 @@ FUZZ_MAIN = tests/fuzz/fuzz_main.c tests/fuzz/fuzz.h
 
 fuzz_programs = \
 	tests/fuzz/fuzz_name \
+	tests/fuzz/fuzz_opp \
 	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_resp \
 	tests/fuzz/fuzz_settings \
@@ -17,6 +18,9 @@ TESTS += tests/fuzz/run_corpus
 
 tests_fuzz_fuzz_name_SOURCES = tests/fuzz/fuzz_name.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_name_LDADD = lib/libp2pcore.la
+
+tests_fuzz_fuzz_opp_SOURCES = tests/fuzz/fuzz_opp.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_opp_LDADD = $(P2POPP_LIBS)
 
 tests_fuzz_fuzz_record_SOURCES = tests/fuzz/fuzz_record.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_record_LDADD = lib/libp2pcore.la
@@ -39,6 +43,7 @@ LF_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer,address,undefined
 LF_LIBS = $(LIBEVENT_LIBS) $(HIREDIS_LIBS) $(INIH_LIBS)
 noinst_PROGRAMS += \
 	tests/fuzz/lf_name \
+	tests/fuzz/lf_opp \
 	tests/fuzz/lf_record \
 	tests/fuzz/lf_resp \
 	tests/fuzz/lf_settings \
@@ -46,6 +51,11 @@ noinst_PROGRAMS += \
 tests_fuzz_lf_name_SOURCES = tests/fuzz/fuzz_name.c $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_name_CFLAGS = $(LF_CFLAGS)
 tests_fuzz_lf_name_LDFLAGS = $(LF_LINK)
+tests_fuzz_lf_opp_SOURCES = tests/fuzz/fuzz_opp.c $(lib_libp2popp_la_SOURCES) $(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_opp_CPPFLAGS = $(AM_CPPFLAGS) $(JSONC_CFLAGS)
+tests_fuzz_lf_opp_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_opp_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_opp_LDADD = $(JSONC_LIBS)
 tests_fuzz_lf_record_SOURCES = tests/fuzz/fuzz_record.c $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_record_CFLAGS = $(LF_CFLAGS)
 tests_fuzz_lf_record_LDFLAGS = $(LF_LINK)

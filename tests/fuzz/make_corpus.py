@@ -55,6 +55,20 @@ for i, t in enumerate((b"%1\r\n$1\r\na\r\n$1\r\nb\r\n", b",1.5\r\n", b"#t\r\n", 
                        b">1\r\n$4\r\nPING\r\n", b"*1\r\n#t\r\n", b"*1\r\n=8\r\ntxt:PING\r\n", b"(123\r\n")):
     put("resp", "resp3-%d" % i, t)
 
+OVERLAY, HIT = "afce75dbec9ee285e81bf8b24cf6dba6", "2001:22:81c2:d509:f8cf:4fc2:3af3:f782"
+PEER = '{"versions":[1],"hit":"%s","overlay":"%s","epoch":"7"' % (HIT, OVERLAY)
+for name, which, text in (
+        ("path-peer", 0, "/v1/%s/peer" % OVERLAY), ("path-user", 0, "/v1/%s/users/%s" % (OVERLAY, "0f" * 20)),
+        ("path-later", 0, "/v2/what/ever"), ("path-double", 0, "/v1/%s//peer" % OVERLAY),
+        ("member", 1, "1767225600000:" + "00" * 32), ("member-short", 1, "1767225600000:00"), ("member-none", 1, ":"),
+        ("peer", 2, PEER + ',"software":"a \\"b\\"","sip":["sip:192.0.2.1:5060;transport=udp"]}'),
+        ("peer-later", 2, PEER + ',"x":{"y":[1,2.5,null]},"sip":["sips:z",3]}'),
+        ("peer-deep", 2, PEER + ',"x":[[[[[[[[[[1]]]]]]]]]]}'), ("peer-nul", 2, PEER + ',"software":"a\\u0000b"}'),
+        ("user-yes", 3, '{"user":"yes"}'), ("user-moved", 3, '{"user":"moved","hit":"%s"}' % HIT),
+        ("user-other", 3, '{"user":"perhaps"}'), ("user-rest", 3, '{"user":"no"} x'),
+        ("error", 4, '{"error":"version","reason":"no","versions":[1,2]}'), ("error-empty", 4, "{}")):
+    put("opp", name, bytes([which]) + text.encode())
+
 put("settings", "all", b"[s]\na_ms = 12\nb = no\n[t]\nc = some text ; why\nd = two\ne = a, b\ne = c\n")
 put("settings", "unit", b"[s]\na_s = 12\n")
 put("settings", "bad", b"[s]\na_ms = 12ms\n")

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dht-gateway/gateway_ask.h"
+#include <errno.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "dht-gateway/gateway_crypto.h"
+#include "dht-gateway/gateway_map.h"
+#include "lib/io/https_client.h"
+
+/* A probe may take longer than a call may wait. */
+#define PROBE_MS 2000
+/* Peers that nobody asks about any more are not probed for longer. */
+#define PROBE_UNWANTED_MS 600000
+/* Questions under way, all in all and to one peer. */
+#define ASKS_MAX 4096
+#define ASKS_PER_PEER 256
+/* Who is being told of an answer is not put out by those who come meanwhile. */
+#define PEERS_SPARE 64
+#define HEADERS_MAX 8192
+#define HOLD_MAX_S 30
+/* Our side lets go of an idle connection first, so that no question meets one that is being closed.
+ */
+#define IDLE_SHARE(s) ((s)*3 / 4)
+
+struct gw_ask {
+	struct asked *peer;
+	struct gw_ask *prev, *next;
+	struct https_get *get;
+	uint64_t began_ms; /* mono */
+	gw_ask_h *h;
+	void *arg;
+};
+
+/* A peer that was asked. */
+struct asked {
+	struct gw_asks *all;
+	struct p2p_hit hit;
+	struct sockaddr_storage addr; /* where it was asked last */
+	struct p2p_breaker breaker;
+	struct event *timer; /* of the next probe */
+	struct https_get *probe;
+	struct gw_ask *asks;
+	unsigned int n_asks;
+	uint64_t wanted_ms, answered_ms, hold_ms; /* mono */
+	uint32_t took_us;
+};
+
+struct gw_asks {
+	struct gw *gw;
+	struct gw_map *map;
+	struct https_client *client; /* NULL: not enabled */
+	unsigned int n_asks, broken;
+};
+
+static uint32_t random32(void)
+{
+	uint32_t r = 0;
+
+	gw_crypto_random(&r, sizeof(r));
+	return r;
+}
+
+static void ask_unlink(struct gw_ask *ask)
+{
+	struct asked *p = ask->peer;
+
+	if (ask->prev)
+		ask->prev->next = ask->next;
+	else
+		p->asks = ask->next;
+	if (ask->next)
+		ask->next->prev = ask->prev;
+	p->n_asks--;
+	p->all->n_asks--;
+}
+
+static void ask_end(struct gw_ask *ask, int err, const struct p2p_opp_user *user)
+{
+	gw_ask_h *h = ask->h;
+	void *arg = ask->arg;
+
+	if (ask->get)
+		https_client_cancel(ask->get);
+	ask_unlink(ask);
+	free(ask);
+	h(err, user, arg);
+}
+
+void gw_ask_cancel(struct gw_ask *ask)
+{
+	https_client_cancel(ask->get);
+	ask_unlink(ask);
+	free(ask);
+}
+
+static void asked_drop(void *value, void *arg)
+{
+	struct asked *p = value;
+
+	(void)arg;
+	while (p->asks)
+		ask_end(p->asks, ECANCELED, NULL);
+	if (p->probe)
+		https_client_cancel(p->probe);
+	if (!p2p_breaker_allows(&p->breaker))
+		p->all->broken--;
+	event_free(p->timer);
+	free(p);
+}
+
+static void probe_arm(struct asked *p)
+{
+	uint64_t due = p2p_breaker_due(&p->breaker), now = gw_mono(p->all->gw);
+
+	if (due != UINT64_MAX && now - p->wanted_ms < PROBE_UNWANTED_MS)
+		gw_timer_set(p->timer, due > now ? due - now : 0);
+}
+
+static void answered(struct asked *p, uint32_t took_us)
+{
+	struct gw *gw = p->all->gw;
+	char text[P2P_HIT_TEXT_MAX];
+
+	p->answered_ms = gw_mono(gw);
+	p->took_us = took_us;
+	if (!p2p_breaker_ok(&p->breaker))
+		return;
+	p->all->broken--;
+	event_del(p->timer);
+	p2p_hit_print(&p->hit, text);
+	p2p_log(gw->log, P2P_LOG_INFO, "gateway of %s answers again", text);
+}
+
+/* What is under way to it ends as well: it would only wait for the same. */
+static void failed(struct asked *p, const char *why)
+{
+	struct gw *gw = p->all->gw;
+	char text[P2P_HIT_TEXT_MAX];
+
+	if (!p2p_breaker_fail(&p->breaker, gw_mono(gw), random32()))
+		return;
+	p->all->broken++;
+	gw->metrics.breaker_opened++;
+	probe_arm(p);
+	p2p_hit_print(&p->hit, text);
+	gw_warn_source(gw, &p->hit, sizeof(p->hit), "gateway of %s is not asked for a while: %s",
+		       text, why);
+	while (p->asks) {
+		gw->metrics.asks_timeout++;
+		ask_end(p->asks, ETIMEDOUT, NULL);
+	}
+}
+
+/* What is wrong with an answer, "" when nothing; EBUSY when it only wants to be left alone. */
+static int judge(struct asked *p, const struct https_answer *a, char *why, size_t len)
+{
+	struct p2p_opp_error error;
+
+	if (a->err) {
+		snprintf(why, len, "%s%s",
+			 a->err == EPERM ? "who answers there does not have this peer's key: " : "",
+			 a->text);
+		return a->err;
+	}
+	if (a->status == 200)
+		return 0;
+	if (p2p_opp_error_decode(&error, a->body, a->len)) {
+		snprintf(why, len, "status %d without a reason", a->status);
+		return EPROTO;
+	}
+	if (a->status == 503 && error.code == P2P_OPP_E_BUSY) {
+		unsigned int s = a->retry_after_s < HOLD_MAX_S ? a->retry_after_s : HOLD_MAX_S;
+
+		p->hold_ms = gw_mono(p->all->gw) + s * 1000ull;
+		return EBUSY;
+	}
+	snprintf(why, len, "status %d, %s: %s", a->status, p2p_opp_error_text(error.code),
+		 error.reason);
+	return EPROTO;
+}
+
+static void count(struct gw *gw, int err, const struct p2p_opp_user *user)
+{
+	struct gw_metrics *m = &gw->metrics;
+
+	if (err == ETIMEDOUT) {
+		m->asks_timeout++;
+	} else if (err) {
+		m->asks_failed++;
+	} else {
+		switch (user->presence) {
+		case P2P_OPP_YES:
+			m->asks_yes++;
+			break;
+		case P2P_OPP_ORPHAN:
+			m->asks_orphan++;
+			break;
+		case P2P_OPP_MOVED:
+			m->asks_moved++;
+			break;
+		case P2P_OPP_NO:
+			m->asks_no++;
+		}
+	}
+}
+
+static void on_answer(const struct https_answer *a, void *arg)
+{
+	struct gw_ask *ask = arg;
+	struct asked *p = ask->peer;
+	struct gw *gw = p->all->gw;
+	struct p2p_opp_user user;
+	char why[256] = "";
+	int err = judge(p, a, why, sizeof(why));
+
+	ask->get = NULL;
+	if (!err && p2p_opp_user_decode(&user, a->body, a->len)) {
+		snprintf(why, sizeof(why), "it answers rubbish");
+		err = EPROTO;
+	}
+	count(gw, err, err ? NULL : &user);
+	if (!err || err == EBUSY) {
+		answered(p, a->took_us);
+		ask_end(ask, err, err ? NULL : &user);
+		return;
+	}
+	/* too many questions for its connections: it does answer */
+	if (err == ETIMEDOUT && p->answered_ms >= ask->began_ms) {
+		ask_end(ask, err, NULL);
+		return;
+	}
+	/* this one is told why, the others that it is of no use to wait */
+	ask_unlink(ask);
+	failed(p, why);
+	ask->h(err, NULL, ask->arg);
+	free(ask);
+}
+
+/* --- probes ------------------------------------------------------------------------------------
+ */
+
+static int get(struct asked *p, const struct p2p_opp_path *path, uint64_t deadline_ms,
+	       https_answer_h *h, void *arg, struct https_get **out)
+{
+	struct gw *gw = p->all->gw;
+	char text[P2P_OPP_PATH_MAX], proof[P2P_OPP_MEMBER_MAX];
+	char header[sizeof(P2P_OPP_MEMBER_HEADER) + 2 + P2P_OPP_MEMBER_MAX];
+	int err = p2p_opp_member_make(proof, gw->secret.b, gw->secret.len, &gw->overlay, &gw->hit,
+				      &p->hit, gw_wall(gw), gw->crypto);
+
+	if (err)
+		return err;
+	p2p_opp_path_print(path, text);
+	snprintf(header, sizeof(header), "%s: %s", P2P_OPP_MEMBER_HEADER, proof);
+	return https_client_get(p->all->client, &p->hit, (struct sockaddr *)&p->addr, text, header,
+				deadline_ms, h, arg, out);
+}
+
+static void on_probed(const struct https_answer *a, void *arg)
+{
+	struct asked *p = arg;
+	struct gw *gw = p->all->gw;
+	struct p2p_opp_peer peer;
+	unsigned int version;
+	char why[256];
+
+	p->probe = NULL;
+	switch (judge(p, a, why, sizeof(why))) {
+	case 0:
+		if (p2p_opp_peer_decode(&peer, a->body, a->len) ||
+		    p2p_hit_cmp(&peer.hit, &p->hit) ||
+		    memcmp(&peer.overlay, &gw->overlay, sizeof(peer.overlay)) ||
+		    p2p_opp_version_choose(peer.version, peer.n_versions, &version))
+			break;
+		answered(p, a->took_us);
+		return;
+	case EBUSY:
+		answered(p, a->took_us);
+		return;
+	default:
+		break;
+	}
+	p2p_breaker_probe_fail(&p->breaker, gw_mono(gw), random32());
+	probe_arm(p);
+}
+
+static void on_probe_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct asked *p = arg;
+	struct gw *gw = p->all->gw;
+	struct p2p_opp_path path = {
+		.version = P2P_OPP_VERSION, .overlay = gw->overlay, .resource = P2P_OPP_PEER};
+
+	(void)fd;
+	(void)what;
+	if (p->probe || !p2p_breaker_probe(&p->breaker, gw_mono(gw))) {
+		probe_arm(p);
+		return;
+	}
+	gw->metrics.probes++;
+	if (get(p, &path, PROBE_MS, on_probed, p, &p->probe)) {
+		p->probe = NULL;
+		p2p_breaker_probe_fail(&p->breaker, gw_mono(gw), random32());
+		probe_arm(p);
+	}
+}
+
+/* --- questions ---------------------------------------------------------------------------------
+ */
+
+static struct asked *asked_of(struct gw_asks *a, const struct p2p_hit *hit)
+{
+	struct asked *p = gw_map_get(a->map, hit, sizeof(*hit));
+
+	if (p)
+		return p;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->all = a;
+	p->hit = *hit;
+	p->timer = event_new(a->gw->base, -1, 0, on_probe_due, p);
+	if (!p->timer || gw_map_put(a->map, hit, sizeof(*hit), p)) {
+		if (p->timer)
+			event_free(p->timer);
+		free(p);
+		return NULL;
+	}
+	return p;
+}
+
+static void sockaddr_of(const struct p2p_locator *l, struct sockaddr_storage *ss)
+{
+	memset(ss, 0, sizeof(*ss));
+	if (l->family == 4) {
+		struct sockaddr_in *in = (struct sockaddr_in *)ss;
+
+		in->sin_family = AF_INET;
+		in->sin_port = htons(l->port);
+		memcpy(&in->sin_addr, l->addr, 4);
+	} else {
+		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
+
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons(l->port);
+		memcpy(&in6->sin6_addr, l->addr, 16);
+	}
+}
+
+/* The first of a family that our DHT node speaks; else the first. */
+static const struct p2p_locator *choose(const struct gw *gw, const struct p2p_locator *l,
+					unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (l[i].family == 4 ? *gw->settings->bind4 : *gw->settings->bind6)
+			return &l[i];
+	return n ? &l[0] : NULL;
+}
+
+int gw_asks_user(struct gw_asks *a, const struct p2p_hit *hit, const struct p2p_locator *gateway,
+		 unsigned int n, const struct p2p_key *key, uint64_t deadline_ms, gw_ask_h *h,
+		 void *arg, struct gw_ask **out)
+{
+	struct gw *gw = a->gw;
+	const struct p2p_locator *l = choose(gw, gateway, n);
+	struct p2p_opp_path path = {.version = P2P_OPP_VERSION,
+				    .overlay = gw->overlay,
+				    .resource = P2P_OPP_USER,
+				    .key = *key};
+	struct gw_ask *ask;
+	struct asked *p;
+	int err;
+
+	if (!a->client || !l)
+		return ENOENT;
+	p = asked_of(a, hit);
+	if (!p)
+		return ENOMEM;
+	p->wanted_ms = gw_mono(gw);
+	sockaddr_of(l, &p->addr);
+	if (!p2p_breaker_allows(&p->breaker)) {
+		if (!p->probe && !event_pending(p->timer, EV_TIMEOUT, NULL))
+			probe_arm(p);
+		gw->metrics.asks_not_asked++;
+		return EBUSY;
+	}
+	if (a->n_asks >= ASKS_MAX || p->n_asks >= ASKS_PER_PEER || p->wanted_ms < p->hold_ms) {
+		gw->metrics.asks_not_asked++;
+		return EBUSY;
+	}
+	ask = calloc(1, sizeof(*ask));
+	if (!ask)
+		return ENOMEM;
+	err = get(p, &path, deadline_ms, on_answer, ask, &ask->get);
+	if (err) {
+		free(ask);
+		return err;
+	}
+	ask->peer = p;
+	ask->began_ms = p->wanted_ms;
+	ask->h = h;
+	ask->arg = arg;
+	ask->next = p->asks;
+	if (ask->next)
+		ask->next->prev = ask;
+	p->asks = ask;
+	p->n_asks++;
+	a->n_asks++;
+	*out = ask;
+	return 0;
+}
+
+void gw_asks_info(const struct gw_asks *a, const struct p2p_hit *hit, struct gw_ask_info *info)
+{
+	const struct asked *p = a ? gw_map_peek(a->map, hit, sizeof(*hit)) : NULL;
+
+	memset(info, 0, sizeof(*info));
+	if (!p)
+		return;
+	*info = (struct gw_ask_info){
+		.known = true,
+		.breaker = p->breaker.state,
+		.failures = p->breaker.failures,
+		.answered = p->answered_ms != 0,
+		.answer_age_ms = p->answered_ms ? gw_mono(a->gw) - p->answered_ms : 0,
+		.took_us = p->took_us,
+		.asking = p->n_asks,
+	};
+}
+
+void gw_asks_stats(const struct gw_asks *a, struct https_client_stats *stats)
+{
+	memset(stats, 0, sizeof(*stats));
+	if (a && a->client)
+		https_client_stats(a->client, stats);
+}
+
+unsigned int gw_asks_broken(const struct gw_asks *a)
+{
+	return a ? a->broken : 0;
+}
+
+int gw_asks_new(struct gw_asks **ap, struct gw *gw)
+{
+	const struct gw_settings *s = gw->settings;
+	struct https_client_config config = {
+		.identity = *gw->tls,
+		.idle_max = (unsigned int)s->peer_idle_connections_max,
+		.connections_per_peer = (unsigned int)s->peer_connections_each,
+		.requests_max = ASKS_MAX + 256,
+		.idle_s = (unsigned int)IDLE_SHARE(s->peer_idle_s),
+		.body_max = P2P_OPP_BODY_MAX,
+		.headers_max = HEADERS_MAX,
+	};
+	struct gw_asks *a = calloc(1, sizeof(*a));
+	int err;
+
+	if (!a)
+		return ENOMEM;
+	a->gw = gw;
+	err = gw_map_new(&a->map, (size_t)s->peers_max + PEERS_SPARE, true, asked_drop, NULL);
+	if (!err && s->peers_enabled)
+		err = https_client_new(&a->client, gw->base, &config);
+	if (err) {
+		gw_asks_free(a);
+		return err;
+	}
+	*ap = a;
+	return 0;
+}
+
+void gw_asks_free(struct gw_asks *a)
+{
+	if (!a)
+		return;
+	if (a->map)
+		gw_map_free(a->map);
+	https_client_free(a->client);
+	free(a);
+}

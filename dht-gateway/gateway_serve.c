@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dht-gateway/gateway_serve.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "dht-gateway/gateway_cache.h"
+#include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_users.h"
+#include "lib/io/https_server.h"
+#include "lib/model/candidate.h"
+#include "lib/proto/opp.h"
+
+/* Another peer is named as the one where a user went when its record was read this lately. */
+#define MOVED_AGE_MS 60000
+#define HEADERS_MAX 4096
+#define BODY_MAX 1024 /* of requests: they have none */
+#define RETRY_AFTER_S 1
+#define SOFTWARE "kamailio-p2psip"
+
+struct gw_serve {
+	struct gw *gw;
+	struct https_server *server; /* NULL: not enabled */
+	struct sockaddr_storage listen[GW_PEERS_LISTEN_MAX];
+	unsigned int n_listen;
+};
+
+static void reply_error(struct https_exchange *x, int status, enum p2p_opp_error_code code,
+			const char *reason)
+{
+	struct p2p_opp_error error = {.code = code};
+	char body[P2P_OPP_BODY_MAX];
+	size_t len = 0;
+
+	snprintf(error.reason, sizeof(error.reason), "%s", reason);
+	if (code == P2P_OPP_E_VERSION)
+		error.version[error.n_versions++] = P2P_OPP_VERSION;
+	p2p_opp_error_encode(&error, body, sizeof(body), &len);
+	https_reply(x, status, status == 503 ? RETRY_AFTER_S : 0, body, len);
+}
+
+static void reply_peer(struct gw_serve *s, struct https_exchange *x)
+{
+	struct gw *gw = s->gw;
+	struct p2p_opp_peer peer = {.version = {P2P_OPP_VERSION},
+				    .n_versions = 1,
+				    .hit = gw->hit,
+				    .overlay = gw->overlay,
+				    .epoch = gw->epoch,
+				    .software = SOFTWARE};
+	char uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX];
+	unsigned int n = gw_peers_uris(gw->peers, uri);
+	char body[P2P_OPP_BODY_MAX];
+	size_t len;
+
+	for (unsigned int i = 0; i < n; i++)
+		if (strlen(uri[i]) < sizeof(peer.uri[0]))
+			strcpy(peer.uri[peer.n_uris++], uri[i]);
+	if (p2p_opp_peer_encode(&peer, body, sizeof(body), &len))
+		reply_error(x, 503, P2P_OPP_E_BUSY, "no description");
+	else
+		https_reply(x, 200, 0, body, len);
+}
+
+static void reply_user(struct gw_serve *s, struct https_exchange *x, const struct p2p_key *key)
+{
+	struct gw *gw = s->gw;
+	struct p2p_opp_user user = {.presence = P2P_OPP_NO};
+	struct p2p_candidate_set cands;
+	const char *name;
+	char body[256];
+	size_t len;
+	int err = gw_users_find(gw->users, key, &name, &len);
+
+	if (!err) {
+		int serves = gw_users_serves(gw->users, name, len);
+
+		if (serves)
+			user.presence = serves == 2 ? P2P_OPP_ORPHAN : P2P_OPP_YES;
+		else if (!gw_cache_get(gw->cache, name, len, MOVED_AGE_MS, &cands) &&
+			 !(cands.c[0].flags & P2P_CANDIDATE_LAPSED)) {
+			user.presence = P2P_OPP_MOVED;
+			user.hit = cands.c[0].hit;
+		}
+	}
+	/* Who is here, is; who is not may be one whom Kamailio has not named yet. */
+	if (err == EAGAIN || ((user.presence == P2P_OPP_NO || user.presence == P2P_OPP_MOVED) &&
+			      !gw_users_complete(gw->users))) {
+		gw->metrics.answers_unknown++;
+		reply_error(x, 503, P2P_OPP_E_BUSY, "Kamailio has not named its users yet");
+		return;
+	}
+	switch (user.presence) {
+	case P2P_OPP_YES:
+		gw->metrics.answers_yes++;
+		break;
+	case P2P_OPP_ORPHAN:
+		gw->metrics.answers_orphan++;
+		break;
+	case P2P_OPP_MOVED:
+		gw->metrics.answers_moved++;
+		break;
+	case P2P_OPP_NO:
+		gw->metrics.answers_no++;
+	}
+	p2p_opp_user_encode(&user, body, sizeof(body), &len);
+	https_reply(x, 200, 0, body, len);
+}
+
+static bool member(struct gw_serve *s, struct https_exchange *x)
+{
+	struct gw *gw = s->gw;
+	const struct p2p_hit *hit = https_exchange_hit(x);
+	const char *proof = https_exchange_header(x, P2P_OPP_MEMBER_HEADER);
+	char text[P2P_HIT_TEXT_MAX];
+	int err = EBADMSG;
+
+	if (proof)
+		err = p2p_opp_member_check(proof, strlen(proof), gw->secret.b, gw->secret.len,
+					   &gw->overlay, hit, &gw->hit, gw_wall(gw), gw->crypto);
+	if (!err)
+		return true;
+	gw->metrics.asked_strangers++;
+	p2p_hit_print(hit, text);
+	gw_warn_source(gw, hit, sizeof(*hit), "gateway of %s is refused: %s", text,
+		       !proof	       ? "it does not prove that it is a member of this overlay"
+		       : err == ESTALE ? "its proof of membership is too old or dated ahead: its "
+					 "clock, or a replay"
+				       : "its proof of membership is wrong: it does not have this "
+					 "overlay's secret");
+	return false;
+}
+
+static void on_request(struct https_exchange *x, void *arg)
+{
+	struct gw_serve *s = arg;
+	struct gw *gw = s->gw;
+	const char *uri = https_exchange_path(x);
+	struct p2p_opp_path path;
+	char text[P2P_HIT_TEXT_MAX];
+	int err = p2p_opp_path_parse(&path, uri, strlen(uri));
+
+	gw->metrics.asked++;
+	if (!err && memcmp(&path.overlay, &gw->overlay, sizeof(path.overlay))) {
+		gw->metrics.asked_strangers++;
+		p2p_hit_print(https_exchange_hit(x), text);
+		gw_warn_source(gw, https_exchange_hit(x), sizeof(struct p2p_hit),
+			       "gateway of %s is refused: it asks for another overlay", text);
+		reply_error(x, 404, P2P_OPP_E_OVERLAY, "this peer is not of that overlay");
+		return;
+	}
+	/* before anything is told, and whatever is asked for */
+	if (!member(s, x)) {
+		reply_error(x, 403, P2P_OPP_E_MEMBER, "no proof of membership");
+		return;
+	}
+	if (err == EPROTONOSUPPORT) {
+		reply_error(x, 404, P2P_OPP_E_VERSION, "this version is not spoken here");
+	} else if (err) {
+		reply_error(x, 404, P2P_OPP_E_NOTFOUND, "no such resource");
+	} else if (path.resource == P2P_OPP_PEER) {
+		reply_peer(s, x);
+	} else {
+		reply_user(s, x, &path.key);
+	}
+}
+
+static void address_print(const struct sockaddr_storage *ss, char text[80])
+{
+	char host[INET6_ADDRSTRLEN];
+
+	if (ss->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
+
+		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+		snprintf(text, 80, "[%s]:%u", host, ntohs(in6->sin6_port));
+	} else {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)ss;
+
+		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+		snprintf(text, 80, "%s:%u", host, ntohs(in->sin_port));
+	}
+}
+
+static void addresses(struct gw_serve *s)
+{
+	const struct gw_settings *set = s->gw->settings;
+	char text[80];
+
+	for (size_t i = 0; i < set->peers_listen.n && s->n_listen < GW_PEERS_LISTEN_MAX; i++)
+		if (!gw_settings_listen(set->peers_listen.v[i], &s->listen[s->n_listen]))
+			s->n_listen++;
+	if (set->peers_listen.n || !strcmp(set->backend, "memory"))
+		return;
+	if (*set->bind4 && !gw_settings_listen(set->bind4, &s->listen[s->n_listen]))
+		s->n_listen++;
+	snprintf(text, sizeof(text), "[%s]", set->bind6);
+	if (*set->bind6 && !gw_settings_listen(text, &s->listen[s->n_listen]))
+		s->n_listen++;
+}
+
+int gw_serve_new(struct gw_serve **sp, struct gw *gw, char *err, size_t errlen)
+{
+	const struct gw_settings *set = gw->settings;
+	struct gw_serve *s = calloc(1, sizeof(*s));
+	struct https_server_config config = {
+		.identity = *gw->tls,
+		.connections_max = (unsigned int)set->peer_connections_max,
+		.connections_per_address = (unsigned int)set->peer_connections_per_address,
+		.requests_per_s = (unsigned int)set->peer_requests_per_s,
+		.handshake_ms = (unsigned int)set->peer_handshake_ms,
+		.idle_ms = (unsigned int)set->peer_idle_s * 1000,
+		.body_max = BODY_MAX,
+		.headers_max = HEADERS_MAX,
+		.h = on_request,
+		.arg = s,
+	};
+	int ret;
+
+	snprintf(err, errlen, "no memory");
+	if (!s)
+		return ENOMEM;
+	s->gw = gw;
+	if (set->peers_enabled)
+		addresses(s);
+	if (!s->n_listen) {
+		*sp = s;
+		return 0;
+	}
+	ret = https_server_new(&s->server, gw->base, &config);
+	if (ret)
+		snprintf(err, errlen, "[peers]: %s", strerror(ret));
+	for (unsigned int i = 0; !ret && i < s->n_listen; i++) {
+		char text[80];
+
+		address_print(&s->listen[i], text);
+		ret = https_server_listen(s->server, text, NULL);
+		if (ret)
+			snprintf(err, errlen, "[peers] listen at %s: %s", text, strerror(ret));
+		else
+			p2p_log(gw->log, P2P_LOG_INFO, "other gateways are listened to at %s",
+				text);
+	}
+	if (ret) {
+		gw_serve_free(s);
+		return ret;
+	}
+	*sp = s;
+	return 0;
+}
+
+void gw_serve_free(struct gw_serve *s)
+{
+	if (!s)
+		return;
+	https_server_free(s->server);
+	free(s);
+}
+
+static void locator_add(struct p2p_record *rec, uint8_t family, const void *addr, uint16_t port)
+{
+	struct p2p_locator l = {.service = P2P_SERVICE_GATEWAY,
+				.transports = P2P_TRANSPORT_TLS,
+				.family = family,
+				.port = port};
+
+	memcpy(l.addr, addr, family == 4 ? 4 : 16);
+	for (unsigned int i = 0; i < rec->n_locators; i++)
+		if (!memcmp(&rec->locator[i], &l, sizeof(l)))
+			return;
+	if (rec->n_locators < P2P_LOCATORS_MAX)
+		rec->locator[rec->n_locators++] = l;
+}
+
+void gw_serve_locators(const struct gw_serve *s, struct p2p_record *rec)
+{
+	unsigned int n = rec->n_locators;
+
+	for (unsigned int i = 0; s && i < s->n_listen; i++) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)&s->listen[i];
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&s->listen[i];
+		uint8_t family = s->listen[i].ss_family == AF_INET ? 4 : 6;
+		uint16_t port = ntohs(family == 4 ? in->sin_port : in6->sin6_port);
+
+		if (family == 4 ? in->sin_addr.s_addr != INADDR_ANY
+				: !IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr)) {
+			locator_add(rec, family,
+				    family == 4 ? (const void *)&in->sin_addr : &in6->sin6_addr,
+				    port);
+			continue;
+		}
+		for (unsigned int j = 0; j < n; j++)
+			if (rec->locator[j].service == P2P_SERVICE_SIP &&
+			    rec->locator[j].family == family)
+				locator_add(rec, family, rec->locator[j].addr, port);
+	}
+}
+
+void gw_serve_stats(const struct gw_serve *s, struct https_server_stats *stats)
+{
+	memset(stats, 0, sizeof(*stats));
+	if (s && s->server)
+		https_server_stats(s->server, stats);
+}

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "lib/proto/opp.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/bytes.h"
+#include "lib/proto/key.h"
+
+#define VERSION_MAX 1000
+
+static const char *const presences[] = {
+	[P2P_OPP_NO] = "no",
+	[P2P_OPP_YES] = "yes",
+	[P2P_OPP_ORPHAN] = "orphan",
+	[P2P_OPP_MOVED] = "moved",
+};
+static const char *const errors[] = {
+	[P2P_OPP_E_BADREQUEST] = "bad-request", [P2P_OPP_E_OVERLAY] = "overlay",
+	[P2P_OPP_E_MEMBER] = "member",		[P2P_OPP_E_NOTFOUND] = "not-found",
+	[P2P_OPP_E_VERSION] = "version",	[P2P_OPP_E_BUSY] = "busy",
+};
+#define N(a) (sizeof(a) / sizeof((a)[0]))
+
+const char *p2p_opp_presence_text(enum p2p_opp_presence presence)
+{
+	return (size_t)presence < N(presences) && presences[presence] ? presences[presence] : "?";
+}
+
+const char *p2p_opp_error_text(enum p2p_opp_error_code code)
+{
+	return (size_t)code < N(errors) && errors[code] ? errors[code] : "?";
+}
+
+/* --- paths -------------------------------------------------------------------------------------
+ */
+
+void p2p_opp_path_print(const struct p2p_opp_path *path, char text[P2P_OPP_PATH_MAX])
+{
+	char overlay[2 * P2P_OVERLAY_ID_LEN + 1], key[2 * P2P_KEY_LEN + 1];
+
+	p2p_overlay_id_print(&path->overlay, overlay);
+	p2p_hex_print(key, path->key.b, sizeof(path->key.b));
+	if (path->resource == P2P_OPP_USER)
+		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/users/%s", path->version, overlay, key);
+	else
+		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/peer", path->version, overlay);
+}
+
+/* The part up to the next slash or the end; *s goes behind the slash. */
+static size_t part(const char **s, const char *end, const char **begin)
+{
+	const char *p = *s;
+	size_t n;
+
+	*begin = p;
+	while (p < end && *p != '/')
+		p++;
+	n = (size_t)(p - *begin);
+	*s = p < end ? p + 1 : p;
+	return n;
+}
+
+static int is(const char *s, size_t n, const char *word)
+{
+	return n == strlen(word) && memcmp(s, word, n) == 0;
+}
+
+int p2p_opp_path_parse(struct p2p_opp_path *out, const char *text, size_t len)
+{
+	struct p2p_opp_path path = {0};
+	const char *s = text, *end = text + len, *p;
+	uint64_t version;
+	size_t n;
+
+	if (len == 0 || len >= P2P_OPP_PATH_MAX || *s++ != '/' || end[-1] == '/')
+		return EINVAL;
+	n = part(&s, end, &p);
+	if (n < 2 || p[0] != 'v' || p2p_u64_parse(&version, p + 1, n - 1) != 0 || version == 0 ||
+	    version > VERSION_MAX)
+		return EINVAL;
+	if (version != P2P_OPP_VERSION) {
+		out->version = (unsigned int)version;
+		return EPROTONOSUPPORT;
+	}
+	path.version = (unsigned int)version;
+	n = part(&s, end, &p);
+	if (p2p_overlay_id_parse(&path.overlay, p, n) != 0)
+		return EINVAL;
+	n = part(&s, end, &p);
+	if (is(p, n, "peer")) {
+		path.resource = P2P_OPP_PEER;
+	} else if (is(p, n, "users")) {
+		path.resource = P2P_OPP_USER;
+		n = part(&s, end, &p);
+		if (p2p_hex_parse(path.key.b, sizeof(path.key.b), p, n) != 0)
+			return EINVAL;
+	} else {
+		return EINVAL;
+	}
+	if (s != end)
+		return EINVAL;
+	*out = path;
+	return 0;
+}
+
+int p2p_opp_version_choose(const unsigned int *theirs, size_t n, unsigned int *version)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		if (theirs[i] == P2P_OPP_VERSION) {
+			*version = P2P_OPP_VERSION;
+			return 0;
+		}
+	}
+	return EPROTONOSUPPORT;
+}
+
+/* --- writing -----------------------------------------------------------------------------------
+ */
+
+static int printable(const char *s, size_t cap)
+{
+	size_t i;
+
+	for (i = 0; i < cap && s[i] != '\0'; i++) {
+		if (s[i] < ' ' || s[i] > '~')
+			return 0;
+	}
+	return i < cap;
+}
+
+/* A string of printable ASCII. */
+static void put_string(struct p2p_text *t, const char *s)
+{
+	p2p_text_add(t, "\"");
+	for (; *s != '\0'; s++)
+		p2p_text_add(t, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
+	p2p_text_add(t, "\"");
+}
+
+static int put_versions(struct p2p_text *t, const unsigned int *version, size_t n)
+{
+	size_t i;
+
+	if (n > P2P_OPP_LIST_MAX)
+		return EINVAL;
+	p2p_text_add(t, "[");
+	for (i = 0; i < n; i++) {
+		if (version[i] == 0 || version[i] > VERSION_MAX)
+			return EINVAL;
+		p2p_text_add(t, "%s%u", i > 0 ? "," : "", version[i]);
+	}
+	p2p_text_add(t, "]");
+	return 0;
+}
+
+static int put_end(const struct p2p_text *t, size_t *len)
+{
+	if (t->cut)
+		return EMSGSIZE;
+	*len = t->len;
+	return 0;
+}
+
+int p2p_opp_peer_encode(const struct p2p_opp_peer *peer, char *buf, size_t cap, size_t *len)
+{
+	char hit[P2P_HIT_TEXT_MAX], overlay[2 * P2P_OVERLAY_ID_LEN + 1];
+	struct p2p_text t;
+	unsigned int i;
+
+	if (cap == 0)
+		return EMSGSIZE;
+	if (peer->n_versions == 0 || peer->n_uris > P2P_OPP_LIST_MAX ||
+	    !printable(peer->software, sizeof(peer->software)))
+		return EINVAL;
+	p2p_hit_print(&peer->hit, hit);
+	p2p_overlay_id_print(&peer->overlay, overlay);
+	p2p_text_init(&t, buf, cap);
+	p2p_text_add(&t, "{\"versions\":");
+	if (put_versions(&t, peer->version, peer->n_versions) != 0)
+		return EINVAL;
+	p2p_text_add(&t, ",\"hit\":\"%s\",\"overlay\":\"%s\",\"epoch\":\"%" PRIu64 "\"", hit,
+		     overlay, peer->epoch);
+	if (peer->software[0] != '\0') {
+		p2p_text_add(&t, ",\"software\":");
+		put_string(&t, peer->software);
+	}
+	p2p_text_add(&t, ",\"sip\":[");
+	for (i = 0; i < peer->n_uris; i++) {
+		struct p2p_locator l;
+
+		if (!printable(peer->uri[i], sizeof(peer->uri[i])) ||
+		    p2p_locator_parse(&l, peer->uri[i], strlen(peer->uri[i])) != 0)
+			return EINVAL;
+		if (i > 0)
+			p2p_text_add(&t, ",");
+		put_string(&t, peer->uri[i]);
+	}
+	p2p_text_add(&t, "]}");
+	return put_end(&t, len);
+}
+
+int p2p_opp_user_encode(const struct p2p_opp_user *user, char *buf, size_t cap, size_t *len)
+{
+	char hit[P2P_HIT_TEXT_MAX];
+	struct p2p_text t;
+
+	if (cap == 0)
+		return EMSGSIZE;
+	if ((size_t)user->presence >= N(presences) || presences[user->presence] == NULL)
+		return EINVAL;
+	p2p_text_init(&t, buf, cap);
+	p2p_text_add(&t, "{\"user\":\"%s\"", presences[user->presence]);
+	if (user->presence == P2P_OPP_MOVED) {
+		p2p_hit_print(&user->hit, hit);
+		p2p_text_add(&t, ",\"hit\":\"%s\"", hit);
+	}
+	p2p_text_add(&t, "}");
+	return put_end(&t, len);
+}
+
+int p2p_opp_error_encode(const struct p2p_opp_error *error, char *buf, size_t cap, size_t *len)
+{
+	struct p2p_text t;
+
+	if (cap == 0)
+		return EMSGSIZE;
+	if ((size_t)error->code >= N(errors) || errors[error->code] == NULL ||
+	    !printable(error->reason, sizeof(error->reason)))
+		return EINVAL;
+	p2p_text_init(&t, buf, cap);
+	p2p_text_add(&t, "{\"error\":\"%s\",\"reason\":", errors[error->code]);
+	put_string(&t, error->reason);
+	if (error->n_versions > 0) {
+		p2p_text_add(&t, ",\"versions\":");
+		if (put_versions(&t, error->version, error->n_versions) != 0)
+			return EINVAL;
+	}
+	p2p_text_add(&t, "}");
+	return put_end(&t, len);
+}
+
+/* --- reading -----------------------------------------------------------------------------------
+ */
+
+/* The body as an object that the caller puts. */
+static int body_parse(const char *text, size_t len, json_object **out)
+{
+	struct json_tokener *tok;
+	json_object *o;
+	int err = EBADMSG;
+
+	if (len > P2P_OPP_BODY_MAX)
+		return EMSGSIZE;
+	/* json-c stops at a NUL, and takes what is before it */
+	if (len == 0 || memchr(text, 0, len) != NULL)
+		return EBADMSG;
+	tok = json_tokener_new_ex(P2P_OPP_DEPTH_MAX);
+	if (tok == NULL)
+		return ENOMEM;
+	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	o = json_tokener_parse_ex(tok, text, (int)len);
+	if (o != NULL && json_tokener_get_error(tok) == json_tokener_success &&
+	    json_tokener_get_parse_end(tok) == len && json_object_is_type(o, json_type_object)) {
+		*out = o;
+		o = NULL;
+		err = 0;
+	}
+	json_object_put(o);
+	json_tokener_free(tok);
+	return err;
+}
+
+/* A member that is a string without NULs; NULL: it is not there, or is none. */
+static const char *string_of(json_object *o, size_t max)
+{
+	const char *s;
+	int len;
+
+	if (!json_object_is_type(o, json_type_string))
+		return NULL;
+	s = json_object_get_string(o);
+	len = json_object_get_string_len(o);
+	return s != NULL && len >= 0 && (size_t)len < max && strlen(s) == (size_t)len ? s : NULL;
+}
+
+static const char *get_string(json_object *o, const char *name, size_t max)
+{
+	json_object *v;
+
+	return json_object_object_get_ex(o, name, &v) ? string_of(v, max) : NULL;
+}
+
+static int get_word(json_object *o, const char *name, const char *const *words, size_t n, int *out)
+{
+	const char *s = get_string(o, name, 32);
+	size_t i;
+
+	if (s == NULL)
+		return EBADMSG;
+	for (i = 0; i < n; i++) {
+		if (words[i] != NULL && strcmp(words[i], s) == 0) {
+			*out = (int)i;
+			return 0;
+		}
+	}
+	return EBADMSG;
+}
+
+static int get_hit(json_object *o, struct p2p_hit *hit)
+{
+	const char *s = get_string(o, "hit", P2P_HIT_TEXT_MAX);
+
+	return s != NULL && p2p_hit_parse(hit, s, strlen(s)) == 0 ? 0 : EBADMSG;
+}
+
+/* One that speaks more versions than we count is taken by its first ones. */
+static int get_versions(json_object *o, unsigned int *version, uint8_t *n)
+{
+	json_object *list;
+	size_t i, len;
+
+	if (!json_object_object_get_ex(o, "versions", &list) ||
+	    !json_object_is_type(list, json_type_array))
+		return EBADMSG;
+	len = json_object_array_length(list);
+	*n = 0;
+	for (i = 0; i < len && *n < P2P_OPP_LIST_MAX; i++) {
+		json_object *v = json_object_array_get_idx(list, i);
+		int64_t number;
+
+		if (!json_object_is_type(v, json_type_int))
+			return EBADMSG;
+		number = json_object_get_int64(v);
+		if (number < 1 || number > VERSION_MAX)
+			return EBADMSG;
+		version[(*n)++] = (unsigned int)number;
+	}
+	return *n > 0 ? 0 : EBADMSG;
+}
+
+/* Addresses of a scheme or form that is not known here are left out. */
+static int get_uris(json_object *o, struct p2p_opp_peer *peer)
+{
+	json_object *list;
+	size_t i, len;
+
+	if (!json_object_object_get_ex(o, "sip", &list))
+		return 0;
+	if (!json_object_is_type(list, json_type_array))
+		return EBADMSG;
+	len = json_object_array_length(list);
+	for (i = 0; i < len && peer->n_uris < P2P_OPP_LIST_MAX; i++) {
+		const char *s = string_of(json_object_array_get_idx(list, i), P2P_LOCATOR_URI_MAX);
+		struct p2p_locator l;
+
+		if (s == NULL || p2p_locator_parse(&l, s, strlen(s)) != 0)
+			continue;
+		strcpy(peer->uri[peer->n_uris++], s);
+	}
+	return 0;
+}
+
+int p2p_opp_peer_decode(struct p2p_opp_peer *out, const char *text, size_t len)
+{
+	struct p2p_opp_peer peer = {0};
+	json_object *o;
+	const char *s;
+	int err = body_parse(text, len, &o);
+
+	if (err != 0)
+		return err;
+	err = get_versions(o, peer.version, &peer.n_versions);
+	if (err == 0)
+		err = get_hit(o, &peer.hit);
+	if (err == 0)
+		err = get_uris(o, &peer);
+	if (err != 0)
+		goto out;
+	err = EBADMSG;
+	s = get_string(o, "overlay", 2 * P2P_OVERLAY_ID_LEN + 1);
+	if (s == NULL || p2p_overlay_id_parse(&peer.overlay, s, strlen(s)) != 0)
+		goto out;
+	s = get_string(o, "epoch", 24);
+	if (s == NULL || p2p_u64_parse(&peer.epoch, s, strlen(s)) != 0)
+		goto out;
+	s = get_string(o, "software", sizeof(peer.software));
+	if (s != NULL && printable(s, sizeof(peer.software)))
+		strcpy(peer.software, s);
+	*out = peer;
+	err = 0;
+out:
+	json_object_put(o);
+	return err;
+}
+
+int p2p_opp_user_decode(struct p2p_opp_user *out, const char *text, size_t len)
+{
+	struct p2p_opp_user user = {0};
+	json_object *o;
+	int presence, err = body_parse(text, len, &o);
+
+	if (err != 0)
+		return err;
+	err = get_word(o, "user", presences, N(presences), &presence);
+	if (err == 0) {
+		user.presence = (enum p2p_opp_presence)presence;
+		if (user.presence == P2P_OPP_MOVED)
+			err = get_hit(o, &user.hit);
+	}
+	if (err == 0)
+		*out = user;
+	json_object_put(o);
+	return err;
+}
+
+int p2p_opp_error_decode(struct p2p_opp_error *out, const char *text, size_t len)
+{
+	struct p2p_opp_error error = {0};
+	json_object *o;
+	const char *s;
+	int code, err = body_parse(text, len, &o);
+
+	if (err != 0)
+		return err;
+	err = get_word(o, "error", errors, N(errors), &code);
+	if (err == 0) {
+		error.code = (enum p2p_opp_error_code)code;
+		s = get_string(o, "reason", sizeof(error.reason));
+		if (s != NULL && printable(s, sizeof(error.reason)))
+			strcpy(error.reason, s);
+		if (json_object_object_get_ex(o, "versions", NULL))
+			err = get_versions(o, error.version, &error.n_versions);
+	}
+	if (err == 0)
+		*out = error;
+	json_object_put(o);
+	return err;
+}
+
+/* --- membership --------------------------------------------------------------------------------
+ */
+
+static int member_mac(uint8_t mac[32], const void *secret, size_t secretlen,
+		      const struct p2p_overlay_id *overlay, const struct p2p_hit *caller,
+		      const struct p2p_hit *callee, uint64_t ms, const struct p2p_crypto *crypto)
+{
+	static const char label[] = "p2psip-member"; /* its NUL too */
+	uint8_t msg[sizeof(label) + P2P_OVERLAY_ID_LEN + 2 * P2P_HIT_LEN + 8];
+	struct p2p_writer w;
+
+	p2p_writer_init(&w, msg, sizeof(msg));
+	p2p_write(&w, label, sizeof(label));
+	p2p_write(&w, overlay->b, sizeof(overlay->b));
+	p2p_write(&w, caller->b, sizeof(caller->b));
+	p2p_write(&w, callee->b, sizeof(callee->b));
+	p2p_write_be64(&w, ms);
+	return crypto->hmac_sha256(crypto->arg, secret, secretlen, msg, w.len, mac);
+}
+
+int p2p_opp_member_make(char text[P2P_OPP_MEMBER_MAX], const void *secret, size_t secretlen,
+			const struct p2p_overlay_id *overlay, const struct p2p_hit *caller,
+			const struct p2p_hit *callee, uint64_t now_ms,
+			const struct p2p_crypto *crypto)
+{
+	uint8_t mac[32];
+	char hex[2 * sizeof(mac) + 1];
+	int err = member_mac(mac, secret, secretlen, overlay, caller, callee, now_ms, crypto);
+
+	if (err != 0)
+		return err;
+	p2p_hex_print(hex, mac, sizeof(mac));
+	snprintf(text, P2P_OPP_MEMBER_MAX, "%" PRIu64 ":%s", now_ms, hex);
+	return 0;
+}
+
+int p2p_opp_member_check(const char *text, size_t len, const void *secret, size_t secretlen,
+			 const struct p2p_overlay_id *overlay, const struct p2p_hit *caller,
+			 const struct p2p_hit *callee, uint64_t now_ms,
+			 const struct p2p_crypto *crypto)
+{
+	const char *colon = memchr(text, ':', len);
+	uint8_t mac[32], theirs[32], diff = 0;
+	uint64_t ms;
+	size_t i;
+	int err;
+
+	if (colon == NULL || p2p_u64_parse(&ms, text, (size_t)(colon - text)) != 0 ||
+	    p2p_hex_parse(theirs, sizeof(theirs), colon + 1, len - (size_t)(colon + 1 - text)) != 0)
+		return EBADMSG;
+	if ((ms > now_ms ? ms - now_ms : now_ms - ms) > P2P_OPP_MEMBER_SKEW_MS)
+		return ESTALE;
+	err = member_mac(mac, secret, secretlen, overlay, caller, callee, ms, crypto);
+	if (err != 0)
+		return err;
+	/* in constant time */
+	for (i = 0; i < sizeof(mac); i++)
+		diff |= mac[i] ^ theirs[i];
+	return diff == 0 ? 0 : EACCES;
+}

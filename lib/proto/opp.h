@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The overlay peer protocol between gateways: paths and JSON bodies <-> structs.
+ * docs/peer-protocol.md describes it. Reading is strict and bounded; members that are not known are
+ * ignored, so that later versions can add some. A library of its own (libp2popp): it needs json-c,
+ * the rest of lib/proto nothing. All functions: 0 or a positive errno; what they write, they write
+ * on success only. */
+#ifndef P2PSIP_PROTO_OPP_H
+#define P2PSIP_PROTO_OPP_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "lib/proto/hit.h"
+#include "lib/proto/record.h"
+
+/* The version spoken here: the first part of every path. */
+#define P2P_OPP_VERSION 1
+/* Bytes of a body, depth of its JSON, elements of a list. */
+#define P2P_OPP_BODY_MAX 4096
+#define P2P_OPP_DEPTH_MAX 8
+#define P2P_OPP_LIST_MAX 8
+/* Longest path, with NUL: /v1/<32>/users/<40>. */
+#define P2P_OPP_PATH_MAX 96
+#define P2P_OPP_REASON_MAX 128
+/* The request header by which a member of a closed overlay proves that it is one. */
+#define P2P_OPP_MEMBER_HEADER "P2P-Member"
+#define P2P_OPP_MEMBER_MAX 96
+/* How far the clocks of two members may differ. */
+#define P2P_OPP_MEMBER_SKEW_MS 120000
+
+/* --- what is asked for -------------------------------------------------------------------------
+ */
+
+enum p2p_opp_resource {
+	P2P_OPP_PEER = 1, /* /v1/<overlay>/peer */
+	P2P_OPP_USER,	  /* /v1/<overlay>/users/<key> */
+};
+
+struct p2p_opp_path {
+	unsigned int version;
+	struct p2p_overlay_id overlay;
+	enum p2p_opp_resource resource;
+	struct p2p_key key; /* USER: the key of the user's records */
+};
+
+void p2p_opp_path_print(const struct p2p_opp_path *path, char text[P2P_OPP_PATH_MAX]);
+/* EPROTONOSUPPORT: of another version (path->version is written, the rest is not); EINVAL: no such
+ * thing. */
+int p2p_opp_path_parse(struct p2p_opp_path *path, const char *text, size_t len);
+
+/* --- bodies ------------------------------------------------------------------------------------
+ */
+
+/* A peer about itself. */
+struct p2p_opp_peer {
+	uint8_t n_versions;
+	uint8_t n_uris;
+	unsigned int version[P2P_OPP_LIST_MAX]; /* that it speaks; at least one, none 0 */
+	struct p2p_hit hit;
+	struct p2p_overlay_id overlay;
+	uint64_t epoch;
+	char software[P2P_SOFTWARE_MAX + 1];		 /* printable ASCII; "" when not said */
+	char uri[P2P_OPP_LIST_MAX][P2P_LOCATOR_URI_MAX]; /* SIP addresses, the best first */
+};
+
+enum p2p_opp_presence {
+	P2P_OPP_NO = 1, /* the user is not served here */
+	P2P_OPP_YES,
+	P2P_OPP_ORPHAN, /* served here, but Kamailio began anew and the phone has not come back */
+	P2P_OPP_MOVED,	/* not served here any more; another peer serves the user */
+};
+
+/* Is this user with you? */
+struct p2p_opp_user {
+	enum p2p_opp_presence presence;
+	struct p2p_hit hit; /* MOVED: where to */
+};
+
+enum p2p_opp_error_code {
+	P2P_OPP_E_BADREQUEST = 1,
+	P2P_OPP_E_OVERLAY, /* of another overlay */
+	P2P_OPP_E_MEMBER,  /* no member, or a proof that does not hold */
+	P2P_OPP_E_NOTFOUND,
+	P2P_OPP_E_VERSION, /* another version of the protocol; versions says which ones are spoken
+			    */
+	P2P_OPP_E_BUSY,
+};
+
+struct p2p_opp_error {
+	enum p2p_opp_error_code code;
+	uint8_t n_versions;
+	unsigned int version[P2P_OPP_LIST_MAX];
+	char reason[P2P_OPP_REASON_MAX]; /* printable ASCII, for people */
+};
+
+/* The highest version that is spoken here and there. EPROTONOSUPPORT: none. */
+int p2p_opp_version_choose(const unsigned int *theirs, size_t n, unsigned int *version);
+
+/* buf: the JSON text and a NUL; len without it. EINVAL: a field out of range; EMSGSIZE: does not
+ * fit cap. */
+int p2p_opp_peer_encode(const struct p2p_opp_peer *peer, char *buf, size_t cap, size_t *len);
+int p2p_opp_user_encode(const struct p2p_opp_user *user, char *buf, size_t cap, size_t *len);
+int p2p_opp_error_encode(const struct p2p_opp_error *error, char *buf, size_t cap, size_t *len);
+
+/* EMSGSIZE: over P2P_OPP_BODY_MAX; EBADMSG: no such body; ENOMEM. */
+int p2p_opp_peer_decode(struct p2p_opp_peer *peer, const char *text, size_t len);
+int p2p_opp_user_decode(struct p2p_opp_user *user, const char *text, size_t len);
+int p2p_opp_error_decode(struct p2p_opp_error *error, const char *text, size_t len);
+
+const char *p2p_opp_presence_text(enum p2p_opp_presence presence);
+const char *p2p_opp_error_text(enum p2p_opp_error_code code);
+
+/* --- membership --------------------------------------------------------------------------------
+ */
+
+/* The header's value: HMAC-SHA-256(overlay secret, "p2psip-member" | 0 | overlay | caller's HIT |
+ * callee's HIT | time, 64 bits) and the time. It proves that the caller, whose HIT the callee has
+ * from the TLS connection, knows the secret; nobody else can use it, for it names the caller. */
+int p2p_opp_member_make(char text[P2P_OPP_MEMBER_MAX], const void *secret, size_t secretlen,
+			const struct p2p_overlay_id *overlay, const struct p2p_hit *caller,
+			const struct p2p_hit *callee, uint64_t now_ms,
+			const struct p2p_crypto *crypto);
+/* EBADMSG: no such text; ESTALE: made more than P2P_OPP_MEMBER_SKEW_MS ago or ahead; EACCES: does
+ * not hold. */
+int p2p_opp_member_check(const char *text, size_t len, const void *secret, size_t secretlen,
+			 const struct p2p_overlay_id *overlay, const struct p2p_hit *caller,
+			 const struct p2p_hit *callee, uint64_t now_ms,
+			 const struct p2p_crypto *crypto);
+
+#endif

@@ -1,0 +1,940 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Gateways that ask each other over loopback: whole gateways over the memory engine, and servers
+ * that are not what they should be. */
+#include "tests/unit/test.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/listener.h>
+#include <ftw.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "dht-gateway/gateway_ask.h"
+#include "dht-gateway/gateway_cache.h"
+#include "dht-gateway/gateway_cert.h"
+#include "dht-gateway/gateway_core.h"
+#include "dht-gateway/gateway_identity.h"
+#include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_records.h"
+#include "dht-gateway/gateway_route.h"
+#include "dht-gateway/gateway_secret.h"
+#include "dht-gateway/gateway_users.h"
+#include "lib/io/https_client.h"
+#include "lib/io/https_server.h"
+#include "lib/base/bytes.h"
+#include "lib/proto/opp.h"
+
+#define ASK_MS 300
+#define PEERS 3
+
+struct peer {
+	struct gw_settings settings;
+	struct gw_core *core;
+	struct gw *gw;
+	uint16_t port;
+	uint64_t seq;
+	unsigned int events; /* told to the modules */
+};
+
+struct world {
+	char dir[64];
+	struct event_base *base;
+	struct p2p_log log;
+	char warn[1024]; /* the last one */
+	struct peer p[PEERS];
+	struct gw_identity *stranger;
+	struct https_identity stranger_tls;
+};
+
+static void log_sink(enum p2p_log_level level, const char *msg, void *arg)
+{
+	struct world *w = arg;
+
+	if (level <= P2P_LOG_WARN)
+		snprintf(w->warn, sizeof(w->warn), "%s", msg);
+	if (getenv("GW_TEST_LOG"))
+		fprintf(stderr, "# %s: %s\n", p2p_log_level_name(level), msg);
+}
+
+/* A TCP port that nobody listens at. */
+static uint16_t free_port(void)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(in);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_ok(bind(fd, (struct sockaddr *)&in, len));
+	assert_ok(getsockname(fd, (struct sockaddr *)&in, &len));
+	close(fd);
+	return ntohs(in.sin_port);
+}
+
+static void on_users(const char *name, size_t len, void *arg)
+{
+	struct peer *p = arg;
+
+	(void)name;
+	(void)len;
+	p->events++;
+}
+
+static void peer_start(struct world *w, unsigned int i, const char *enabled)
+{
+	struct peer *p = &w->p[i];
+	struct gw_core_config config = {
+		.base = w->base,
+		.settings = &p->settings,
+		.log = &w->log,
+		.clock = &p2p_clock_system,
+	};
+	char path[128], err[512];
+	FILE *f;
+
+	p->port = p->port ? p->port : free_port();
+	snprintf(path, sizeof(path), "%s/conf%u", w->dir, i);
+	f = fopen(path, "w");
+	fprintf(f,
+		"[overlay]\nsecret_file = %s/secret\n"
+		"[identity]\nfile = %s/identity%u.pem\nstate_dir = %s/state%u\n"
+		"[dht]\nbackend = memory\nmemory_dir = %s/dht\n"
+		"[peers]\nlisten = 127.0.0.1:%u\nask_ms = %d\nenabled = %s\n"
+		"[sip]\nuri = sip:127.0.0.1:%u;transport=udp\n",
+		w->dir, w->dir, i, w->dir, i, w->dir, p->port, ASK_MS, enabled, 5060 + i);
+	fclose(f);
+	if (gw_settings_load(&p->settings, path, err, sizeof(err)) ||
+	    gw_core_new(&p->core, &config, err, sizeof(err)))
+		fail_msg("%s", err);
+	p->gw = gw_core_gw(p->core);
+	p->gw->users_event = on_users;
+	p->gw->event_arg = p;
+	gw_users_connected(p->gw->users, 1);
+	gw_users_synced(p->gw->users, 1);
+}
+
+static void peer_stop(struct peer *p)
+{
+	gw_core_free(p->core);
+	gw_settings_free(&p->settings);
+	p->core = NULL;
+	p->gw = NULL;
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	char path[128], err[512], text[P2P_HIT_TEXT_MAX];
+
+	snprintf(w->dir, sizeof(w->dir), "/tmp/gwpeers.XXXXXX");
+	if (!mkdtemp(w->dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/secret", w->dir);
+	if (gw_secret_create(path, err, sizeof(err)))
+		return -1;
+	snprintf(path, sizeof(path), "%s/stranger.pem", w->dir);
+	if (gw_identity_create(path, err, sizeof(err)) ||
+	    gw_identity_load(&w->stranger, path, err, sizeof(err)))
+		return -1;
+	p2p_hit_print(gw_identity_hit(w->stranger), text);
+	w->stranger_tls.key = gw_identity_key(w->stranger);
+	w->stranger_tls.crypto = gw_identity_crypto(w->stranger);
+	if (gw_cert_make(&w->stranger_tls.cert, w->stranger_tls.key, text))
+		return -1;
+	w->log = (struct p2p_log){.sink = log_sink, .arg = w, .level = P2P_LOG_DBG};
+	w->base = event_base_new();
+	for (unsigned int i = 0; i < PEERS; i++)
+		peer_start(w, i, "yes");
+	*state = w;
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned int i = 0; i < PEERS; i++)
+		if (w->p[i].core)
+			peer_stop(&w->p[i]);
+	X509_free(w->stranger_tls.cert);
+	gw_identity_free(w->stranger);
+	event_base_free(w->base);
+	nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	free(w);
+	return 0;
+}
+
+static void on_late(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	*(bool *)arg = true;
+}
+
+static bool wait_for(struct world *w, const bool *done, unsigned int ms)
+{
+	bool late = false;
+	struct event *ev = event_new(w->base, -1, 0, on_late, &late);
+
+	gw_timer_set(ev, ms);
+	while (!*done && !late)
+		event_base_loop(w->base, EVLOOP_ONCE);
+	event_free(ev);
+	return *done;
+}
+
+static void run_for(struct world *w, unsigned int ms)
+{
+	const bool never = false;
+
+	wait_for(w, &never, ms);
+}
+
+/* --- what the tests do -------------------------------------------------------------------------
+ */
+
+static void serve(struct world *w, unsigned int i, const char *name)
+{
+	uint64_t seen, found = w->p[i].gw->metrics.puts;
+
+	assert_ok(gw_users_publish(w->p[i].gw->users, name, strlen(name), 1, ++w->p[i].seq, NULL, 0,
+				   &seen));
+	for (unsigned int n = 0; n < 200 && w->p[i].gw->metrics.puts == found; n++)
+		run_for(w, 10);
+	run_for(w, 50);
+}
+
+static void leave(struct world *w, unsigned int i, const char *name)
+{
+	uint64_t seen;
+
+	assert_ok(
+		gw_users_withdraw(w->p[i].gw->users, name, strlen(name), 1, ++w->p[i].seq, &seen));
+	run_for(w, 100);
+}
+
+static void on_put(int err, unsigned int nodes, void *arg)
+{
+	(void)nodes;
+	(void)arg;
+	assert_ok(err);
+}
+
+static void gateway_at(struct p2p_record *rec, uint16_t port)
+{
+	struct p2p_locator *l = &rec->locator[rec->n_locators++];
+
+	*l = (struct p2p_locator){.service = P2P_SERVICE_GATEWAY,
+				  .transports = P2P_TRANSPORT_TLS,
+				  .family = 4,
+				  .port = port,
+				  .addr = {127, 0, 0, 1}};
+}
+
+/* A record that peer i signs for a user, whether it knows the user or not; its gateway is said to
+ * be at that port, 0: it has none. */
+static void plant(struct world *w, unsigned int i, const char *name, uint16_t port)
+{
+	static const char uri[] = "sip:127.0.0.1:5099;transport=udp";
+	struct gw *gw = w->p[i].gw;
+	struct p2p_record rec = {.kind = P2P_RECORD_USER, .epoch = gw->epoch};
+	uint8_t buf[P2P_RECORD_MAX];
+	size_t len;
+
+	assert_ok(gw_record_key_user(gw, name, strlen(name), &rec.key));
+	assert_ok(p2p_record_add_uri(&rec, uri, strlen(uri)));
+	if (port)
+		gateway_at(&rec, port);
+	assert_ok(gw_record_make(gw, &rec, 3600000, 0, buf, &len));
+	assert_ok(gw->dht_ops->put(gw->dht, rec.key.b, p2p_record_value_id(&gw->hit), buf, len,
+				   on_put, NULL));
+	run_for(w, 50);
+}
+
+struct routed {
+	bool done;
+	int err;
+	struct p2p_candidate_set cands;
+	uint64_t ms;
+};
+
+static void on_routed(int err, const struct p2p_candidate_set *cands, void *arg)
+{
+	struct routed *r = arg;
+
+	assert_false(r->done);
+	r->done = true;
+	r->err = err;
+	if (!err)
+		r->cands = *cands;
+}
+
+static struct routed route(struct world *w, unsigned int i, const char *name, bool fresh)
+{
+	struct routed r = {0};
+	uint64_t start = gw_mono(w->p[i].gw);
+
+	gw_route(w->p[i].gw->routes, name, strlen(name), 3000, fresh, on_routed, &r);
+	assert_true(wait_for(w, &r.done, 5000));
+	r.ms = gw_mono(w->p[i].gw) - start;
+	return r;
+}
+
+static void assert_at(const struct routed *r, const struct world *w, unsigned int i)
+{
+	assert_ok(r->err);
+	assert_int_equal(r->cands.n, 1);
+	assert_ok(p2p_hit_cmp(&r->cands.c[0].hit, &w->p[i].gw->hit));
+}
+
+static const struct gw_metrics *metrics(const struct world *w, unsigned int i)
+{
+	return &w->p[i].gw->metrics;
+}
+
+/* --- tests ------------------------------------------------------------------------------------ */
+
+static void test_yes(void **state)
+{
+	struct world *w = *state;
+	struct https_client_stats st;
+	struct gw_ask_info info;
+	struct routed r;
+
+	serve(w, 1, "alice");
+	r = route(w, 0, "alice", false);
+	assert_at(&r, w, 1);
+	assert_int_equal(metrics(w, 0)->asks_yes, 1);
+	assert_int_equal(metrics(w, 1)->answers_yes, 1);
+	/* not again so soon, and then over the same connection */
+	r = route(w, 0, "alice", true);
+	assert_at(&r, w, 1);
+	assert_int_equal(metrics(w, 0)->asks_yes, 1);
+	w->p[0].settings.ask_fresh_ms = 0;
+	r = route(w, 0, "alice", true);
+	assert_at(&r, w, 1);
+	assert_int_equal(metrics(w, 0)->asks_yes, 2);
+	gw_asks_stats(w->p[0].gw->asks, &st);
+	assert_int_equal(st.connects, 1);
+	assert_int_equal(st.connections, 1);
+	assert_int_equal(st.reused, 1);
+	gw_asks_info(w->p[0].gw->asks, &w->p[1].gw->hit, &info);
+	assert_true(info.known && info.answered);
+	assert_int_equal(info.breaker, P2P_BREAKER_CLOSED);
+}
+
+static void test_unknown_user(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(route(w, 0, "nobody", false).err, ENOENT);
+	assert_int_equal(metrics(w, 0)->asks_no, 0);
+}
+
+/* The record's own peer does not know the user: absent, in one ROUTE. */
+static void test_stale_record(void **state)
+{
+	struct world *w = *state;
+	struct routed r;
+	unsigned int events;
+
+	plant(w, 1, "ghost", w->p[1].port);
+	r = route(w, 0, "ghost", false);
+	assert_int_equal(r.err, ENOENT);
+	assert_int_equal(metrics(w, 0)->asks_no, 1);
+	assert_int_equal(metrics(w, 0)->route_refuted, 1);
+	events = w->p[0].events;
+	/* it is still out there; who asks again soon is not told of it, nor are the modules */
+	assert_int_equal(route(w, 0, "ghost", true).err, ENOENT);
+	assert_int_equal(metrics(w, 0)->asks_no, 1);
+	assert_int_equal(w->p[0].events, events);
+	/* and when the user comes, that is a later record */
+	serve(w, 1, "ghost");
+	r = route(w, 0, "ghost", true);
+	assert_at(&r, w, 1);
+}
+
+static void test_next_candidate(void **state)
+{
+	struct world *w = *state;
+	struct routed r;
+
+	serve(w, 2, "bob");
+	plant(w, 1, "bob", w->p[1].port);
+	r = route(w, 0, "bob", true);
+	assert_at(&r, w, 2);
+	assert_int_equal(metrics(w, 0)->route_refuted, 1);
+}
+
+/* The peer that the user left knows where to, whatever the asker has read. */
+static void test_moved(void **state)
+{
+	struct world *w = *state;
+	struct p2p_candidate_set cands;
+	struct routed r;
+
+	serve(w, 1, "carol");
+	serve(w, 2, "carol");
+	leave(w, 1, "carol");
+	/* 1 has read the record of 2 */
+	route(w, 1, "carol", true);
+	assert_ok(gw_cache_get(w->p[1].gw->cache, "carol", 5, 60000, &cands));
+	plant(w, 1, "carol", w->p[1].port);
+	r = route(w, 0, "carol", true);
+	assert_at(&r, w, 2);
+	assert_int_equal(metrics(w, 1)->answers_moved, 1);
+	assert_int_equal(metrics(w, 0)->route_moved, 0);
+}
+
+/* The record of the peer where the user is now is not found: only the former one knows. */
+static void test_moved_without_record(void **state)
+{
+	struct world *w = *state;
+	struct gw *gw = w->p[2].gw;
+	char path[256], hex[2 * P2P_KEY_LEN + 1];
+	struct p2p_key key;
+	struct routed r;
+
+	serve(w, 1, "oscar");
+	serve(w, 2, "oscar");
+	leave(w, 1, "oscar");
+	route(w, 1, "oscar", true);
+	assert_ok(gw_record_key_user(gw, "oscar", 5, &key));
+	p2p_hex_print(hex, key.b, sizeof(key.b));
+	snprintf(path, sizeof(path), "%s/dht/%s", w->dir, hex);
+	nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	plant(w, 1, "oscar", w->p[1].port);
+	r = route(w, 0, "oscar", true);
+	assert_at(&r, w, 2);
+	assert_int_equal(metrics(w, 0)->route_moved, 1);
+	assert_int_equal(metrics(w, 2)->answers_yes, 2); /* 1 has asked it too */
+}
+
+static void test_orphan_is_kept(void **state)
+{
+	struct world *w = *state;
+	struct routed r;
+
+	serve(w, 1, "dave");
+	/* another Kamailio comes, and does not name dave */
+	gw_users_disconnected(w->p[1].gw->users, 1);
+	gw_users_connected(w->p[1].gw->users, 2);
+	gw_users_synced(w->p[1].gw->users, 2);
+	r = route(w, 0, "dave", true);
+	assert_at(&r, w, 1);
+	assert_int_equal(metrics(w, 0)->asks_orphan, 1);
+}
+
+/* Before Kamailio has named its users, nobody is absent. */
+static void test_not_synced(void **state)
+{
+	struct world *w = *state;
+	struct routed r;
+
+	gw_users_disconnected(w->p[1].gw->users, 1);
+	plant(w, 1, "erin", w->p[1].port);
+	r = route(w, 0, "erin", true);
+	assert_at(&r, w, 1);
+	assert_int_equal(metrics(w, 1)->answers_unknown, 1);
+	assert_int_equal(metrics(w, 0)->asks_failed, 1);
+	assert_int_equal(metrics(w, 0)->breaker_opened, 0);
+	gw_users_connected(w->p[1].gw->users, 3);
+	run_for(w, 1100); /* its Retry-After */
+	route(w, 0, "erin", true);
+	assert_int_equal(metrics(w, 1)->answers_unknown, 2);
+	gw_users_synced(w->p[1].gw->users, 3);
+	run_for(w, 1100);
+	assert_int_equal(route(w, 0, "erin", true).err, ENOENT);
+}
+
+/* Peers without the protocol are called by their records. */
+static void test_mixed(void **state)
+{
+	struct world *w = *state;
+	struct routed r;
+
+	plant(w, 1, "frank", 0);
+	r = route(w, 0, "frank", true);
+	assert_at(&r, w, 1);
+	assert_int_equal(metrics(w, 1)->asked, 0);
+	peer_stop(&w->p[1]);
+	peer_start(w, 1, "no");
+	serve(w, 1, "grace");
+	r = route(w, 0, "grace", true);
+	assert_at(&r, w, 1);
+	assert_int_equal(metrics(w, 0)->asks_yes + metrics(w, 0)->asks_failed, 0);
+	serve(w, 0, "heidi");
+	r = route(w, 1, "heidi", true);
+	assert_at(&r, w, 0);
+	assert_int_equal(metrics(w, 0)->asked, 0);
+}
+
+/* Another key answers where the record says that the peer's gateway is. */
+static void test_impostor(void **state)
+{
+	struct world *w = *state;
+	struct gw_ask_info info;
+	struct routed r;
+
+	plant(w, 1, "ivan", w->p[2].port);
+	r = route(w, 0, "ivan", true);
+	assert_at(&r, w, 1); /* by its record, as without an answer */
+	assert_int_equal(metrics(w, 0)->asks_failed, 1);
+	assert_int_equal(metrics(w, 2)->asked, 0);
+	assert_non_null(strstr(w->warn, "does not have this peer's key"));
+	gw_asks_info(w->p[0].gw->asks, &w->p[1].gw->hit, &info);
+	assert_int_not_equal(info.breaker, P2P_BREAKER_CLOSED);
+}
+
+/* --- distance: bytes pass through, each way DELAY_MS later -------------------------------------
+ */
+
+#define DELAY_MS 20
+#define RELAY_PAIRS 8
+
+struct late {
+	struct late *next;
+	struct bufferevent *to;
+	struct evbuffer *data;
+	struct event *ev;
+};
+
+struct relay {
+	struct event_base *base;
+	struct evconnlistener *listener;
+	struct sockaddr_in to;
+	struct bufferevent *bev[RELAY_PAIRS][2];
+	unsigned int n;
+	struct late *late;
+	unsigned int turns; /* times that the answering side began to speak */
+	bool asking;
+};
+
+static void on_late_data(evutil_socket_t fd, short what, void *arg)
+{
+	struct late *l = arg;
+
+	(void)fd;
+	(void)what;
+	bufferevent_write_buffer(l->to, l->data);
+}
+
+static void on_relay_read(struct bufferevent *bev, void *arg)
+{
+	struct relay *r = arg;
+	struct late *l = calloc(1, sizeof(*l));
+
+	for (unsigned int i = 0; i < r->n; i++) {
+		if (r->bev[i][0] == bev) {
+			l->to = r->bev[i][1];
+			r->asking = true;
+		} else if (r->bev[i][1] == bev) {
+			l->to = r->bev[i][0];
+			r->turns += r->asking;
+			r->asking = false;
+		}
+	}
+	l->data = evbuffer_new();
+	evbuffer_add_buffer(l->data, bufferevent_get_input(bev));
+	l->ev = event_new(r->base, -1, 0, on_late_data, l);
+	l->next = r->late;
+	r->late = l;
+	gw_timer_set(l->ev, DELAY_MS);
+}
+
+static void on_relay_accept(struct evconnlistener *listener, evutil_socket_t fd,
+			    struct sockaddr *addr, int len, void *arg)
+{
+	struct relay *r = arg;
+	struct bufferevent **pair = r->bev[r->n++];
+
+	(void)listener;
+	(void)addr;
+	(void)len;
+	assert_true(r->n <= RELAY_PAIRS);
+	pair[0] = bufferevent_socket_new(r->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	pair[1] = bufferevent_socket_new(r->base, -1, BEV_OPT_CLOSE_ON_FREE);
+	for (unsigned int i = 0; i < 2; i++) {
+		bufferevent_setcb(pair[i], on_relay_read, NULL, NULL, r);
+		bufferevent_enable(pair[i], EV_READ | EV_WRITE);
+	}
+	assert_ok(bufferevent_socket_connect(pair[1], (struct sockaddr *)&r->to, sizeof(r->to)));
+}
+
+static uint16_t relay_start(struct relay *r, struct world *w, uint16_t to)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(in);
+
+	memset(r, 0, sizeof(*r));
+	r->base = w->base;
+	r->to = in;
+	r->to.sin_port = htons(to);
+	r->listener = evconnlistener_new_bind(w->base, on_relay_accept, r, LEV_OPT_CLOSE_ON_FREE, 8,
+					      (struct sockaddr *)&in, sizeof(in));
+	assert_non_null(r->listener);
+	assert_ok(getsockname(evconnlistener_get_fd(r->listener), (struct sockaddr *)&in, &len));
+	return ntohs(in.sin_port);
+}
+
+static void relay_stop(struct relay *r)
+{
+	while (r->late) {
+		struct late *l = r->late;
+
+		r->late = l->next;
+		event_free(l->ev);
+		evbuffer_free(l->data);
+		free(l);
+	}
+	evconnlistener_free(r->listener);
+	for (unsigned int i = 0; i < r->n; i++) {
+		bufferevent_free(r->bev[i][0]);
+		bufferevent_free(r->bev[i][1]);
+	}
+}
+
+/* Over a kept connection a question is one round trip, however it is counted. */
+static void test_distance(void **state)
+{
+	struct world *w = *state;
+	struct routed r, asked, believed;
+	struct relay relay;
+	uint16_t port = relay_start(&relay, w, w->p[1].port);
+	uint64_t first;
+
+	serve(w, 1, "peggy");
+	plant(w, 1, "peggy", port);
+	w->p[0].settings.ask_fresh_ms = 0;
+	w->p[0].settings.cache_fresh_ms = 60000;
+	r = route(w, 0, "peggy", true);
+	assert_at(&r, w, 1);
+	assert_int_equal(metrics(w, 0)->asks_yes, 1);
+	first = r.ms;
+	assert_int_equal(relay.turns, 2); /* TLS, and the answer */
+	asked = route(w, 0, "peggy", false);
+	assert_int_equal(metrics(w, 0)->asks_yes, 2);
+	assert_int_equal(relay.turns, 3);
+	w->p[0].settings.ask_fresh_ms = 60000;
+	believed = route(w, 0, "peggy", false);
+	assert_int_equal(metrics(w, 0)->asks_yes, 2);
+	assert_int_equal(relay.n, 1);
+	print_message("at a round trip of %d ms: first %u ms, then %u ms; not asked %u ms\n",
+		      2 * DELAY_MS, (unsigned int)first, (unsigned int)asked.ms,
+		      (unsigned int)believed.ms);
+	assert_in_range(asked.ms - believed.ms, 2 * DELAY_MS - 2, 2 * DELAY_MS + 200);
+	peer_stop(&w->p[0]);
+	relay_stop(&relay);
+}
+
+/* Listens and never speaks. */
+static int silent_listener(uint16_t *port)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(in);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_ok(bind(fd, (struct sockaddr *)&in, len));
+	assert_ok(listen(fd, 8));
+	assert_ok(getsockname(fd, (struct sockaddr *)&in, &len));
+	*port = ntohs(in.sin_port);
+	return fd;
+}
+
+/* One question pays; those at the same time end with it, those after it are not asked. */
+static void test_hanging(void **state)
+{
+	struct world *w = *state;
+	struct routed first = {0}, second = {0}, r;
+	struct gw_ask_info info;
+	uint16_t port;
+	int fd = silent_listener(&port);
+	uint64_t start = gw_mono(w->p[0].gw);
+
+	serve(w, 2, "kim");
+	plant(w, 1, "judy", port);
+	gw_route(w->p[0].gw->routes, "judy", 4, 3000, true, on_routed, &first);
+	run_for(w, 150);
+	gw_route(w->p[0].gw->routes, "judy", 4, 3000, true, on_routed, &second);
+	/* others do not notice */
+	r = route(w, 0, "kim", true);
+	assert_at(&r, w, 2);
+	assert_false(first.done);
+	assert_true(wait_for(w, &first.done, 2000));
+	assert_true(wait_for(w, &second.done, 20));
+	assert_in_range(gw_mono(w->p[0].gw) - start, ASK_MS - 50, ASK_MS + 1000);
+	assert_at(&first, w, 1);
+	assert_at(&second, w, 1);
+	assert_int_equal(metrics(w, 0)->breaker_opened, 1);
+	r = route(w, 0, "judy", false);
+	assert_at(&r, w, 1);
+	assert_in_range(r.ms, 0, ASK_MS / 2);
+	assert_int_equal(metrics(w, 0)->asks_not_asked, 1);
+	gw_asks_info(w->p[0].gw->asks, &w->p[1].gw->hit, &info);
+	assert_int_equal(info.failures, 1);
+	/* its real gateway is told by the next record, and a probe finds it well */
+	plant(w, 1, "judy", w->p[1].port);
+	route(w, 0, "judy", true);
+	for (unsigned int i = 0; i < 50; i++) {
+		gw_asks_info(w->p[0].gw->asks, &w->p[1].gw->hit, &info);
+		if (info.breaker == P2P_BREAKER_CLOSED)
+			break;
+		run_for(w, 50);
+	}
+	assert_int_equal(info.breaker, P2P_BREAKER_CLOSED);
+	assert_int_equal(metrics(w, 0)->probes, 1);
+	close(fd);
+}
+
+static void test_dead(void **state)
+{
+	struct world *w = *state;
+	struct routed r;
+
+	serve(w, 1, "leo");
+	peer_stop(&w->p[1]);
+	r = route(w, 0, "leo", true);
+	assert_ok(r.err);
+	assert_int_equal(r.cands.n, 1);
+	assert_in_range(r.ms, 0, ASK_MS);
+	assert_int_equal(metrics(w, 0)->breaker_opened, 1);
+}
+
+static const char *rubbish;
+static int rubbish_status;
+
+static void on_rubbish(struct https_exchange *x, void *arg)
+{
+	(void)arg;
+	https_reply(x, rubbish_status, 0, rubbish, strlen(rubbish));
+}
+
+/* The right key, and nonsense. */
+static void test_rubbish(void **state)
+{
+	static char big[2 * P2P_OPP_BODY_MAX];
+	static const struct {
+		int status;
+		const char *body;
+	} cases[] = {
+		{200, "{\"user\":\"perhaps\"}"},
+		{200, ""},
+		{200, "[]"},
+		{200, "{\"user\":\"moved\",\"hit\":\"192.0.2.1\"}"},
+		{500, "{}"},
+		{301, "{\"user\":\"no\"}"},
+		{403, "{\"error\":\"member\",\"reason\":\"no\"}"},
+		{200, big},
+	};
+	struct world *w = *state;
+	struct https_server *server;
+	struct https_server_config config = {
+		.identity = *w->p[1].gw->tls,
+		.connections_max = 8,
+		.connections_per_address = 8,
+		.requests_per_s = 100,
+		.handshake_ms = 1000,
+		.idle_ms = 5000,
+		.body_max = 100,
+		.headers_max = 4096,
+		.h = on_rubbish,
+	};
+	uint16_t port;
+
+	memset(big, ' ', sizeof(big) - 1);
+	assert_ok(https_server_new(&server, w->base, &config));
+	assert_ok(https_server_listen(server, "127.0.0.1", &port));
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char name[16];
+		struct routed r;
+
+		rubbish = cases[i].body;
+		rubbish_status = cases[i].status;
+		snprintf(name, sizeof(name), "user%u", i);
+		plant(w, 1, name, port);
+		r = route(w, 0, name, true);
+		assert_at(&r, w, 1);
+		assert_int_equal(metrics(w, 0)->asks_failed, i + 1);
+		assert_int_equal(metrics(w, 0)->breaker_opened, i + 1);
+		/* well again */
+		peer_stop(&w->p[0]);
+		peer_start(w, 0, "yes");
+		w->p[0].gw->metrics.asks_failed = w->p[0].gw->metrics.breaker_opened = i + 1;
+	}
+	https_server_free(server);
+}
+
+/* --- strangers -------------------------------------------------------------------------------- */
+
+struct got {
+	bool done;
+	int err, status;
+	char body[512];
+};
+
+static void on_got(const struct https_answer *a, void *arg)
+{
+	struct got *g = arg;
+
+	g->done = true;
+	g->err = a->err;
+	g->status = a->status;
+	snprintf(g->body, sizeof(g->body), "%.*s", (int)a->len, a->body ? a->body : "");
+}
+
+static struct got get(struct world *w, struct https_client *c, const char *path, const char *proof)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET,
+				 .sin_port = htons(w->p[1].port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	char header[128];
+	struct https_get *g;
+	struct got got = {0};
+
+	snprintf(header, sizeof(header), P2P_OPP_MEMBER_HEADER ": %s", proof ? proof : "");
+	assert_ok(https_client_get(c, &w->p[1].gw->hit, (struct sockaddr *)&in, path,
+				   proof ? header : NULL, 2000, on_got, &got, &g));
+	assert_true(wait_for(w, &got.done, 3000));
+	return got;
+}
+
+static void test_strangers(void **state)
+{
+	static const uint8_t other_secret[32] = {1};
+	struct world *w = *state;
+	struct gw *gw = w->p[1].gw;
+	struct https_client_config config = {
+		.identity = w->stranger_tls,
+		.idle_max = 4,
+		.connections_per_peer = 2,
+		.requests_max = 16,
+		.idle_s = 10,
+		.body_max = 4096,
+		.headers_max = 4096,
+	};
+	struct p2p_opp_path path = {.version = 1, .overlay = gw->overlay, .resource = P2P_OPP_PEER};
+	const struct p2p_hit *me = gw_identity_hit(w->stranger);
+	char text[P2P_OPP_PATH_MAX], proof[P2P_OPP_MEMBER_MAX];
+	uint64_t now = gw_wall(gw);
+	struct p2p_opp_peer peer;
+	struct https_client *c;
+	struct got g;
+
+	assert_ok(https_client_new(&c, w->base, &config));
+	p2p_opp_path_print(&path, text);
+	/* a key of one's own is not enough */
+	assert_int_equal(get(w, c, text, NULL).status, 403);
+	assert_int_equal(get(w, c, text, "1:00").status, 403);
+	assert_ok(p2p_opp_member_make(proof, other_secret, sizeof(other_secret), &gw->overlay, me,
+				      &gw->hit, now, gw->crypto));
+	g = get(w, c, text, proof);
+	assert_int_equal(g.status, 403);
+	assert_non_null(strstr(g.body, "\"member\""));
+	/* nor is what another member said: it names that member */
+	assert_ok(p2p_opp_member_make(proof, gw->secret.b, gw->secret.len, &gw->overlay,
+				      &w->p[0].gw->hit, &gw->hit, now, gw->crypto));
+	assert_int_equal(get(w, c, text, proof).status, 403);
+	/* said to somebody else; long ago; for another overlay */
+	assert_ok(p2p_opp_member_make(proof, gw->secret.b, gw->secret.len, &gw->overlay, me,
+				      &w->p[2].gw->hit, now, gw->crypto));
+	assert_int_equal(get(w, c, text, proof).status, 403);
+	assert_ok(p2p_opp_member_make(proof, gw->secret.b, gw->secret.len, &gw->overlay, me,
+				      &gw->hit, now - 121000, gw->crypto));
+	assert_int_equal(get(w, c, text, proof).status, 403);
+	path.overlay.b[0] ^= 1;
+	p2p_opp_path_print(&path, text);
+	assert_ok(p2p_opp_member_make(proof, gw->secret.b, gw->secret.len, &path.overlay, me,
+				      &gw->hit, now, gw->crypto));
+	g = get(w, c, text, proof);
+	assert_int_equal(g.status, 404);
+	assert_non_null(strstr(g.body, "\"overlay\""));
+	assert_int_equal(gw->metrics.asked_strangers, 7);
+	/* with the secret it is a member, and its clock may be a minute off */
+	path.overlay.b[0] ^= 1;
+	p2p_opp_path_print(&path, text);
+	assert_ok(p2p_opp_member_make(proof, gw->secret.b, gw->secret.len, &gw->overlay, me,
+				      &gw->hit, now + 60000, gw->crypto));
+	g = get(w, c, text, proof);
+	assert_int_equal(g.status, 200);
+	assert_ok(p2p_opp_peer_decode(&peer, g.body, strlen(g.body)));
+	assert_ok(p2p_hit_cmp(&peer.hit, &gw->hit));
+	assert_int_equal(peer.n_uris, 1);
+	/* what is not there */
+	assert_int_equal(get(w, c, "/v1/x", proof).status, 404);
+	g = get(w, c, "/v2/whatever", proof);
+	assert_int_equal(g.status, 404);
+	assert_non_null(strstr(g.body, "\"versions\":[1]"));
+	https_client_free(c);
+}
+
+/* Shutting down with everything under way. */
+static void test_stop_while_asking(void **state)
+{
+	struct world *w = *state;
+	struct routed a = {0}, b = {0};
+	uint16_t port;
+	int fd = silent_listener(&port);
+
+	plant(w, 1, "mia", port);
+	plant(w, 2, "mia", w->p[2].port);
+	gw_route(w->p[0].gw->routes, "mia", 3, 3000, true, on_routed, &a);
+	gw_route(w->p[0].gw->routes, "nina", 4, 3000, true, on_routed, &b);
+	run_for(w, 60);
+	assert_false(a.done);
+	peer_stop(&w->p[0]);
+	assert_true(a.done && b.done);
+	assert_int_equal(a.err, ETIMEDOUT);
+	close(fd);
+}
+
+static int skip_without_loopback(void)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0), err;
+
+	err = bind(fd, (struct sockaddr *)&in, sizeof(in));
+	close(fd);
+	return err;
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_yes),
+		TEST(test_unknown_user),
+		TEST(test_stale_record),
+		TEST(test_moved_without_record),
+		TEST(test_next_candidate),
+		TEST(test_moved),
+		TEST(test_orphan_is_kept),
+		TEST(test_not_synced),
+		TEST(test_mixed),
+		TEST(test_impostor),
+		TEST(test_hanging),
+		TEST(test_dead),
+		TEST(test_rubbish),
+		TEST(test_strangers),
+		TEST(test_stop_while_asking),
+		TEST(test_distance),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	if (skip_without_loopback()) {
+		puts("no loopback here");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The overlay peer protocol's paths and bodies, the proof of membership, and the circuit breaker.
+ */
+#include "tests/unit/test.h"
+
+#include "lib/model/breaker.h"
+#include "lib/proto/opp.h"
+#include "tests/unit/crypto.h"
+
+#define OVERLAY "afce75dbec9ee285e81bf8b24cf6dba6"
+#define KEY "00112233445566778899aabbccddeeff01234567"
+#define HIT "2001:22:81c2:d509:f8cf:4fc2:3af3:f782"
+
+static void test_paths(void **state)
+{
+	static const char *const good[] = {
+		"/v1/" OVERLAY "/peer",
+		"/v1/" OVERLAY "/users/" KEY,
+	};
+	static const char *const bad[] = {
+		"",
+		"/",
+		"v1",
+		"/v1",
+		"/v1/",
+		"/v1/" OVERLAY,
+		"/v1/" OVERLAY "/",
+		"/v1/" OVERLAY "/peer/",
+		"/v1/" OVERLAY "/peer/x",
+		"/v1/" OVERLAY "//peer",
+		"//v1/" OVERLAY "/peer",
+		"/v1/" OVERLAY "/peers",
+		"/v1/" OVERLAY "/users",
+		"/v1/" OVERLAY "/users/",
+		"/v1/" OVERLAY "/users/" KEY "0",
+		"/v1/" OVERLAY "/users/" KEY "/x",
+		"/v1/" OVERLAY "/users/" KEY "?a=b",
+		"/v1/" OVERLAY "0/peer",
+		"/v1/x/peer",
+		"/v0/" OVERLAY "/peer",
+		"/v01/" OVERLAY "/peer",
+		"/V1/" OVERLAY "/peer",
+		"/v99999/" OVERLAY "/peer",
+		"/v1/" OVERLAY "/peer HTTP/1.1",
+		"/v1/" OVERLAY "/users/00112233445566778899aabbccddeeff0123456g",
+	};
+	struct p2p_opp_path path;
+	char text[P2P_OPP_PATH_MAX];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_ok(p2p_opp_path_parse(&path, good[i], strlen(good[i])));
+		assert_int_equal(path.resource, i == 0 ? P2P_OPP_PEER : P2P_OPP_USER);
+		p2p_opp_path_print(&path, text);
+		assert_string_equal(text, good[i]);
+	}
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(p2p_opp_path_parse(&path, bad[i], strlen(bad[i])), EINVAL);
+	/* what a later version's paths look like, nobody knows */
+	assert_int_equal(p2p_opp_path_parse(&path, "/v2/what/ever", 13), EPROTONOSUPPORT);
+	assert_int_equal(path.version, 2);
+}
+
+static void test_peer(void **state)
+{
+	struct p2p_opp_peer peer = {.n_versions = 2,
+				    .version = {1, 2},
+				    .epoch = UINT64_MAX,
+				    .software = "a \"b\" \\c",
+				    .n_uris = 2,
+				    .uri = {"sip:192.0.2.1:5060;transport=udp",
+					    "sip:[2001:db8::1]:5061;transport=tls"}},
+			    again;
+	char buf[P2P_OPP_BODY_MAX];
+	size_t len, cut;
+
+	(void)state;
+	assert_ok(p2p_hit_parse(&peer.hit, HIT, strlen(HIT)));
+	memset(peer.overlay.b, 0xa5, sizeof(peer.overlay.b));
+	assert_ok(p2p_opp_peer_encode(&peer, buf, sizeof(buf), &len));
+	assert_int_equal(len, strlen(buf));
+	assert_ok(p2p_opp_peer_decode(&again, buf, len));
+	assert_memory_equal(&peer, &again, sizeof(peer));
+	for (cut = 0; cut < len; cut++)
+		assert_int_equal(p2p_opp_peer_decode(&again, buf, cut), EBADMSG);
+	for (cut = 0; cut <= len; cut++) {
+		char small[P2P_OPP_BODY_MAX];
+		size_t n = 0;
+
+		assert_int_equal(p2p_opp_peer_encode(&peer, small, cut, &n), EMSGSIZE);
+	}
+	peer.n_versions = 0;
+	assert_int_equal(p2p_opp_peer_encode(&peer, buf, sizeof(buf), &len), EINVAL);
+	peer.n_versions = 1;
+	strcpy(peer.uri[1], "sip:example.org");
+	assert_int_equal(p2p_opp_peer_encode(&peer, buf, sizeof(buf), &len), EINVAL);
+	peer.n_uris = 0;
+	peer.software[0] = '\n';
+	assert_int_equal(p2p_opp_peer_encode(&peer, buf, sizeof(buf), &len), EINVAL);
+}
+
+#define PEER(more)                                                                                 \
+	"{\"versions\":[1],\"hit\":\"" HIT "\",\"overlay\":\"" OVERLAY "\",\"epoch\":\"7\"" more "}"
+
+static void test_peer_read(void **state)
+{
+	/* unknown members and addresses are left out, what is known must be right */
+	static const char good[] = PEER(",\"later\":{\"a\":[1,{}]},\"sip\":[\"sips:new\",7,"
+					"\"sip:192.0.2.1:5060;transport=udp\"],\"software\":17");
+	static const char *const bad[] = {
+		PEER("") "x",
+		PEER(",\"sip\":{}"),
+		PEER(",\"x\":[[[[[[[[[[1]]]]]]]]]]"),
+		PEER(",\"x\":\"\xff\""),
+		PEER(",\"x\":'single'"),
+		PEER(",\"x\":1,"),
+		"{\"versions\":[],\"hit\":\"" HIT "\",\"overlay\":\"" OVERLAY "\",\"epoch\":\"7\"}",
+		"{\"versions\":[0],\"hit\":\"" HIT "\",\"overlay\":\"" OVERLAY
+		"\",\"epoch\":\"7\"}",
+		"{\"versions\":[\"1\"],\"hit\":\"" HIT "\",\"overlay\":\"" OVERLAY
+		"\",\"epoch\":\"7\"}",
+		"{\"versions\":[1],\"hit\":\"2001:db8::1\",\"overlay\":\"" OVERLAY
+		"\",\"epoch\":\"7\"}",
+		"{\"versions\":[1],\"hit\":\"" HIT "\\u0000\",\"overlay\":\"" OVERLAY
+		"\",\"epoch\":\"7\"}",
+		"{\"versions\":[1],\"hit\":\"" HIT "\",\"overlay\":\"00\",\"epoch\":\"7\"}",
+		"{\"versions\":[1],\"hit\":\"" HIT "\",\"overlay\":\"" OVERLAY "\",\"epoch\":7}",
+		"{\"versions\":[1],\"hit\":\"" HIT "\",\"overlay\":\"" OVERLAY
+		"\",\"epoch\":\"99999999999999999999\"}",
+		"null",
+		"[" PEER("") "]",
+		"",
+	};
+	struct p2p_opp_peer peer;
+	char big[P2P_OPP_BODY_MAX + 2];
+	unsigned int version = 0;
+	size_t i;
+
+	(void)state;
+	assert_ok(p2p_opp_peer_decode(&peer, good, strlen(good)));
+	assert_int_equal(peer.n_uris, 1);
+	assert_true(peer.epoch == 7);
+	assert_string_equal(peer.software, "");
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(p2p_opp_peer_decode(&peer, bad[i], strlen(bad[i])), EBADMSG);
+	assert_int_equal(p2p_opp_peer_decode(&peer, PEER("") "\0", strlen(PEER("")) + 1), EBADMSG);
+	memset(big, ' ', sizeof(big));
+	assert_int_equal(p2p_opp_peer_decode(&peer, big, P2P_OPP_BODY_MAX + 1), EMSGSIZE);
+	assert_ok(p2p_opp_version_choose((const unsigned int[]){3, 1}, 2, &version));
+	assert_int_equal(version, 1);
+	assert_int_equal(p2p_opp_version_choose((const unsigned int[]){3, 2}, 2, &version),
+			 EPROTONOSUPPORT);
+}
+
+static void test_user(void **state)
+{
+	static const char *const bad[] = {
+		"{}",
+		"{\"user\":\"perhaps\"}",
+		"{\"user\":1}",
+		"{\"user\":\"moved\"}",
+		"[]",
+		"\"yes\"",
+		"{\"user\":\"moved\",\"hit\":\"192.0.2.1\"}",
+		"{\"User\":\"yes\"}",
+	};
+	static const char later[] = "{\"user\":\"yes\",\"since\":12,\"hit\":false}";
+	struct p2p_opp_user user = {0}, again;
+	char buf[256];
+	size_t len, i;
+
+	(void)state;
+	for (i = P2P_OPP_NO; i <= P2P_OPP_MOVED; i++) {
+		memset(&user, 0, sizeof(user));
+		user.presence = (enum p2p_opp_presence)i;
+		if (i == P2P_OPP_MOVED)
+			assert_ok(p2p_hit_parse(&user.hit, HIT, strlen(HIT)));
+		assert_ok(p2p_opp_user_encode(&user, buf, sizeof(buf), &len));
+		assert_ok(p2p_opp_user_decode(&again, buf, len));
+		assert_memory_equal(&user, &again, sizeof(user));
+		assert_string_not_equal(p2p_opp_presence_text(user.presence), "?");
+	}
+	user.presence = (enum p2p_opp_presence)0;
+	assert_int_equal(p2p_opp_user_encode(&user, buf, sizeof(buf), &len), EINVAL);
+	user.presence = (enum p2p_opp_presence)99;
+	assert_int_equal(p2p_opp_user_encode(&user, buf, sizeof(buf), &len), EINVAL);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(p2p_opp_user_decode(&again, bad[i], strlen(bad[i])), EBADMSG);
+	assert_ok(p2p_opp_user_decode(&again, later, strlen(later)));
+	assert_int_equal(again.presence, P2P_OPP_YES);
+}
+
+static void test_error(void **state)
+{
+	static const char long_reason[] =
+		"{\"error\":\"busy\",\"reason\":"
+		"\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\""
+		"}";
+	struct p2p_opp_error error = {0}, again;
+	char buf[512];
+	size_t len, i;
+
+	(void)state;
+	for (i = P2P_OPP_E_BADREQUEST; i <= P2P_OPP_E_BUSY; i++) {
+		memset(&error, 0, sizeof(error));
+		error.code = (enum p2p_opp_error_code)i;
+		strcpy(error.reason, "why \"not\"");
+		if (i == P2P_OPP_E_VERSION) {
+			error.n_versions = 1;
+			error.version[0] = 1;
+		}
+		assert_ok(p2p_opp_error_encode(&error, buf, sizeof(buf), &len));
+		assert_ok(p2p_opp_error_decode(&again, buf, len));
+		assert_memory_equal(&error, &again, sizeof(error));
+	}
+	/* a reason is for people: one that is too long is left out */
+	assert_ok(p2p_opp_error_decode(&again, long_reason, strlen(long_reason)));
+	assert_string_equal(again.reason, "");
+	assert_int_equal(p2p_opp_error_decode(&again, "{\"error\":\"new\"}", 15), EBADMSG);
+}
+
+static void test_member(void **state)
+{
+	static const uint8_t secret[32] = {7};
+	struct p2p_crypto crypto;
+	struct p2p_overlay_id overlay = {{1}}, overlay2 = {{2}};
+	struct p2p_hit a = {{3}}, b = {{4}};
+	char text[P2P_OPP_MEMBER_MAX];
+	uint64_t now = 1767225600000ull;
+	size_t len;
+
+	(void)state;
+	test_crypto(&crypto, NULL);
+	assert_ok(
+		p2p_opp_member_make(text, secret, sizeof(secret), &overlay, &a, &b, now, &crypto));
+	len = strlen(text);
+#define CHECK(o, x, y, t)                                                                          \
+	p2p_opp_member_check(text, len, secret, sizeof(secret), o, x, y, t, &crypto)
+	assert_ok(CHECK(&overlay, &a, &b, now));
+	assert_ok(CHECK(&overlay, &a, &b, now + 120000));
+	assert_ok(CHECK(&overlay, &a, &b, now - 120000));
+	assert_int_equal(CHECK(&overlay, &a, &b, now + 120001), ESTALE);
+	assert_int_equal(CHECK(&overlay, &a, &b, now - 120001), ESTALE);
+	assert_int_equal(CHECK(&overlay, &b, &a, now), EACCES);
+	assert_int_equal(CHECK(&overlay, &a, &a, now), EACCES);
+	assert_int_equal(CHECK(&overlay2, &a, &b, now), EACCES);
+	assert_int_equal(p2p_opp_member_check(text, len, "another secret..", 16, &overlay, &a, &b,
+					      now, &crypto),
+			 EACCES);
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(p2p_opp_member_check(text, i, secret, sizeof(secret), &overlay, &a,
+						      &b, now, &crypto),
+				 EBADMSG);
+	text[len - 1] ^= 1;
+	assert_int_not_equal(CHECK(&overlay, &a, &b, now), 0);
+	text[len - 1] ^= 1;
+	/* the time is signed too */
+	text[12] = text[12] == '9' ? '8' : (char)(text[12] + 1);
+	assert_int_equal(CHECK(&overlay, &a, &b, now), EACCES);
+}
+
+/* --- the breaker ------------------------------------------------------------------------------ */
+
+static void test_breaker(void **state)
+{
+	struct p2p_breaker b = {0};
+	uint64_t now = 5000, wait = 1000;
+
+	(void)state;
+	assert_true(p2p_breaker_allows(&b));
+	assert_false(p2p_breaker_ok(&b));
+	assert_true(p2p_breaker_due(&b) == UINT64_MAX);
+	assert_false(p2p_breaker_probe(&b, now));
+	/* one failure opens it; those that were under way change nothing */
+	assert_true(p2p_breaker_fail(&b, now, 0));
+	assert_false(p2p_breaker_fail(&b, now + 10, 0));
+	assert_false(p2p_breaker_allows(&b));
+	assert_true(p2p_breaker_due(&b) == now + wait);
+	assert_false(p2p_breaker_probe(&b, now + wait - 1));
+	/* each probe that fails doubles the wait, up to a minute */
+	for (int i = 0; i < 12; i++) {
+		now += wait;
+		assert_true(p2p_breaker_probe(&b, now));
+		assert_string_equal(p2p_breaker_text(b.state), "probing");
+		assert_false(p2p_breaker_probe(&b, now));
+		assert_false(p2p_breaker_allows(&b));
+		assert_false(p2p_breaker_fail(&b, now, 0)); /* not the probe's */
+		assert_true(p2p_breaker_due(&b) == UINT64_MAX);
+		now += 300;
+		p2p_breaker_probe_fail(&b, now, 0);
+		wait = wait * 2 < 60000 ? wait * 2 : 60000;
+		assert_true(p2p_breaker_due(&b) == now + wait);
+	}
+	assert_true(b.failures == 13);
+	/* closed by the probe, and back at the beginning */
+	now += wait;
+	assert_true(p2p_breaker_probe(&b, now));
+	assert_true(p2p_breaker_ok(&b));
+	assert_true(p2p_breaker_allows(&b));
+	p2p_breaker_probe_fail(&b, now, 0); /* late */
+	assert_true(p2p_breaker_allows(&b));
+	assert_true(p2p_breaker_fail(&b, now, 0));
+	assert_true(p2p_breaker_due(&b) == now + 1000);
+	/* an answer to one that was under way closes it too */
+	assert_true(p2p_breaker_ok(&b));
+	assert_true(p2p_breaker_allows(&b));
+}
+
+static void test_breaker_jitter(void **state)
+{
+	uint32_t seed = 1;
+
+	(void)state;
+	for (int i = 0; i < 1000; i++) {
+		struct p2p_breaker b = {0};
+
+		seed = seed * 1664525u + 1013904223u;
+		p2p_breaker_fail(&b, 0, seed);
+		assert_in_range(p2p_breaker_due(&b), 751, 1000);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_paths),	  cmocka_unit_test(test_peer),
+		cmocka_unit_test(test_peer_read), cmocka_unit_test(test_user),
+		cmocka_unit_test(test_error),	  cmocka_unit_test(test_member),
+		cmocka_unit_test(test_breaker),	  cmocka_unit_test(test_breaker_jitter),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
