@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Single SIP messages from Python: what neither a phone nor a scenario can be told to say."""
 
+import base64
 import itertools
+import os
 import socket
+import struct
 
 from . import proc
 
@@ -96,3 +99,67 @@ class Udp:
                 raise proc.Failed("no reply within %g s to:\n%s" % (timeout, text[:600]))
             if m.code >= 200 and m.get("Call-ID") == callid:
                 return m
+
+
+class WebSocket:
+    """SIP over WebSocket (RFC 7118), as a browser speaks it."""
+
+    def __init__(self, node, to, port=5060):
+        with node.inside():
+            self.s = socket.create_connection((to, port), 5)
+        self.host = "r%d.invalid" % next(_numbers)      # a browser does not know its address
+        self.via = "WS " + self.host
+        self.s.sendall(("GET / HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
+                        "Connection: Upgrade\r\nSec-WebSocket-Key: %s\r\n"
+                        "Sec-WebSocket-Protocol: sip\r\nSec-WebSocket-Version: 13\r\n\r\n" %
+                        (to, base64.b64encode(os.urandom(16)).decode())).encode())
+        self.buf = b""
+        while b"\r\n\r\n" not in self.buf:
+            self._more(5)
+        head, _, self.buf = self.buf.partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 101"):
+            raise proc.Failed("no WebSocket: " + head.decode("utf-8", "replace"))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.s.close()
+
+    def _more(self, timeout):
+        self.s.settimeout(timeout)
+        data = self.s.recv(65536)
+        if not data:
+            raise ConnectionError("the WebSocket was closed")
+        self.buf += data
+
+    def _frame(self, opcode, data):
+        n, mask = len(data), os.urandom(4)
+        size = bytes([0x80 | n]) if n < 126 else b"\xfe" + struct.pack(">H", n)
+        self.s.sendall(bytes([0x80 | opcode]) + size + mask +
+                       bytes(b ^ mask[i % 4] for i, b in enumerate(data)))
+
+    def send(self, text):
+        self._frame(1, text.encode())
+
+    def receive(self, timeout=5):
+        """The next message; pings are answered. TimeoutError when there is none."""
+        while True:
+            while len(self.buf) < 2:
+                self._more(timeout)
+            n, off = self.buf[1] & 0x7f, 2
+            if n >= 126:
+                off = 4 if n == 126 else 10
+                while len(self.buf) < off:
+                    self._more(timeout)
+                n = int.from_bytes(self.buf[2:off], "big")
+            while len(self.buf) < off + n:
+                self._more(timeout)
+            opcode, data = self.buf[0] & 15, self.buf[off:off + n]
+            self.buf = self.buf[off + n:]
+            if opcode in (1, 2):
+                return Message(data)
+            if opcode == 8:
+                raise ConnectionError("the WebSocket was closed")
+            if opcode == 9:
+                self._frame(10, data)
