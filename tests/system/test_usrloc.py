@@ -348,6 +348,44 @@ def test_lost_connection_is_made_up_for(s):
     s.gone("henry")
 
 
+def unanswered_withdrawal(s, user):
+    """The gateway reads a WITHDRAW, and does nothing about it."""
+    read = []
+    s.sip.register(user)
+    s.published(user)
+    s.in_step()
+    s.gw.do_withdraw = lambda state, argv: read.append(argv[1]) or b""
+    s.sip.register(user, expires=0)
+    proc.wait_for("WITHDRAW", lambda: read)
+    need(read == [user] and user in s.gw.users, "%s %s" % (read, s.gw.users))
+
+
+@tap.on(solo)
+def test_gateway_dies_with_a_withdraw_unanswered(s):
+    unanswered_withdrawal(s, "iris")
+    s.gw.stop()
+    s.away()
+    del s.gw.do_withdraw
+    s.gw.start()
+    s.in_step()
+    s.gone("iris")
+    # and when only the connection was lost
+    unanswered_withdrawal(s, "jack")
+    del s.gw.do_withdraw
+    s.gw.drop_all()
+    s.gone("jack")
+    # one who comes back meanwhile stays
+    unanswered_withdrawal(s, "kate")
+    s.gw.stop()
+    s.away()
+    del s.gw.do_withdraw
+    s.sip.register("kate")
+    s.gw.start()
+    s.in_step()
+    need(list(s.gw.users) == ["kate"], s.gw.users)
+    proc.wait_for("nothing left to withdraw", lambda: s.status()["withdrawn"] == 0)
+
+
 @tap.on(solo)
 @tap.limit(120)
 def test_misbehaving_gateway_loses_nothing(s):
@@ -502,6 +540,20 @@ def test_case_and_tables_as_configured(s):
     need(s.status()["users"] == 1, s.status())
 
 
+def default(module, param):
+    """Of a parameter, which the source and the manual have to agree about."""
+    with open(os.path.join(world.SOURCE, "docs/modules/%s.md" % module), encoding="utf-8") as f:
+        told = re.search(r"^\| `%s` \|[^|]*\|[^|]*\| (\w+) \|" % param, f.read(), re.M).group(1)
+    sources = os.path.join(world.SOURCE, "modules", module)
+    text = ""
+    for name in os.listdir(sources):
+        with open(os.path.join(sources, name), encoding="utf-8") as f:
+            text += f.read()
+    is_ = re.search(r"^\t\.%s = (\w+)," % param, text, re.M).group(1)
+    need(told == is_, "%s: %s is %s, the manual says %s" % (module, param, is_, told))
+    return is_
+
+
 @tap.on(solo)
 def test_manual_names_everything_there_is(s):
     with open(os.path.join(world.SOURCE, "docs/modules/p2p_usrloc.md"), encoding="utf-8") as f:
@@ -515,6 +567,9 @@ def test_manual_names_everything_there_is(s):
     need(len(counters) > 20 and len(commands) == 8, "%s %s" % (counters, commands))
     missing = [w for w in params + counters + commands if "`%s" % w not in manual]
     need(not missing, "not in the manual: %s" % missing)
+    # each suspended request asks: neither limit is to make the other one useless
+    limits = [default("p2p_usrloc", "question_max"), default("p2p_registrar", "lookups_max")]
+    need(limits[0] == limits[1], limits)
     for c in commands:
         need("ocumentation" not in s.text("system.methodHelp", c), c)
     group = s.text("stats.get_statistics", "p2p_usrloc:")
