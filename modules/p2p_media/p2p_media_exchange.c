@@ -24,6 +24,19 @@ struct body {
 	struct p2p_media_sdp info;
 };
 
+/* Has another module (rtpengine, say, in the script's NAT handling) put its own body in place of
+ * this one? It reads the message as it came in, so there can be one such module for a message. */
+static bool replaced(const struct sip_msg *msg, const char *sdp)
+{
+	const struct lump *l;
+
+	for (l = msg->body_lumps; l != NULL; l = l->next)
+		if (l->op == LUMP_DEL && l->u.offset <= (int)(sdp - msg->buf) &&
+		    l->u.offset + l->len > (int)(sdp - msg->buf) && l->after != NULL)
+			return true;
+	return false;
+}
+
 /* 0 (there or not), or a p2p_media_result. */
 static int body_find(struct sip_msg *msg, struct body *b)
 {
@@ -49,6 +62,12 @@ static int body_find(struct sip_msg *msg, struct body *b)
 		return 0;
 	b->sdp.s = body + off;
 	b->sdp.len = (int)len;
+	if (err == 0 && replaced(msg, b->sdp.s)) {
+		LM_DBG("another module takes care of the media of %.*s\n",
+		       msg->callid ? msg->callid->body.len : 0,
+		       msg->callid ? msg->callid->body.s : "");
+		return 0;
+	}
 	if (err != 0 || p2p_media_sdp_inspect(b->sdp.s, len, &b->info) != 0) {
 		p2p_media_count(P2P_MEDIA_BAD_BODIES);
 		LM_DBG("body of %.*s cannot be understood\n",

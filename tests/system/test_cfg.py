@@ -169,5 +169,47 @@ def test_debians_cfg_calls_at_home_and_returns_codes_as_before(s):
     s.quiet()
 
 
+def rtpengine_beside():
+    """Debian's NAT handling with its rtpengine module, on the rtpengine that the relay uses."""
+    path = debian.write("debian-nat.cfg", debian.with_overlay())
+    return overlay.Overlay(2, cfg=path, prepare=lambda p: p.kamailio.defines.extend(
+        ["WITH_NAT", "WITH_RTPENGINE"]))
+
+
+@tap.on(rtpengine_beside)
+def test_debians_cfg_with_its_own_nat_handling_and_rtpengine(s):
+    bob = s.phone("bob", s.b, seed=2)
+    alice = s.phone("alice", s.a, seed=1)
+    s.found("bob", s.a)
+    scene.talk(alice, bob, "sip:bob@%s" % s.a.address, 2)
+    scene.heard(alice, bob, 2)
+    scene.heard(bob, alice, 2)
+    s.quiet()
+
+
+def all_behind_nat():
+    """The same, and every phone is taken for one behind NAT: the rtpengine module has its media,
+    and p2p_media leaves it alone."""
+    text = debian.with_overlay()
+    test = 'if (nat_uac_test("19")) {'
+    if text.count(test) != 1:
+        raise tap.Skip("%s was changed by hand" % debian.ORIGINAL)
+    path = debian.write("debian-allnat.cfg", text.replace(
+        test, 'if (nat_uac_test("19") || $si =~ "^192") {'))
+    return overlay.Overlay(2, cfg=path, prepare=lambda p: p.kamailio.defines.extend(
+        ["WITH_NAT", "WITH_RTPENGINE"]))
+
+
+@tap.on(all_behind_nat)
+def test_debians_cfg_with_phones_behind_nat_and_rtpengine(s):
+    bob = s.phone("bob", s.b, seed=2)
+    alice = s.phone("alice", s.a, seed=1)
+    s.found("bob", s.a)
+    scene.talk(alice, bob, "sip:bob@%s" % s.a.address, 2)
+    scene.heard(alice, bob, 2)
+    scene.heard(bob, alice, 2)
+    s.quiet()
+
+
 if __name__ == "__main__":
     tap.main(globals())
