@@ -5,7 +5,7 @@ where it is not known, and how fast a user who leaves is gone everywhere."""
 
 import time
 
-from rig import overlay, proc, sipp, tap
+from rig import overlay, proc, sipc, sipp, tap
 
 
 def three():
@@ -53,14 +53,15 @@ def gone_by(s, user, since, peers, within=5.0):
     """Asks until each peer says 404; nothing but 404, or 480 on the way, is taken."""
     for p in peers:
         while True:
-            uac = sipp.Sipp(s.host(), [sipp.request("OPTIONS"), sipp.recv(response=404)],
-                            p.address, [("alice", user)])
-            try:
-                uac.finish(8)
+            with sipc.Udp(s.host(), 5092) as udp:
+                uri = "sip:%s@%s" % (user, p.address)
+                r = udp.ask(sipc.request("OPTIONS", uri, udp.via, "sip:alice@" + p.address),
+                            p.address)
+            if r.code == 404:
                 break
-            except proc.Failed:
-                if time.monotonic() - since > within:
-                    raise
+            if r.code != 480 or time.monotonic() - since > within:
+                raise proc.Failed("%d from %s after %.1f s" %
+                                  (r.code, p.name, time.monotonic() - since))
         took = time.monotonic() - since
         tap.say("404 from %s after %.2f s" % (p.name, took))
         if took > within:

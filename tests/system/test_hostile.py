@@ -5,9 +5,10 @@ cannot be flooded."""
 
 import os
 import random
+import re
 import socket
 
-from rig import ng, overlay, proc, resp, tap
+from rig import ng, overlay, proc, resp, sipc, tap
 
 
 def two():
@@ -42,6 +43,15 @@ COMMANDS = [
 
 def log_lines(p):
     return len(p.proc.text().splitlines())
+
+
+OURS = re.compile(r"(?:ERROR|WARNING|CRITICAL|NOTICE|INFO|BUG).*"
+                  r"\bp2p_(?:usrloc|route|registrar|media)\b")
+
+
+def our_lines(p):
+    """What this project's modules said in Kamailio's log."""
+    return [x for x in p.kamailio.proc.text().splitlines() if OURS.search(x)]
 
 
 def still_well(s):
@@ -168,16 +178,29 @@ def test_hostile_sip_and_sdp_bodies(s):
     with host.inside():
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind((host.addr4["ua"], 5099))
+    before = {p.name: (len(our_lines(p)), log_lines(p.kamailio)) for p in s.peers}
+    sent = 0
     with udp:
-        for i, body in enumerate(BODIES):
-            message = invite(s.a.address, host.addr4["ua"], "body%d" % i, body)
-            if len(message) < 60000:
-                udp.sendto(message, (s.a.address, 5060))
-        for i, line in enumerate(HEADERS):
-            udp.sendto(invite(s.a.address, host.addr4["ua"], "head%d" % i, BODIES[0], line),
-                       (s.a.address, 5060))
-    still_well(s)
+        for again in range(5):
+            for i, body in enumerate(BODIES):
+                message = invite(s.a.address, host.addr4["ua"], "body%d-%d" % (i, again), body)
+                if len(message) < 60000:
+                    udp.sendto(message, (s.a.address, 5060))
+                    sent += 1
+            for i, line in enumerate(HEADERS):
+                udp.sendto(invite(s.a.address, host.addr4["ua"], "head%d-%d" % (i, again),
+                                  BODIES[0], line), (s.a.address, 5060))
+                sent += 1
+            still_well(s)
     s.quiet(60)
+    for p in s.peers:
+        said, lines = our_lines(p)[before[p.name][0]:], log_lines(p.kamailio) - before[p.name][1]
+        tap.say("%s: %d lines of ours, %d in all, for %d hostile requests" %
+                (p.name, len(said), lines, sent))
+        # one source, less than two minutes
+        if len(said) > 2:
+            raise proc.Failed("%s: the modules logged %d lines:\n%s" %
+                              (p.name, len(said), "\n".join(said[:12])))
 
 
 HEADERS = [
@@ -221,6 +244,71 @@ def test_strangers_are_not_relayed(s):
     tap.say("refused with %d" % code)
     if not 400 <= code < 500:
         raise proc.Failed("a stranger's request got %d" % code)
+
+
+@tap.on(two)
+def test_strangers_do_not_reach_the_overlay(s):
+    """A user of the other peer, by a local address: the domain is right, the caller is nobody's.
+    Nor does it help to name a peer."""
+    s.phone("bob", s.b)
+    s.found("bob", s.a)
+    stranger = s.nodes.get("stranger") or s.node("stranger", s.ua, s.ovl)
+    hit = s.b.gateway.status()["hit"]
+    branches = int(s.a.kamailio.rpc("p2p_route.stats")["branches"])
+    suspended = int(s.a.kamailio.rpc("p2p_registrar.stats")["suspended"])
+    uri = "sip:bob@" + s.a.overlay_address
+    with sipc.Udp(stranger, 5062, stranger.addr4["ovl"]) as udp:
+        for extra, codes in (((), (403, 404)),
+                             (("Route: <sip:%s:5060;lr>" % s.b.overlay_address,), (403, 404)),
+                             (("P2P-Peer: %s;v=1;hops=1" % hit,), (403,))):
+            for method in ("INVITE", "MESSAGE", "OPTIONS"):
+                r = udp.ask(sipc.request(method, uri, udp.via, "sip:mallory@" + udp.address,
+                                         extra=["Contact: <sip:mallory@%s:5062>" % udp.address,
+                                                *extra]), s.a.overlay_address)
+                if r.code not in codes:
+                    raise proc.Failed("%s of a stranger with %r: %s" % (method, extra, r.first))
+                if method == "INVITE":
+                    branch = re.search("branch=([^;]+)", r.get("Via")).group(1)
+                    udp.send(sipc.request("ACK", uri, udp.via, "sip:mallory@" + udp.address,
+                                          callid=r.get("Call-ID"), tag="x", branch=branch),
+                             s.a.overlay_address)
+    if int(s.a.kamailio.rpc("p2p_route.stats")["branches"]) != branches:
+        raise proc.Failed("a branch to a peer was made for a stranger")
+    tap.say("suspended for them: %d" %
+            (int(s.a.kamailio.rpc("p2p_registrar.stats")["suspended"]) - suspended))
+
+
+@tap.on(two)
+def test_a_to_tag_is_no_way_into_the_overlay(s):
+    """Within a dialog a request follows the Route that it brings, as on any proxy (p2p_route.md
+    says so). It is not looked up, and what only peers may say is taken out."""
+    s.phone("bob", s.b)
+    s.found("bob", s.a)
+    node = s.nodes.get("stranger") or s.node("stranger", s.ua, s.ovl)
+    hit = s.b.gateway.status()["hit"]
+    branches = int(s.a.kamailio.rpc("p2p_route.stats")["branches"])
+    me = "sip:mallory@" + node.addr4["ovl"]
+    route = "Route: <sip:%s:5060;lr>" % s.a.overlay_address
+    with sipc.Udp(node, 5063, node.addr4["ovl"]) as udp, \
+            sipc.Udp(node, 5064, node.addr4["ovl"]) as target:
+        for uri, extra in (("sip:bob@" + s.a.overlay_address, ()),
+                           ("sip:bob@" + s.a.overlay_address, (route,)),
+                           ("sip:x@%s:5064" % node.addr4["ovl"], ())):
+            r = udp.ask(sipc.request("MESSAGE", uri, udp.via, me, tag="dialog", extra=extra),
+                        s.a.overlay_address)
+            if not 400 <= r.code < 500:
+                raise proc.Failed("%s with a To tag and %r: %s" % (uri, extra, r.first))
+        udp.send(sipc.request("MESSAGE", "sip:x@%s:5064" % node.addr4["ovl"], udp.via, me,
+                              tag="dialog", extra=[route, "P2P-Peer: %s;v=1;hops=1" % hit]),
+                 s.a.overlay_address)
+        m = target.receive(3)
+        if m is None:
+            raise proc.Failed("not relayed: p2p_route.md says otherwise")
+        target.send(sipc.reply(m, 200, "OK"), s.a.overlay_address)
+        if m.get("P2P-Peer"):
+            raise proc.Failed("a stranger's P2P-Peer is carried on:\n" + m.text)
+    if int(s.a.kamailio.rpc("p2p_route.stats")["branches"]) != branches:
+        raise proc.Failed("a branch to a peer was made for a stranger")
 
 
 if __name__ == "__main__":

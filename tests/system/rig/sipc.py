@@ -40,7 +40,8 @@ def reply(request, code, reason, extra=(), body="", tag="rig"):
     for name in ("Via", "Record-Route"):
         lines += ["%s: %s" % (name, v) for v in request.all(name)]
     to = request.get("To")
-    lines += ["From: " + request.get("From"), "To: " + to + ("" if ";tag=" in to else ";tag=" + tag),
+    lines += ["From: " + request.get("From"),
+              "To: " + to + ("" if ";tag=" in to else ";tag=" + tag),
               "Call-ID: " + request.get("Call-ID"), "CSeq: " + request.get("CSeq"), *extra,
               "Content-Length: %d" % len(body)]
     return "\r\n".join(lines) + "\r\n\r\n" + body
