@@ -214,6 +214,35 @@ def test_five_hundred_users_again_within_5s_of_a_kill(s):
 
 
 @tap.on(three)
+def test_a_gateway_without_its_state_makes_nobody_absent(s):
+    names = ["u%d" % n for n in range(1000)]
+    s.publish(0, names)
+    s.settled(0)
+    epoch = s.gw[0].status()["epoch"]
+    s.gw[0].kill()
+    for name in ("epoch", "users.journal"):
+        os.unlink(os.path.join(s.gw[0].state, name))
+    s.again(0)
+    if s.gw[0].status()["epoch"] == epoch:
+        raise proc.Failed("no new epoch")
+    s.publish(0, names)     # Kamailio names all; they are put one after the other
+    asked = lapsed = 0
+    while s.gw[0].unpublished() > 0:
+        name = names[-1 - asked % len(names)]
+        out = s.route(1, name)[1]
+        if not isinstance(out, list):
+            raise proc.Failed("%s: %s, though it is registered" % (name, out))
+        asked += 1
+        lapsed += int(out[0][3]) & 1
+    tap.say("%d asked about meanwhile, %d of them named as lapsed" % (asked, lapsed))
+    if not lapsed:
+        raise tap.Skip("all were put before anybody asked")
+    s.settled(0)
+    if int(s.route(1, names[0])[1][0][3]) & 1:
+        raise proc.Failed("lapsed though it was put again")
+
+
+@tap.on(three)
 def test_a_dead_peer_hides_nobody(s):
     names = ["u%d" % n for n in range(50)]
     s.publish(0, names)
