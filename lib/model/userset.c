@@ -147,7 +147,7 @@ void p2p_userset_candidates(const struct p2p_userset *set, uint64_t now_ms,
 		memset(&c, 0, sizeof(c));
 		c.hit = e->hit;
 		c.order = e->order;
-		/* Of an older epoch: the peer began anew, and has not named the user again so far. */
+		/* Of an older epoch: the peer began anew, and has not named the user again yet. */
 		if (!peer.known || e->epoch != peer.epoch || peer.lease_ms <= now_ms)
 			c.flags |= P2P_CANDIDATE_LAPSED;
 		else if (peer.lease_ms < until)

@@ -104,7 +104,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (dir[0] == '\0')
 		dir_make();
-	s = state_open(&gw); /* makes an epoch and a journal, so that the next start is no new one */
+	s = state_open(
+		&gw); /* makes an epoch and a journal, so that the next start is no new one */
 	fd = open(gw_state_path(s, "users.journal"), O_WRONLY | O_TRUNC | O_CLOEXEC);
 	must(fd >= 0 && (size == 0 || write(fd, data, size) == (ssize_t)size));
 	close(fd);

@@ -180,7 +180,7 @@ static struct pul_box *ask(unsigned int i, const char *name, unsigned int ms)
 	memset(box, 0, sizeof(*box));
 	box->q.kind = P2P_QUESTION_ROUTE;
 	box->q.reply_fd = workers[0];
-	box->q.code = (enum p2p_answer_code)-1;
+	box->q.code = (enum p2p_answer_code) - 1;
 	box->q.name.len = strlen(name);
 	strcpy(box->q.name.s, name);
 	box->asked_us = pul_now_us();
@@ -205,9 +205,8 @@ static void reply(unsigned int i, const redisReply *r)
 
 static redisReply error(const char *text)
 {
-	return (redisReply){.type = REDIS_REPLY_ERROR,
-			    .str = (char *)(uintptr_t)text,
-			    .len = strlen(text)};
+	return (redisReply){
+		.type = REDIS_REPLY_ERROR, .str = (char *)(uintptr_t)text, .len = strlen(text)};
 }
 
 static int setup(void **state)
