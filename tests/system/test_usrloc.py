@@ -795,7 +795,10 @@ def test_memory_is_the_same_after_a_thousand_rounds(s):
     after = settled()
     tap.say("p2p_usrloc, shared: %s; client process, private: %s" % after)
     need(len(before[0]) > 4, "no statistics: %r" % (before,))
-    need(before == after, "before %s\nafter %s" % (before, after))
+    need(before[0] == after[0], "before %s\nafter %s" % (before, after))
+    # private memory keeps the buffers of as many connections as were once busy together: a few
+    # more of those may be, but nothing that comes with each round (16 bytes at least)
+    need(after[1] - before[1] < 8192, "before %s\nafter %s" % (before, after))
 
 
 def private(s):
