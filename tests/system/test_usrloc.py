@@ -775,7 +775,7 @@ def rounds(s, first, n):
 
 @tap.on(lambda: Solo(more=LOOKUP_MODULES % 30000, route=LOOKUP_ROUTE, routes=LOOKUP_ROUTES,
                      options=["-x", "qm", "-X", "qm"]))
-@tap.limit(180)
+@tap.limit(300)
 def test_memory_is_the_same_after_a_thousand_rounds(s):
     for i in range(50):
         s.gw.routes["away%d" % i] = [{"hit": PEER, "uris": ["sip:127.0.0.1:5999"]}]
@@ -791,14 +791,20 @@ def test_memory_is_the_same_after_a_thousand_rounds(s):
 
     rounds(s, 0, 500)
     before = settled()
-    rounds(s, 500, 1000)
-    after = settled()
-    tap.say("p2p_usrloc, shared: %s; client process, private: %s" % after)
     need(len(before[0]) > 4, "no statistics: %r" % (before,))
-    need(before[0] == after[0], "before %s\nafter %s" % (before, after))
-    # private memory keeps the buffers of as many connections as were once busy together: a few
-    # more of those may be, but nothing that comes with each round (16 bytes at least)
-    need(after[1] - before[1] < 8192, "before %s\nafter %s" % (before, after))
+    # Private memory keeps the buffers of as many connections as were once busy together, so that
+    # it may grow by another one's; what is lost with the rounds is lost in every thousand.
+    seen = [before]
+    for n in range(4):
+        rounds(s, 500 + n * 1000, 1000)
+        after = settled()
+        seen.append(after)
+        need(before[0] == after[0], "shared memory: before %s\nafter %s" % (before, after))
+        if after[1] <= seen[-2][1]:
+            break
+    tap.say("p2p_usrloc, shared: %s; client process, private: %s" % after)
+    need(after[1] <= seen[-2][1], "private memory grew with each thousand rounds: %s"
+         % [x[1] for x in seen])
 
 
 def private(s):
