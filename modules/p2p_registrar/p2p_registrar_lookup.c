@@ -482,7 +482,7 @@ void reg_lookup_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct r
 		if (an->peer == P2P_ANSWER_FOUND)
 			lk->peer = reg_route.peer_verified(msg, &an->peer_record);
 		else if (an->peer == P2P_ANSWER_ABSENT || an->peer == P2P_ANSWER_BADARG)
-			lk->peer = P2P_PEER_DENIED;
+			lk->peer = reg_route.peer_verified(msg, NULL);
 		else {
 			reg_outcome_set(msg, REG_UNKNOWN, "the sending peer could not be verified");
 			return;

@@ -55,8 +55,8 @@ typedef struct p2p_route_api {
 	enum p2p_peer_status (*peer_status)(struct sip_msg *msg, struct p2p_hit *hit);
 	/* The same for whoever acts upon it, once per request: counted. */
 	enum p2p_peer_status (*peer_judge)(struct sip_msg *msg, struct p2p_hit *hit);
-	/* The record of the peer that msg names has been fetched and verified: is msg from it?
-	 * P2P_PEER_VERIFIED or P2P_PEER_DENIED. */
+	/* The record of the peer that msg names has been fetched and verified (or does not exist:
+	 * NULL): is msg from it? P2P_PEER_VERIFIED or P2P_PEER_DENIED, which is logged. */
 	enum p2p_peer_status (*peer_verified)(struct sip_msg *msg,
 					      const struct p2p_candidate *peer);
 	/* Add a branch towards a peer. aor: the Request-URI it gets (as dialled). first: becomes

@@ -39,6 +39,8 @@ extern p2p_usrloc_api_t route_ul;
 extern tm_api_t route_tm;
 
 /* _peer.c: who is a peer */
+int route_peer_init(void);
+void route_peer_destroy(void);
 int route_peer_param(char *val); /* one entry of `peer`: 0 or -1 */
 enum p2p_peer_status route_peer_status(struct sip_msg *msg, struct p2p_hit *hit);
 /* The same, counted: once per request. */

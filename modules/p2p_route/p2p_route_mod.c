@@ -114,7 +114,7 @@ static int mod_init(void)
 	}
 	if (route_rpc_init() < 0)
 		return -1;
-	if (route_health_init() < 0)
+	if (route_peer_init() < 0 || route_health_init() < 0)
 		return -1;
 	register_basic_timers(1);
 	return 0;
@@ -128,6 +128,7 @@ static int child_init(int rank)
 static void mod_destroy(void)
 {
 	route_health_destroy();
+	route_peer_destroy();
 }
 
 /* --- script functions ----------------------------------------------------------------------- */

@@ -23,6 +23,9 @@
 static struct socket_info *forced[ROUTE_SOCKETS_MAX];
 static int n_forced;
 static char own_uri[P2P_CANDIDATE_URI_MAX];
+/* The addresses that our peer record will list, where a socket of ours has them. */
+static struct ip_addr advertised[P2P_CANDIDATE_URIS_MAX];
+static int n_advertised;
 
 int route_sockets_init(void)
 {
@@ -101,12 +104,26 @@ static struct socket_info *routed(int proto, const struct ip_addr *to)
 	return kept[h].si;
 }
 
+/* Would a peer that gets a request from this socket find its source address in our record? Behind
+ * an address of its own that the socket advertises, the answer is the same. */
+static bool is_advertised(const struct socket_info *si)
+{
+	int i;
+
+	for (i = 0; i < n_advertised; i++)
+		if (ip_addr_cmp(&advertised[i], &si->address) ||
+		    (si->useinfo.name.len > 0 && ip_addr_cmp(&advertised[i], &si->useinfo.address)))
+			return true;
+	return false;
+}
+
 /* The socket of ours that reaches an address of this family over this transport: a configured one,
- * the only one, the one the kernel would route from; else the first. */
+ * the only one, the one the kernel would route from; else the first. One whose address our peer
+ * record lists goes before others: a request from elsewhere is refused. */
 static struct socket_info *socket_for(int proto, const struct ip_addr *to)
 {
 	struct socket_info **list = get_sock_info_list((unsigned short)proto);
-	struct socket_info *si, *first = NULL;
+	struct socket_info *si, *first = NULL, *listed = NULL;
 	int i, n = 0;
 
 	for (i = 0; i < n_forced; i++)
@@ -118,11 +135,15 @@ static struct socket_info *socket_for(int proto, const struct ip_addr *to)
 			continue;
 		if (first == NULL)
 			first = si;
+		if (listed == NULL && is_advertised(si))
+			listed = si;
 		n++;
 	}
 	if (n < 2)
 		return first;
 	si = routed(proto, to);
+	if (listed != NULL)
+		return si != NULL && is_advertised(si) ? si : listed;
 	return si != NULL ? si : first;
 }
 
@@ -379,6 +400,22 @@ static int uri_print(char *out, size_t size, const struct socket_info *si)
 
 static int advertise_one(const str *uri)
 {
+	char text[P2P_CANDIDATE_URI_MAX];
+	struct ip_addr *ip;
+	struct sip_uri parsed;
+	str host;
+
+	if (uri->len < (int)sizeof(text) && n_advertised < P2P_CANDIDATE_URIS_MAX) {
+		memcpy(text, uri->s, (size_t)uri->len);
+		if (parse_uri(text, uri->len, &parsed) == 0) {
+			host = parsed.host;
+			ip = str2ip(&host);
+			if (ip == NULL)
+				ip = str2ip6(&host);
+			if (ip != NULL)
+				advertised[n_advertised++] = *ip;
+		}
+	}
 	if (own_uri[0] == '\0' && uri->len < (int)sizeof(own_uri))
 		memcpy(own_uri, uri->s, (size_t)uri->len);
 	return route_ul.advertise(uri);

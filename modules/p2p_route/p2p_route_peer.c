@@ -4,11 +4,94 @@
  * This is weak, and documented as such: a source address proves little over UDP. */
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
 
+#include "core/locking.h"
+#include "core/mem/shm_mem.h"
 #include "core/parser/parse_uri.h"
 #include "core/resolve.h"
+#include "lib/base/log.h"
 #include "p2p_route.h"
+
+#define LOG_INTERVAL_MS 60000
+
+/* Who was refused lately, for all processes. */
+static struct refusals {
+	gen_lock_t lock;
+	struct p2p_limit limit;
+} *refusals;
+
+int route_peer_init(void)
+{
+	struct p2p_hash_key key;
+
+	if (getrandom(&key, sizeof(key), 0) != sizeof(key)) {
+		LM_ERR("no random bytes: %s\n", strerror(errno));
+		return -1;
+	}
+	refusals = shm_malloc(sizeof(*refusals));
+	if (refusals == NULL) {
+		SHM_MEM_ERROR;
+		return -1;
+	}
+	memset(refusals, 0, sizeof(*refusals));
+	if (lock_init(&refusals->lock) == 0) {
+		LM_ERR("no lock\n");
+		shm_free(refusals);
+		refusals = NULL;
+		return -1;
+	}
+	p2p_limit_init(&refusals->limit, LOG_INTERVAL_MS, &key);
+	return 0;
+}
+
+void route_peer_destroy(void)
+{
+	if (refusals == NULL)
+		return;
+	lock_destroy(&refusals->lock);
+	shm_free(refusals);
+	refusals = NULL;
+}
+
+/* One line per source and minute: the peer that is refused sees a 403 only, and neither operator
+ * would know why. record: NULL if there is none. */
+static void log_refused(struct sip_msg *msg, const struct p2p_hit *hit,
+			const struct p2p_candidate *record)
+{
+	char text[P2P_HIT_TEXT_MAX], uris[P2P_CANDIDATE_URIS_MAX * (P2P_CANDIDATE_URI_MAX + 2)];
+	const struct ip_addr *ip = &msg->rcv.src_ip;
+	struct timespec ts;
+	size_t n = 0;
+	bool ok;
+	int i;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	lock_get(&refusals->lock);
+	ok = p2p_limit_ok(&refusals->limit, ip->u.addr, ip->len,
+			  (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000, NULL);
+	lock_release(&refusals->lock);
+	if (!ok)
+		return;
+	p2p_hit_print(hit, text);
+	if (record == NULL) {
+		LM_WARN("refused (403): a request from %s names the peer %s, which has no peer "
+			"record\n",
+			ip_addr2a((struct ip_addr *)ip), text);
+		return;
+	}
+	uris[0] = '\0';
+	for (i = 0; i < record->n_uris && i < P2P_CANDIDATE_URIS_MAX; i++)
+		n += (size_t)snprintf(uris + n, sizeof(uris) - n, "%s%.*s", i > 0 ? ", " : "",
+				      P2P_CANDIDATE_URI_MAX - 1, record->uri[i]);
+	LM_WARN("refused (403): a request from %s names the peer %s, whose peer record does not "
+		"list that address, only %s: if it is that peer, its parameters advertise and "
+		"socket (or its gateway's sip_uri) do not fit each other\n",
+		ip_addr2a((struct ip_addr *)ip), text, n > 0 ? uris : "none");
+}
 
 /* The core's mk_net_str() takes 192.0.2.300 for an address. */
 static bool network_valid(const char *val)
@@ -146,7 +229,10 @@ enum p2p_peer_status route_peer_verified(struct sip_msg *msg, const struct p2p_c
 	struct route_header h;
 
 	route_header_read(msg, &h);
-	if (!h.has_hit || p2p_hit_cmp(&h.hit, &peer->hit) != 0)
+	if (!h.has_hit || (peer != NULL && p2p_hit_cmp(&h.hit, &peer->hit) != 0))
 		return count(P2P_PEER_DENIED);
-	return count(lists(peer, &msg->rcv.src_ip) ? P2P_PEER_VERIFIED : P2P_PEER_DENIED);
+	if (peer != NULL && lists(peer, &msg->rcv.src_ip))
+		return count(P2P_PEER_VERIFIED);
+	log_refused(msg, &h.hit, peer);
+	return count(P2P_PEER_DENIED);
 }

@@ -1232,6 +1232,63 @@ def t_peer_list(w):
 
 
 @test
+def t_two_addresses(w):
+    """two addresses: peers see one that the record lists, and say why they refuse another"""
+    phone = w.phone("nina", 72, w.b)
+    own = ["ip", "route", "replace", "local", B, "dev", "d0", "table", "local", "proto", "kernel",
+           "scope", "host", "src"]
+    k = None
+
+    def server(name, *params):
+        k = Kamailio(name, E, HIT_D, listen=["%s:%s:5060" % (t, a) for a in (E, F)
+                                             for t in ("udp", "tcp")],
+                     edit=[('# modparam("p2p_route", "peer", "192.0.2.7") ',
+                            "\n".join('modparam("p2p_route", "%s", "%s")' % x for x in params)
+                            + "\n# ")])
+        k.gateway.users["nina"] = [(HIT_B, w.b.uris(), {})]
+        k.gateway.peers = {HIT_B: w.b.uris()}
+        return k
+
+    def calls(k, name, code):
+        p = w.phone(name, 73)
+        p.register(k)
+        for body in ("", "x" * 1400):       # over UDP, over TCP
+            n = len(phone.got("MESSAGE"))
+            m = p.send("MESSAGE", sip("nina"), (E, 5060), headers=["Subject: " + body])
+            equal(m.final().code, code, "MESSAGE of %d bytes through %s" % (len(body), k.name))
+            if code == 200:
+                got = wait_for("MESSAGE at the phone", lambda: phone.got("MESSAGE")[n:])[0]
+                vias = got.all("Via")
+                check(("TCP" if body else "UDP") in vias[1], "transport between peers: " + vias[1])
+        p.close()
+
+    subprocess.run(own + [F], check=True)   # the kernel would take F towards B
+    try:
+        for at in (E, F):
+            w.b.gateway.peers[HIT_D] = ["sip:%s:5060;transport=udp" % at]
+            w.b.gateway.publish("peers", HIT_D)
+            k = server("two-" + at, ("advertise", "sip:%s:5060;transport=udp" % at))
+            calls(k, "norah", 200)
+            k.stop()
+        # its settings do not fit each other: F is advertised, and E told to be sent from
+        k = server("two-wrong", ("advertise", "sip:%s:5060;transport=udp" % F),
+                   ("socket", "udp:%s:5060" % E), ("socket", "tcp:%s:5060" % E))
+        before = len(w.b.logged())
+        calls(k, "norah", 403)
+        k.stop()
+        lines = [x for x in w.b.logged()[before:].splitlines() if "refused (403)" in x]
+        equal(len(lines), 1, "lines at the refusing peer")
+        for word in ("WARNING", E, HIT_D, "sip:%s:5060;transport=udp" % F):
+            check(word in lines[0], "%r in %r" % (word, lines[0]))
+    finally:
+        subprocess.run(own + [B], check=True)
+        w.b.gateway.peers.pop(HIT_D, None)
+        if k:
+            k.stop()
+    phone.close()
+
+
+@test
 def t_hostile(w):
     """hostile headers between peers: refused, no crash"""
     s = Phone(STRANGER, "mallory2")
