@@ -32,14 +32,24 @@ int ctl_connect(struct ctl_conn **cp, const char *path, unsigned int timeout_ms,
 		return ENOMEM;
 	}
 	snprintf(c->path, sizeof(c->path), "%s", path);
+	errno = 0;
 	c->redis = redisConnectUnixWithTimeout(path, tv);
+	ret = errno;
 	if (!c->redis) {
 		snprintf(err, errlen, "%s: no memory", path);
+		ret = ENOMEM;
 		goto fail;
 	}
 	if (c->redis->err) {
-		/* hiredis says "No such file or directory" and leaves open of what */
-		snprintf(err, errlen, "%s: %s (is the daemon running?)", path, c->redis->errstr);
+		if (ret == EACCES)
+			snprintf(err, errlen,
+				 "%s: %s: run this as root, or as a member of the group that the "
+				 "daemon's admin_group names",
+				 path, c->redis->errstr);
+		else
+			/* hiredis says "No such file or directory" and leaves open of what */
+			snprintf(err, errlen, "%s: %s (is the daemon running?)", path,
+				 c->redis->errstr);
 		ret = ECONNREFUSED;
 		goto fail;
 	}

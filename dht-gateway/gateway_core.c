@@ -14,6 +14,7 @@
 #include "dht-gateway/gateway_file.h"
 #include "dht-gateway/gateway_identity.h"
 #include "dht-gateway/gateway_lookup.h"
+#include "dht-gateway/gateway_names.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_records.h"
 #include "dht-gateway/gateway_route.h"
@@ -38,6 +39,7 @@ struct gw_core {
 	struct gw_identity *identity;
 	struct https_identity tls;
 	struct event *tick;
+	struct gw_names *names;
 	bool connected;
 	unsigned int good;
 	uint64_t probe_ms,
@@ -269,6 +271,13 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 	ret = dht_open(c, err, errlen);
 	if (ret)
 		goto fail;
+	ret = gw_names_new(&c->names, gw->base, gw->log,
+			   (const char *const *)gw->settings->bootstrap.v,
+			   gw->settings->bootstrap.n);
+	if (ret) {
+		snprintf(err, errlen, "%s", strerror(ret));
+		goto fail;
+	}
 	c->save_ms = gw->started_ms + SAVE_MS / 6;
 	gw_timer_set(c->tick, TICK_MS);
 	p2p_log(gw->log, P2P_LOG_INFO, "peer %s, epoch %llu%s", gw->hit_text,
@@ -290,6 +299,7 @@ void gw_core_free(struct gw_core *c)
 	gw = &c->gw;
 	if (c->tick)
 		event_free(c->tick);
+	gw_names_free(c->names);
 	gw_serve_free(gw->serve);
 	gw->serve = NULL;
 	gw_lookups_free(gw->lookups);

@@ -151,7 +151,7 @@ int gw_file_read_secret(const char *path, char *buf, size_t cap, size_t *len, ch
 		ret = EPERM;
 		snprintf(err, errlen, "%s: its mode is %04o, others could read it: chmod 600 it",
 			 path, (unsigned int)(st.st_mode & 07777));
-	} else if (st.st_uid != geteuid() && st.st_uid != 0) {
+	} else if (st.st_uid != geteuid() && st.st_uid != 0 && geteuid() != 0) {
 		ret = EPERM;
 		snprintf(err, errlen, "%s: belongs to uid %u, not to uid %u that runs this", path,
 			 (unsigned int)st.st_uid, (unsigned int)geteuid());

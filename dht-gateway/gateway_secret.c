@@ -100,6 +100,11 @@ int gw_secret_load(struct gw_secret *secret, const char *path, char *err, size_t
 	size_t len;
 	int ret = gw_file_read_secret(path, text, sizeof(text), &len, err, errlen);
 
+	if (ret == ENOENT)
+		snprintf(err, errlen,
+			 "%s: the overlay's secret is missing: make one (p2psipctl overlay secret "
+			 "new %s), or copy the file from another peer of the overlay",
+			 path, path);
 	if (ret)
 		return ret;
 	ret = gw_secret_parse(secret, text, len);

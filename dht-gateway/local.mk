@@ -19,6 +19,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_lookup.c dht-gateway/gateway_lookup.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
 	dht-gateway/gateway_metrics.c dht-gateway/gateway_metrics.h \
+	dht-gateway/gateway_names.c dht-gateway/gateway_names.h \
 	dht-gateway/gateway_nodes.c dht-gateway/gateway_nodes.h \
 	dht-gateway/gateway_peers.c dht-gateway/gateway_peers.h \
 	dht-gateway/gateway_records.c dht-gateway/gateway_records.h \

@@ -5,13 +5,17 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <getopt.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "dht-gateway/gateway_core.h"
+#include "dht-gateway/gateway_identity.h"
 #include "dht-gateway/gateway_metrics.h"
 #include "dht-gateway/gateway_resp.h"
+#include "dht-gateway/gateway_secret.h"
 #include "lib/io/daemon.h"
 
 #define NAME "p2psip-gateway"
@@ -212,6 +216,36 @@ out:
 	return ret;
 }
 
+/* After an error at a file: one that is missing is worth a note only, and so is one in a folder
+ * that is closed to whoever asks, who need not be the gateway's user. */
+static int file_note(int err, const char *path, const char *text)
+{
+	bool hidden = access(path, F_OK) && errno == EACCES;
+
+	if (!err)
+		return 0;
+	fprintf(stderr, NAME ": %s%s\n", err == ENOENT || hidden ? "note: " : "", text);
+	return err == ENOENT || hidden ? 0 : err;
+}
+
+/* The files that the settings name must be usable, where they are there. 0 or an errno value. */
+static int check_files(const struct gw_settings *s)
+{
+	struct gw_identity *id = NULL;
+	struct gw_secret secret;
+	char text[512];
+	int ret, ret2;
+
+	ret = gw_identity_load(&id, s->identity_file, text, sizeof(text));
+	gw_identity_free(id);
+	/* made at the first start */
+	ret = ret == ENOENT && s->identity_create ? 0 : file_note(ret, s->identity_file, text);
+	ret2 = gw_secret_load(&secret, s->secret_file, text, sizeof(text));
+	OPENSSL_cleanse(&secret, sizeof(secret));
+	ret2 = file_note(ret2, s->secret_file, text);
+	return ret ? ret : ret2;
+}
+
 int main(int argc, char **argv)
 {
 	enum { OPT_SETTINGS_MANUAL = 256, OPT_METRICS_MANUAL };
@@ -269,7 +303,9 @@ int main(int argc, char **argv)
 	}
 	if (print)
 		settings_print(gw_settings_table, &p.settings, stdout);
-	if (check && !print)
+	if (check)
+		ret = check_files(&p.settings);
+	if (check && !print && !ret)
 		printf("%s: good\n", p.path);
 	if (!check && !print) {
 		log_setup(&p);

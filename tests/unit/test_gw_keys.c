@@ -14,6 +14,7 @@
 #include "dht-gateway/gateway_file.h"
 #include "dht-gateway/gateway_identity.h"
 #include "dht-gateway/gateway_map.h"
+#include "dht-gateway/gateway_names.h"
 #include "dht-gateway/gateway_secret.h"
 
 static char dir[] = "/tmp/gwkeys.XXXXXX";
@@ -283,13 +284,31 @@ static void test_map(void **state)
 	gw_map_free(m);
 }
 
+static void test_bootstrap_names(void **state)
+{
+	static const char *const addresses[] = {
+		"192.0.2.1", "192.0.2.1:4222", "[2001:db8::1]:4222", "2001:db8::1", "", ":4222",
+	};
+	char host[32];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++)
+		assert_false(gw_names_host(addresses[i], host, sizeof(host)));
+	assert_true(gw_names_host("dht.example.org", host, sizeof(host)));
+	assert_string_equal(host, "dht.example.org");
+	assert_true(gw_names_host("a:4222", host, sizeof(host)));
+	assert_string_equal(host, "a");
+	assert_false(
+		gw_names_host("a-name-longer-than-there-is-room.example.org", host, sizeof(host)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_identity),    cmocka_unit_test(test_identity_refused),
 		cmocka_unit_test(test_points),	    cmocka_unit_test(test_secret),
 		cmocka_unit_test(test_secret_text), cmocka_unit_test(test_files),
-		cmocka_unit_test(test_map),
+		cmocka_unit_test(test_map),	    cmocka_unit_test(test_bootstrap_names),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
