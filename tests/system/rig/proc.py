@@ -92,6 +92,12 @@ class Proc:
             return self.p.returncode
         self.p.terminate()
         try:
+            return self.p.wait(min(3, timeout))
+        except subprocess.TimeoutExpired:
+            # A child of stock Kamailio's that was forked a moment ago loses the signal its main
+            # process passes on (5.6.3, about one stop in ten right after the start).
+            self._signal_all(signal.SIGTERM)
+        try:
             return self.p.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
