@@ -118,8 +118,8 @@ static bool is_advertised(const struct socket_info *si)
 }
 
 /* The socket of ours that reaches an address of this family over this transport: a configured one,
- * the only one, the one the kernel would route from; else the first. One whose address our peer
- * record lists goes before others: a request from elsewhere is refused. */
+ * the only one, the one the kernel would route from; else the first. One whose address the
+ * parameter advertise names goes before others: a request from elsewhere is refused. */
 static struct socket_info *socket_for(int proto, const struct ip_addr *to)
 {
 	struct socket_info **list = get_sock_info_list((unsigned short)proto);
@@ -142,8 +142,11 @@ static struct socket_info *socket_for(int proto, const struct ip_addr *to)
 	if (n < 2)
 		return first;
 	si = routed(proto, to);
-	if (listed != NULL)
-		return si != NULL && is_advertised(si) ? si : listed;
+	/* what is advertised by default is a guess, which the gateway's sip_uri may have put right:
+	 * the kernel knows better */
+	if (listed != NULL &&
+	    (si == NULL || (route_settings.n_advertise > 0 && !is_advertised(si))))
+		return listed;
 	return si != NULL ? si : first;
 }
 
@@ -226,7 +229,8 @@ static void request_sent(struct cell *t, struct tmcb_params *ps)
 {
 	struct p2p_hit hit;
 
-	/* local: the ACK to a branch's negative reply, after which nobody would put the value back */
+	/* local: the ACK to a branch's negative reply, after which nobody would put the value back
+	 */
 	if (ps->flags & (TMCB_RETR_F | TMCB_LOCAL_F) || ps->t_rbuf == NULL ||
 	    ps->t_rbuf->rbtype != TYPE_REQUEST)
 		return;
