@@ -25,8 +25,8 @@ void gw_warn_source(struct gw *gw, const void *source, size_t len, const char *f
 void gw_users_event(struct gw *gw, const char *name, size_t len)
 {
 	gw->metrics.events_users++;
-	p2p_log(gw->log, P2P_LOG_DBG, "user '%.*s': other peers that serve it have changed", (int)len,
-		name);
+	p2p_log(gw->log, P2P_LOG_DBG, "user '%.*s': other peers that serve it have changed",
+		(int)len, name);
 	if (gw->users_event)
 		gw->users_event(name, len, gw->event_arg);
 }

@@ -22,7 +22,7 @@
 static struct refusals {
 	gen_lock_t lock;
 	struct p2p_limit limit;
-} *refusals;
+} * refusals;
 
 int route_peer_init(void)
 {

@@ -51,8 +51,8 @@ struct p2p_question {
 	struct p2p_hit hit;
 	unsigned int deadline_ms; /* from question_ask on; answered by then in any case */
 	int reply_fd;
-	void *user[2];		  /* the asker's own */
-	unsigned int uval[6];	  /* the asker's own (a transaction's hash index and label, say) */
+	void *user[2];	      /* the asker's own */
+	unsigned int uval[6]; /* the asker's own (a transaction's hash index and label, say) */
 	/* set by the client process */
 	enum p2p_answer_code code;
 	int serves; /* 0 no, 1 claimed, 2 orphan */
@@ -62,11 +62,12 @@ struct p2p_question {
 
 typedef struct p2p_usrloc_api {
 	/* Canonical name of a SIP URI by this server's name_format. 0, or -1 (no user part, bad
-	 * escape, too long, not a local domain where the format needs one). */
+	 * escape, too long). Whether its domain is this server's own is the script's question. */
 	int (*name_from_uri)(const str *uri, struct p2p_name *name);
 	/* What the cache holds for a name; set is written unless P2P_CACHE_MISS (n may be 0 for a
 	 * name served here that no other peer is known to serve). Never blocks on I/O. */
-	enum p2p_cache_state (*cache_get)(const struct p2p_name *name, struct p2p_candidate_set *set);
+	enum p2p_cache_state (*cache_get)(const struct p2p_name *name,
+					  struct p2p_candidate_set *set);
 	/* Forget one peer's candidate of a name (hit), or the whole entry (hit NULL). */
 	void (*cache_drop)(const struct p2p_name *name, const struct p2p_hit *hit);
 	/* A verified peer record from the shared cache. 0, or -1 when not there or lapsed. */
@@ -96,9 +97,10 @@ typedef int (*p2p_usrloc_bind_f)(p2p_usrloc_api_t *api);
 
 static inline int p2p_usrloc_load_api(p2p_usrloc_api_t *api)
 {
-	p2p_usrloc_bind_f bind = (p2p_usrloc_bind_f)(void (*)(void))find_export("p2p_usrloc_bind", 1, 0);
+	p2p_usrloc_bind_f bind =
+		(p2p_usrloc_bind_f)(void (*)(void))find_export("p2p_usrloc_bind", 1, 0);
 
-	if(bind == NULL || bind(api) < 0) {
+	if (bind == NULL || bind(api) < 0) {
 		LM_ERR("module p2p_usrloc must be loaded before this one\n");
 		return -1;
 	}

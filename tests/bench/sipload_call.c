@@ -54,7 +54,7 @@ struct call_load {
 	struct {
 		struct sl_stats arrival, ringing, answered;
 		unsigned int direct; /* INVITEs whose SDP was the caller's own on arrival */
-	} way[2]; /* by target */
+	} way[2];		     /* by target */
 };
 
 /* ---- the caller's messages ---- */
