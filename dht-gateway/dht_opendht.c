@@ -333,6 +333,8 @@ static void deliver_value(struct dht_backend *b, const struct note *n)
 	}
 }
 
+static int backend_save(struct dht_backend *b);
+
 static void status_look(struct dht_backend *b)
 {
 	struct odht_info info;
@@ -342,8 +344,13 @@ static void status_look(struct dht_backend *b)
 	odht_info_get(b->odht, &info);
 	b->connected = info.connected;
 	b->good = info.good4 + info.good6;
-	if (b->good)
+	if (b->good && !b->met) {
 		b->met = true;
+		/* From now on it is not alone, not even if it is killed this very moment: who
+		 * starts without bootstrap and known nodes takes what it holds itself for all there
+		 * is. An error shows when the nodes are saved in their turn. */
+		backend_save(b);
+	}
 	if (was == b->connected && good_was == b->good)
 		return;
 	b->soon = INFO_SOON_N;

@@ -265,6 +265,11 @@ static void look_state(const struct p2p_hit *hit, struct p2p_peer_state *out, vo
 		out->known = true;
 		out->epoch = peer->known && peer->rec.epoch > e->epoch ? peer->rec.epoch : e->epoch;
 		out->lease_ms = wall + REFRESH_MS;
+	} else if (peer->known && peer->rec.epoch < e->epoch) {
+		/* The peer began anew since its record was read, and vouched for this user then. */
+		out->known = true;
+		out->epoch = e->epoch;
+		out->lease_ms = e->order + (uint64_t)p->gw->settings->lease_s * 1000;
 	} else if (peer->known) {
 		out->known = true;
 		out->epoch = peer->rec.epoch;

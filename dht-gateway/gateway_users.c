@@ -301,7 +301,8 @@ static void on_put(int err, unsigned int nodes, void *arg)
 	if (err) {
 		gw->dht_ops->stats(gw->dht, &st);
 		/* Alone, there is nobody to tell: whoever comes is told by gw_users_kick. */
-		job_end(j, st.alone ? P2P_PUT_OK : P2P_PUT_FAILED, strerror(err));
+		job_end(j, st.alone ? P2P_PUT_OK : P2P_PUT_FAILED,
+			st.alone ? "and nobody else is there to keep it" : strerror(err));
 		return;
 	}
 	ring(j);
