@@ -20,6 +20,7 @@ lib_libp2pcore_la_SOURCES = \
 	lib/model/candidate.c lib/model/candidate.h \
 	lib/model/hlc.c lib/model/hlc.h \
 	lib/model/published.c lib/model/published.h \
+	lib/model/session.c lib/model/session.h \
 	lib/model/userset.c lib/model/userset.h
 lib_libp2pcore_la_LIBADD =
 
