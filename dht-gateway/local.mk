@@ -14,7 +14,6 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_admin.c \
 	dht-gateway/gateway_ask.c dht-gateway/gateway_ask.h \
 	dht-gateway/gateway_cache.c dht-gateway/gateway_cache.h \
-	dht-gateway/gateway_cert.c dht-gateway/gateway_cert.h \
 	dht-gateway/gateway_core.c dht-gateway/gateway_core.h \
 	dht-gateway/gateway_lookup.c dht-gateway/gateway_lookup.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
@@ -34,6 +33,8 @@ dht_gateway_libgateway_la_CPPFLAGS = $(GATEWAY_CPPFLAGS)
 dht_gateway_libgateway_la_LIBADD = dht-gateway/libgatewaykeys.la
 
 dht_gateway_libgatewaykeys_la_SOURCES = \
+	dht-gateway/gateway_authority.c dht-gateway/gateway_authority.h \
+	dht-gateway/gateway_cert.c dht-gateway/gateway_cert.h \
 	dht-gateway/gateway_crypto.c dht-gateway/gateway_crypto.h \
 	dht-gateway/gateway_file.c dht-gateway/gateway_file.h \
 	dht-gateway/gateway_identity.c dht-gateway/gateway_identity.h \
@@ -63,6 +64,7 @@ endif
 if WITH_CMOCKA
 gateway_tests = \
 	tests/unit/test_gw_backend \
+	tests/unit/test_gw_cert \
 	tests/unit/test_gw_https \
 	tests/unit/test_gw_keys \
 	tests/unit/test_gw_lookup \
@@ -79,6 +81,10 @@ GATEWAY_FIXTURE = tests/unit/test_gw_fixture.c tests/unit/test_gw_fixture.h test
 tests_unit_test_gw_backend_SOURCES = tests/unit/test_gw_backend.c tests/unit/test.h
 tests_unit_test_gw_backend_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_backend_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_cert_SOURCES = tests/unit/test_gw_cert.c tests/unit/test.h
+tests_unit_test_gw_cert_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_cert_LDADD = $(GATEWAY_TEST_LIBS)
 
 tests_unit_test_gw_https_SOURCES = tests/unit/test_gw_https.c tests/unit/test.h
 tests_unit_test_gw_https_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)

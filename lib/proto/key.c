@@ -48,6 +48,20 @@ int p2p_overlay_id_make(struct p2p_overlay_id *id, const void *secret, size_t se
 	return derive(id->b, sizeof(id->b), secret, secretlen, 0, what, sizeof(what) - 1, crypto);
 }
 
+int p2p_overlay_id_enrolled(struct p2p_overlay_id *id, const uint8_t authority[P2P_PUBKEY_LEN],
+			    const struct p2p_crypto *crypto)
+{
+	static const char what[] = "p2psip-overlay";
+	uint8_t msg[1 + P2P_PUBKEY_LEN] = {0}, mac[32];
+	int err;
+
+	memcpy(msg + 1, authority, P2P_PUBKEY_LEN);
+	err = crypto->hmac_sha256(crypto->arg, what, sizeof(what) - 1, msg, sizeof(msg), mac);
+	if (err == 0)
+		memcpy(id->b, mac, sizeof(id->b));
+	return err;
+}
+
 int p2p_overlay_id_parse(struct p2p_overlay_id *id, const char *text, size_t len)
 {
 	return p2p_hex_parse(id->b, sizeof(id->b), text, len);

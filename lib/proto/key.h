@@ -27,6 +27,12 @@ int p2p_key_make_hit(struct p2p_key *key, const void *secret, size_t secretlen,
 int p2p_overlay_id_make(struct p2p_overlay_id *id, const void *secret, size_t secretlen,
 			const struct p2p_crypto *crypto);
 
+/* Id of an enrolled overlay: the first 16 bytes of HMAC-SHA-256("p2psip-overlay", 0 | the
+ * authority's compressed public key). It stays when the secret changes, and proves whose overlay it
+ * is. */
+int p2p_overlay_id_enrolled(struct p2p_overlay_id *id, const uint8_t authority[P2P_PUBKEY_LEN],
+			    const struct p2p_crypto *crypto);
+
 /* 32 hexadecimal digits. */
 int p2p_overlay_id_parse(struct p2p_overlay_id *id, const char *text, size_t len);
 void p2p_overlay_id_print(const struct p2p_overlay_id *id, char text[2 * P2P_OVERLAY_ID_LEN + 1]);
