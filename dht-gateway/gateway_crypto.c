@@ -70,7 +70,7 @@ static int sign(void *arg, const void *msg, size_t len, uint8_t sig[P2P_SIG_LEN]
 	return err;
 }
 
-static int point_to_pkey(const uint8_t pubkey[P2P_PUBKEY_LEN], EVP_PKEY **pkey)
+int gw_crypto_public(const uint8_t pubkey[P2P_PUBKEY_LEN], EVP_PKEY **pkey)
 {
 	char group[] = "prime256v1";
 	uint8_t copy[P2P_PUBKEY_LEN];
@@ -105,7 +105,7 @@ static int verify(void *arg, const uint8_t pubkey[P2P_PUBKEY_LEN], const void *m
 	int err;
 
 	(void)arg;
-	err = point_to_pkey(pubkey, &pkey);
+	err = gw_crypto_public(pubkey, &pkey);
 	if (err)
 		return err;
 	err = sig_to_der(sig, der, &derlen);

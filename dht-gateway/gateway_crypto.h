@@ -13,6 +13,9 @@ void gw_crypto_init(struct p2p_crypto *crypto, EVP_PKEY *key);
 /* The compressed public key. 0, EINVAL (no P-256 key), ENOMEM. */
 int gw_crypto_pubkey(EVP_PKEY *key, uint8_t pubkey[P2P_PUBKEY_LEN]);
 
+/* A public key from its compressed form; the caller frees it. EBADMSG: no point of P-256. */
+int gw_crypto_public(const uint8_t pubkey[P2P_PUBKEY_LEN], EVP_PKEY **pkey);
+
 /* Random bytes. 0 or EIO. */
 int gw_crypto_random(void *out, size_t len);
 

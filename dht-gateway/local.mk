@@ -38,6 +38,7 @@ dht_gateway_libgatewaykeys_la_SOURCES = \
 	dht-gateway/gateway_crypto.c dht-gateway/gateway_crypto.h \
 	dht-gateway/gateway_file.c dht-gateway/gateway_file.h \
 	dht-gateway/gateway_identity.c dht-gateway/gateway_identity.h \
+	dht-gateway/gateway_seal.c dht-gateway/gateway_seal.h \
 	dht-gateway/gateway_secret.c dht-gateway/gateway_secret.h
 dht_gateway_libgatewaykeys_la_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS)
 

@@ -12,8 +12,10 @@ lib_libp2pcore_la_SOURCES = \
 	lib/base/log.c lib/base/log.h \
 	lib/proto/crypto.c lib/proto/crypto.h \
 	lib/proto/hit.c lib/proto/hit.h \
+	lib/proto/enrolment.c lib/proto/enrolment.h \
 	lib/proto/key.c lib/proto/key.h \
 	lib/proto/name.c lib/proto/name.h \
+	lib/proto/permission.c lib/proto/permission.h \
 	lib/proto/record.c lib/proto/record.h \
 	lib/proto/resp.c lib/proto/resp.h \
 	lib/model/breaker.c lib/model/breaker.h \

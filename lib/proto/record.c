@@ -89,8 +89,18 @@ const char *p2p_record_fault_text(enum p2p_record_fault fault)
 		return "expired";
 	case P2P_RECORD_BAD_SIGNATURE:
 		return "bad signature";
+	case P2P_RECORD_NO_PERMISSION:
+		return "no permission of the authority to serve this user";
+	case P2P_RECORD_BAD_PERMISSION:
+		return "the permission is not the authority's for this user and peer";
+	case P2P_RECORD_OLD_PERMISSION:
+		return "the permission to serve this user has expired";
+	case P2P_RECORD_REPLAYED:
+		return "older than one that is known";
 	case P2P_RECORD_UNCHECKED:
 		return "could not be checked";
+	case P2P_RECORD_FAULTS:
+		break;
 	}
 	return "?";
 }

@@ -37,7 +37,7 @@ enum p2p_record_kind {
 	P2P_RECORD_USER = 1,   /* this peer serves the user whose key it is */
 	P2P_RECORD_PEER,       /* a peer: its addresses, its epoch and lease */
 	P2P_RECORD_RELAY,      /* reserved: carried and checked, body not interpreted */
-	P2P_RECORD_ENROLMENT,  /* reserved, likewise */
+	P2P_RECORD_ENROLMENT,  /* by the authority: see lib/proto/enrolment.h */
 	P2P_RECORD_REVOCATION, /* reserved, likewise */
 };
 
@@ -79,7 +79,7 @@ struct p2p_record {
 	uint64_t lease_ms; /* PEER: until when the peer vouches for its records, wall clock */
 	uint8_t n_locators;
 	uint8_t n_instances;
-	uint8_t permission_len; /* the authority's permission to serve this user; not interpreted */
+	uint8_t permission_len; /* the authority's permission to serve this user; permission.h */
 	struct p2p_locator locator[P2P_LOCATORS_MAX]; /* in order of preference */
 	uint32_t instance[P2P_RECORD_INSTANCES_MAX];  /* USER: strictly ascending, none 0 */
 	uint8_t permission[P2P_PERMISSION_MAX];
@@ -108,7 +108,12 @@ enum p2p_record_fault {
 	P2P_RECORD_BAD_LIFE,	/* lives longer than its kind may, or not at all */
 	P2P_RECORD_EXPIRED,
 	P2P_RECORD_BAD_SIGNATURE,
-	P2P_RECORD_UNCHECKED, /* verifying failed for a reason of our own (memory, say) */
+	P2P_RECORD_NO_PERMISSION,  /* the overlay wants the authority's permission to serve */
+	P2P_RECORD_BAD_PERMISSION, /* not the authority's, or for another user or peer */
+	P2P_RECORD_OLD_PERMISSION, /* expired */
+	P2P_RECORD_REPLAYED,	   /* an older one of this signer than is known */
+	P2P_RECORD_UNCHECKED,	   /* verifying failed for a reason of our own (memory, say) */
+	P2P_RECORD_FAULTS,	   /* how many there are */
 };
 
 const char *p2p_record_fault_text(enum p2p_record_fault fault);

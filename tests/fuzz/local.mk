@@ -6,6 +6,7 @@ FUZZ_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(HIREDIS_CFLAGS) $(INIH_CFLAG
 FUZZ_MAIN = tests/fuzz/fuzz_main.c tests/fuzz/fuzz.h
 
 fuzz_programs = \
+	tests/fuzz/fuzz_enrolment \
 	tests/fuzz/fuzz_name \
 	tests/fuzz/fuzz_opp \
 	tests/fuzz/fuzz_record \
@@ -15,6 +16,9 @@ fuzz_programs = \
 check_PROGRAMS += $(fuzz_programs)
 dist_check_SCRIPTS += tests/fuzz/run_corpus
 TESTS += tests/fuzz/run_corpus
+
+tests_fuzz_fuzz_enrolment_SOURCES = tests/fuzz/fuzz_enrolment.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_enrolment_LDADD = lib/libp2pcore.la
 
 tests_fuzz_fuzz_name_SOURCES = tests/fuzz/fuzz_name.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_name_LDADD = lib/libp2pcore.la
@@ -42,12 +46,16 @@ LF_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recov
 LF_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer,address,undefined
 LF_LIBS = $(LIBEVENT_LIBS) $(HIREDIS_LIBS) $(INIH_LIBS)
 noinst_PROGRAMS += \
+	tests/fuzz/lf_enrolment \
 	tests/fuzz/lf_name \
 	tests/fuzz/lf_opp \
 	tests/fuzz/lf_record \
 	tests/fuzz/lf_resp \
 	tests/fuzz/lf_settings \
 	tests/fuzz/lf_text
+tests_fuzz_lf_enrolment_SOURCES = tests/fuzz/fuzz_enrolment.c $(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_enrolment_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_enrolment_LDFLAGS = $(LF_LINK)
 tests_fuzz_lf_name_SOURCES = tests/fuzz/fuzz_name.c $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_name_CFLAGS = $(LF_CFLAGS)
 tests_fuzz_lf_name_LDFLAGS = $(LF_LINK)

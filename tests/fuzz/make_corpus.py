@@ -19,6 +19,9 @@ with open(os.path.join(here, "..", "golden", "vectors.txt"), encoding="utf-8") a
         name, value = line.split(" ", 1)
         if name.startswith("record:") or name in ("bad:unknown", "bad:body:doubled", "bad:body:9-locators"):
             put("record", name.replace(":", "-"), bytes.fromhex(value.strip()))
+        if name.startswith(("enrolment:", "bad-enrolment:")):
+            raw = bytes.fromhex(value.strip())
+            put("enrolment", name.replace(":", "-"), raw[5:6] + raw[93:-64])
 
 for i, (n, flags) in enumerate((("alice", 0), ("Alice", 1), ("%41%6c%69ce", 0), ("bob", 2), ("a%4", 0),
                                 ("j%C3%B6rg", 0))):

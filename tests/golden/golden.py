@@ -143,6 +143,69 @@ def software(v):
     return tlv(0x86, v.encode())
 
 
+# --- enrolment -------------------------------------------------------------------------------------
+def chacha20(k, counter, n, msg):
+    """RFC 8439, 2.4."""
+    def quarter(s, a, b, c, d):
+        for x, y, z, r in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
+            s[x] = (s[x] + s[y]) & 0xffffffff
+            v = s[z] ^ s[x]
+            s[z] = (v << r | v >> (32 - r)) & 0xffffffff
+    out = b""
+    for i in range(0, len(msg), 64):
+        start = list(struct.unpack("<4I", b"expand 32-byte k") + struct.unpack("<8I", k) +
+                     (counter + i // 64,) + struct.unpack("<3I", n))
+        s = list(start)
+        for _ in range(10):
+            for q in ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15), (0, 5, 10, 15),
+                      (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14)):
+                quarter(s, *q)
+        stream = struct.pack("<16I", *((x + y) & 0xffffffff for x, y in zip(s, start)))
+        out += bytes(a ^ b for a, b in zip(msg[i:i + 64], stream))
+    return out
+
+
+def aead(k, plain):
+    """RFC 8439, 2.8: nonce of zeros, nothing but the text is authenticated."""
+    n = bytes(12)
+    c = chacha20(k, 1, n, plain)
+    one = chacha20(k, 0, n, bytes(32))
+    r = int.from_bytes(one[:16], "little") & 0x0ffffffc0ffffffc0ffffffc0fffffff
+    data = c + bytes(-len(c) % 16) + struct.pack("<QQ", 0, len(c))
+    acc = 0
+    for i in range(0, len(data), 16):
+        acc = (acc + int.from_bytes(data[i:i + 16] + b"\1", "little")) * r % ((1 << 130) - 5)
+    return c + ((acc + int.from_bytes(one[16:], "little")) % (1 << 128)).to_bytes(16, "little")
+
+
+# RFC 8439, 2.4.2
+assert chacha20(bytes(range(32)), 1, bytes.fromhex("000000000000004a00000000"),
+                b"Ladies and Gentlemen").hex() == "6e2e359a2568f98041ba0728dd0d6981e97e7aec"
+
+
+def seal_peer(e, q, k, plain):
+    """To the peer with the public key q; e: the ephemeral private key."""
+    head = compressed(mul(e, G))
+    seal_key = hmac.new(b32(mul(e, q)[0]), b"p2psip-seal\0" + OVERLAY + k + hit(q) + head, hashlib.sha256)
+    return head + aead(seal_key.digest(), plain)
+
+
+def seal_any(salt, k, plain):
+    seal_key = hmac.new(SECRET, b"p2psip-seal\0" + OVERLAY + k + bytes(16) + salt, hashlib.sha256)
+    return salt + aead(seal_key.digest(), plain)
+
+
+def permit(d, expiry, user=None, peer=None):
+    scope = (0 if user else 1) | (0 if peer else 2)
+    return struct.pack(">BQ", scope, expiry) + sign(
+        d, b"p2psip-permission\0" + OVERLAY + struct.pack(">BQ", scope, expiry) + (user or bytes(20)) +
+        (peer or bytes(16)))
+
+
+def ha1(algorithm, user, realm, password):
+    return hashlib.new(algorithm, ("%s:%s:%s" % (user, realm, password)).encode()).digest()
+
+
 OVERLAY = hmac.new(SECRET, b"\0overlay-id", hashlib.sha256).digest()[:16]
 
 
@@ -255,6 +318,57 @@ def vectors():
     yield "bad:signature:content", (good[:82] + bytes([good[82] ^ 1]) + good[83:]).hex()
     yield "bad:signature:zero", (good[:-64] + bytes(64)).hex()
     yield bad("body:lease-past-expiry", d[0], PEER, alice, T0, T0 + 1000, epoch(1) + lease(T0 + 1001))
+
+    # enrolment: the authority is key 2, the serving peer key 0
+    k = key(ENROLMENT, b"alice")
+    until = T0 + 30 * 86400000
+    realm = tlv(0x13, b"example.org")
+    both = ha1("md5", "alice", "example.org", "secret") + ha1("sha256", "alice", "example.org", "secret")
+    yield "ha1", both.hex()
+    e = int.from_bytes(hashlib.sha256(b"golden ephemeral key").digest(), "big") % N
+    yield "enrolment:user", record(
+        d[2], ENROLMENT, k, T0, until, tlv(0x10, b"\1") + tlv(0x11, hits[0]) + tlv(0x12, b"\3") + realm +
+        tlv(0x14, seal_peer(e, q[0], k, both)) + tlv(0x15, permit(d[2], until, alice, hits[0]))).hex()
+    yield "enrolment:user-tombstone", record(
+        d[2], ENROLMENT, k, T0 + 1, until, tlv(0x10, b"\1") + tlv(0x11, hits[0]), flags=1).hex()
+    yield "enrolment:user-any", record(
+        d[2], ENROLMENT, k, T0, until, tlv(0x10, b"\2") + tlv(0x12, b"\2") + realm +
+        tlv(0x14, seal_any(b"golden salt 16 b", k, both[16:])) + tlv(0x15, permit(d[2], until, alice))).hex()
+    yield "enrolment:peer", record(
+        d[2], ENROLMENT, key(ENROLMENT, hits[0]), T0, until, tlv(0x10, b"\3") + tlv(0x11, hits[0]) +
+        tlv(0x15, permit(d[2], until, peer=hits[0]))).hex()
+    yield "enrolment:overlay", record(
+        d[2], ENROLMENT, key(ENROLMENT, b"\0"), T0, until, tlv(0x10, b"\4") + tlv(0x12, b"\1") + realm +
+        tlv(0x16, b"\1") + tlv(0x17, struct.pack(">Q", 7) + k[:4] + b"\0\0\0\1")).hex()
+    yield "record:user-permitted", record(
+        d[0], USER, alice, T0, T0 + week, body + permission(permit(d[2], until, alice, hits[0]))).hex()
+
+    def badly(name, b, flags=0):
+        return "bad-enrolment:" + name, record(d[2], ENROLMENT, k, T0, until, b, flags=flags).hex()
+    user, peer, sealed = tlv(0x10, b"\1"), tlv(0x11, hits[0]), tlv(0x14, bytes(33 + 16 + 16))
+    permitted = tlv(0x15, bytes(73))
+    yield badly("body:none", b"")
+    yield badly("body:no-peer", user + tlv(0x12, b"\1") + realm + sealed + permitted)
+    yield badly("body:no-realm", user + peer + tlv(0x12, b"\1") + sealed + permitted)
+    yield badly("body:no-permission", user + peer + tlv(0x12, b"\1") + realm + sealed)
+    yield badly("body:digests-0", user + peer + tlv(0x12, b"\0") + realm + sealed + permitted)
+    yield badly("body:digests-8", user + peer + tlv(0x12, b"\x08") + realm + sealed + permitted)
+    yield badly("body:realm-quote", user + peer + tlv(0x12, b"\1") + tlv(0x13, b'a"b') + sealed + permitted)
+    yield badly("body:realm-long", user + peer + tlv(0x12, b"\1") + tlv(0x13, b"r" * 65) + sealed + permitted)
+    yield badly("body:sealed-size", user + peer + tlv(0x12, b"\3") + realm + sealed + permitted)
+    yield badly("body:any-with-peer", tlv(0x10, b"\2") + peer + tlv(0x12, b"\1") + realm +
+                tlv(0x14, bytes(48)) + permitted)
+    yield badly("body:rules-of-user", user + peer + tlv(0x12, b"\1") + realm + sealed + permitted +
+                tlv(0x16, b"\0") + tlv(0x17, bytes(8)))
+    yield badly("body:overlay-without-rules", tlv(0x10, b"\4") + tlv(0x12, b"\1") + realm)
+    yield badly("body:more-changed-than-changes", tlv(0x10, b"\4") + tlv(0x12, b"\1") + realm + tlv(0x16, b"\0") +
+                tlv(0x17, struct.pack(">QII", 1, 1, 2)))
+    yield badly("body:changes-size", tlv(0x10, b"\4") + tlv(0x12, b"\1") + realm + tlv(0x16, b"\0") +
+                tlv(0x17, bytes(9)))
+    yield badly("body:order", peer + user)
+    yield badly("body:tombstone-with-realm", user + peer + realm, flags=1)
+    yield badly("unknown:subject", tlv(0x10, b"\5"))
+    yield badly("unknown:part", user + peer + tlv(0x20, b""), flags=1)
 
 
 def main():

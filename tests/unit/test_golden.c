@@ -4,6 +4,7 @@
 #include "tests/unit/test.h"
 
 #include "lib/base/bytes.h"
+#include "lib/proto/enrolment.h"
 #include "lib/proto/key.h"
 #include "lib/proto/record.h"
 #include "tests/unit/crypto.h"
@@ -395,12 +396,147 @@ static void test_bad(void **state)
 	assert_true(n > 40);
 }
 
+/* A vector's record of kind 4, signature and all verified. */
+static void enrolment_load(const char *name, struct p2p_record *rec, const struct p2p_crypto *crypto)
+{
+	struct p2p_record_expect expect = {.kind = P2P_RECORD_ENROLMENT, .now_ms = T0 + 1000};
+	uint8_t bytes[P2P_RECORD_MAX];
+	size_t len = unhex(text(name), bytes, sizeof(bytes));
+
+	assert_int_equal(p2p_record_check(rec, NULL, bytes, len, &expect, crypto), P2P_RECORD_OK);
+}
+
+static void test_enrolment(void **state)
+{
+	static const char *const names[] = {"enrolment:user", "enrolment:user-tombstone",
+					    "enrolment:user-any", "enrolment:peer",
+					    "enrolment:overlay"};
+	uint8_t authority[P2P_PUBKEY_LEN], name[1] = {0}, secret[64];
+	size_t slen = unhex(text("secret"), secret, sizeof(secret)), i;
+	struct p2p_overlay_id overlay;
+	struct p2p_hit hit[3];
+	struct p2p_key alice, bob, key;
+	struct p2p_enrolment en;
+	struct p2p_record rec, again;
+	struct p2p_crypto crypto;
+
+	(void)state;
+	test_crypto(&crypto, NULL);
+	unhex(text("overlay"), overlay.b, sizeof(overlay.b));
+	unhex(text("public2"), authority, sizeof(authority));
+	unhex(text("user-key:616c696365"), alice.b, sizeof(alice.b));
+	unhex(text("user-key:626f62406578616d706c652e636f6d"), bob.b, sizeof(bob.b));
+	for (i = 0; i < 3; i++)
+		unhex(text_i("hit", (unsigned int)i), hit[i].b, sizeof(hit[i].b));
+
+	/* each decodes, and encodes to the same bytes */
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		enrolment_load(names[i], &rec, &crypto);
+		assert_int_equal(p2p_enrolment_decode(&en, &rec), P2P_RECORD_OK);
+		memset(&again, 0, sizeof(again));
+		again.tombstone = rec.tombstone;
+		assert_ok(p2p_enrolment_encode(&en, &again));
+		assert_int_equal(again.kind, P2P_RECORD_ENROLMENT);
+		assert_int_equal(again.body_len, rec.body_len);
+		assert_memory_equal(again.body, rec.body, rec.body_len);
+	}
+
+	enrolment_load("enrolment:user", &rec, &crypto);
+	assert_ok(p2p_key_make(&key, secret, slen, P2P_RECORD_ENROLMENT, "alice", 5, &crypto));
+	assert_memory_equal(rec.key.b, key.b, sizeof(key.b));
+	assert_int_equal(p2p_enrolment_decode(&en, &rec), P2P_RECORD_OK);
+	assert_int_equal(en.subject, P2P_ENROLMENT_USER);
+	assert_int_equal(p2p_hit_cmp(&en.peer, &hit[0]), 0);
+	assert_int_equal(en.digests, P2P_DIGEST_MD5 | P2P_DIGEST_SHA256);
+	assert_string_equal(en.realm, "example.org");
+	assert_int_equal(en.sealed_len, P2P_SEALED_MAX);
+	assert_true(p2p_enrolment_value_id(&en, &hit[2]) == p2p_record_value_id(&hit[0]));
+#define CHECK(user, peer, now)                                                                     \
+	p2p_permission_check(en.permission, en.permission_len, &overlay, user, peer, authority,    \
+			     now, &crypto)
+	assert_int_equal(CHECK(&alice, &hit[0], T0), P2P_RECORD_OK);
+	assert_int_equal(CHECK(&bob, &hit[0], T0), P2P_RECORD_BAD_PERMISSION);
+	assert_int_equal(CHECK(&alice, &hit[1], T0), P2P_RECORD_BAD_PERMISSION);
+	assert_int_equal(CHECK(&alice, &hit[0], rec.expiry_ms), P2P_RECORD_OLD_PERMISSION);
+	assert_true(p2p_permission_expiry(en.permission, en.permission_len) == rec.expiry_ms);
+	/* not signed by somebody else, and nothing in it may be changed */
+	unhex(text("public1"), authority, sizeof(authority));
+	assert_int_equal(CHECK(&alice, &hit[0], T0), P2P_RECORD_BAD_PERMISSION);
+	unhex(text("public2"), authority, sizeof(authority));
+	for (i = 0; i < en.permission_len; i++) {
+		en.permission[i] ^= 1;
+		assert_int_equal(CHECK(&alice, &hit[0], T0), P2P_RECORD_BAD_PERMISSION);
+		en.permission[i] ^= 1;
+	}
+	en.permission_len--;
+	assert_int_equal(CHECK(&alice, &hit[0], T0), P2P_RECORD_BAD_PERMISSION);
+	en.permission_len = 0;
+	assert_int_equal(CHECK(&alice, &hit[0], T0), P2P_RECORD_NO_PERMISSION);
+
+	enrolment_load("enrolment:user-any", &rec, &crypto);
+	assert_int_equal(p2p_enrolment_decode(&en, &rec), P2P_RECORD_OK);
+	assert_int_equal(en.digests, P2P_DIGEST_SHA256);
+	assert_true(p2p_enrolment_value_id(&en, &hit[2]) == p2p_record_value_id(&hit[2]));
+	assert_int_equal(CHECK(&alice, &hit[1], T0), P2P_RECORD_OK);
+	assert_int_equal(CHECK(&bob, &hit[1], T0), P2P_RECORD_BAD_PERMISSION);
+
+	enrolment_load("enrolment:peer", &rec, &crypto);
+	assert_ok(p2p_key_make_hit(&key, secret, slen, P2P_RECORD_ENROLMENT, &hit[0], &crypto));
+	assert_memory_equal(rec.key.b, key.b, sizeof(key.b));
+	assert_int_equal(p2p_enrolment_decode(&en, &rec), P2P_RECORD_OK);
+	assert_int_equal(CHECK(&alice, &hit[0], T0), P2P_RECORD_OK);
+	assert_int_equal(CHECK(&bob, &hit[0], T0), P2P_RECORD_OK);
+	assert_int_equal(CHECK(&bob, &hit[1], T0), P2P_RECORD_BAD_PERMISSION);
+#undef CHECK
+
+	enrolment_load("enrolment:overlay", &rec, &crypto);
+	assert_ok(p2p_key_make(&key, secret, slen, P2P_RECORD_ENROLMENT, name, 1, &crypto));
+	assert_memory_equal(rec.key.b, key.b, sizeof(key.b));
+	assert_int_equal(p2p_enrolment_decode(&en, &rec), P2P_RECORD_OK);
+	assert_true(en.permission_required);
+	assert_true(en.changes == 7);
+	assert_int_equal(en.n_changed, 2);
+	assert_int_equal(en.changed[1], 1);
+}
+
+static void test_bad_enrolment(void **state)
+{
+	struct p2p_record_expect expect = {.kind = P2P_RECORD_ENROLMENT, .now_ms = T0 + 1000};
+	struct p2p_crypto crypto;
+	size_t i, n = 0, prefix = strlen("bad-enrolment:");
+
+	(void)state;
+	test_crypto(&crypto, NULL);
+	for (i = 0; i < n_vectors; i++) {
+		uint8_t bytes[P2P_RECORD_MAX];
+		struct p2p_enrolment en;
+		struct p2p_record rec;
+		enum p2p_record_fault fault;
+		size_t len;
+
+		if (strncmp(vectors[i].name, "bad-enrolment:", prefix) != 0)
+			continue;
+		len = unhex(vectors[i].value, bytes, sizeof(bytes));
+		/* the record is a good one, but for its body */
+		assert_int_equal(p2p_record_check(&rec, NULL, bytes, len, &expect, &crypto),
+				 P2P_RECORD_OK);
+		memset(&en, 0xaa, sizeof(en));
+		fault = p2p_enrolment_decode(&en, &rec);
+		if (fault != fault_of(vectors[i].name + prefix))
+			fail_msg("%s: %s", vectors[i].name, p2p_record_fault_text(fault));
+		assert_int_equal(((uint8_t *)&en)[0], 0xaa); /* not written */
+		n++;
+	}
+	assert_true(n > 15);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_identities), cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_records),	   cmocka_unit_test(test_later),
-		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_bad),	   cmocka_unit_test(test_enrolment),
+		cmocka_unit_test(test_bad_enrolment),
 	};
 
 	return cmocka_run_group_tests(tests, load, unload);
