@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <openssl/crypto.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <string.h>
 #include "dht-gateway/gateway_crypto.h"
@@ -39,8 +40,8 @@ static int cipher(bool seal, const uint8_t key[KEY_LEN], const uint8_t *in, size
 
 	if (!ctx)
 		return ENOMEM;
-	if (len > INT_MAX || EVP_CipherInit_ex(ctx, EVP_chacha20_poly1305(), NULL, key, nonce,
-					       seal) != 1)
+	if (len > INT_MAX ||
+	    EVP_CipherInit_ex(ctx, EVP_chacha20_poly1305(), NULL, key, nonce, seal) != 1)
 		goto out;
 	if (!seal && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, GW_SEAL_TAG, tag) != 1)
 		goto out;
@@ -100,8 +101,7 @@ int gw_seal_peer(uint8_t *out, const void *plain, size_t len, const struct p2p_o
 		err = seal_key(k, shared, sizeof(shared), overlay, key, &hit, out, P2P_PUBKEY_LEN,
 			       crypto);
 	if (!err)
-		err = cipher(true, k, plain, len, out + P2P_PUBKEY_LEN,
-			     out + P2P_PUBKEY_LEN + len);
+		err = cipher(true, k, plain, len, out + P2P_PUBKEY_LEN, out + P2P_PUBKEY_LEN + len);
 out:
 	OPENSSL_cleanse(shared, sizeof(shared));
 	OPENSSL_cleanse(k, sizeof(k));

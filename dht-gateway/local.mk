@@ -71,6 +71,7 @@ gateway_tests = \
 	tests/unit/test_gw_lookup \
 	tests/unit/test_gw_peers \
 	tests/unit/test_gw_resp \
+	tests/unit/test_gw_seal \
 	tests/unit/test_gw_users
 check_PROGRAMS += $(gateway_tests)
 TESTS += $(gateway_tests)
@@ -106,6 +107,10 @@ tests_unit_test_gw_peers_LDADD = $(GATEWAY_TEST_LIBS)
 tests_unit_test_gw_resp_SOURCES = tests/unit/test_gw_resp.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_resp_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_resp_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_seal_SOURCES = tests/unit/test_gw_seal.c tests/unit/test.h
+tests_unit_test_gw_seal_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_seal_LDADD = $(GATEWAY_TEST_LIBS)
 
 tests_unit_test_gw_users_SOURCES = tests/unit/test_gw_users.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_users_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)

@@ -131,9 +131,9 @@ static bool fields_valid(const struct p2p_enrolment *en, bool tombstone)
 		return en->digests == 0 && realm == 0 && en->sealed_len == 0 &&
 		       en->permission_len == 0 && !en->permission_required && en->changes == 0 &&
 		       en->n_changed == 0;
-	if (en->subject == P2P_ENROLMENT_PEER ? en->digests != 0 || realm != 0
-					      : p2p_digests_len(en->digests) == 0 ||
-							!p2p_realm_valid(en->realm, realm))
+	if (en->subject == P2P_ENROLMENT_PEER
+		    ? en->digests != 0 || realm != 0
+		    : p2p_digests_len(en->digests) == 0 || !p2p_realm_valid(en->realm, realm))
 		return false;
 	if (is_user(en) ? en->sealed_len != head + p2p_digests_len(en->digests) + TAG_LEN
 			: en->sealed_len != 0)
@@ -278,8 +278,7 @@ enum p2p_record_fault p2p_enrolment_decode(struct p2p_enrolment *out, const stru
 		left -= 2 + n;
 	}
 	/* they may be zero, but must be there, and nowhere else */
-	if (rules != changes ||
-	    rules != (en.subject == P2P_ENROLMENT_OVERLAY && !rec->tombstone) ||
+	if (rules != changes || rules != (en.subject == P2P_ENROLMENT_OVERLAY && !rec->tombstone) ||
 	    !fields_valid(&en, rec->tombstone))
 		return P2P_RECORD_BAD_BODY;
 	*out = en;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The body of an enrolment record (kind 4), which the overlay's authority signs: a user and a peer
  * that may serve it, a peer that may serve anybody, or the overlay's rules. docs/records.md
- * describes it byte by byte. Bytes <-> struct only: sealing and the record around it are others'. */
+ * describes it byte by byte. Bytes <-> struct only: sealing and the record around it are others'.
+ */
 #ifndef P2PSIP_PROTO_ENROLMENT_H
 #define P2PSIP_PROTO_ENROLMENT_H
 

@@ -71,9 +71,8 @@ enum p2p_record_fault p2p_permission_check(const void *bytes, size_t len,
 		return P2P_RECORD_NO_PERMISSION;
 	if (len != P2P_PERMISSION_LEN || p[0] > ANY_PEER || !p2p_sig_is_low(p + 9))
 		return P2P_RECORD_BAD_PERMISSION;
-	err = crypto->verify(
-		crypto->arg, authority, msg,
-		signed_make(msg, overlay, p[0], p2p_be64(p + 1), user, peer), p + 9);
+	err = crypto->verify(crypto->arg, authority, msg,
+			     signed_make(msg, overlay, p[0], p2p_be64(p + 1), user, peer), p + 9);
 	if (err != 0)
 		return err == EBADMSG ? P2P_RECORD_BAD_PERMISSION : P2P_RECORD_UNCHECKED;
 	return p2p_be64(p + 1) > now_ms ? P2P_RECORD_OK : P2P_RECORD_OLD_PERMISSION;

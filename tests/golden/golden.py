@@ -365,7 +365,6 @@ def vectors():
                 tlv(0x17, struct.pack(">QII", 1, 1, 2)))
     yield badly("body:changes-size", tlv(0x10, b"\4") + tlv(0x12, b"\1") + realm + tlv(0x16, b"\0") +
                 tlv(0x17, bytes(9)))
-    yield badly("body:order", peer + user)
     yield badly("body:tombstone-with-realm", user + peer + realm, flags=1)
     yield badly("unknown:subject", tlv(0x10, b"\5"))
     yield badly("unknown:part", user + peer + tlv(0x20, b""), flags=1)

@@ -397,7 +397,8 @@ static void test_bad(void **state)
 }
 
 /* A vector's record of kind 4, signature and all verified. */
-static void enrolment_load(const char *name, struct p2p_record *rec, const struct p2p_crypto *crypto)
+static void enrolment_load(const char *name, struct p2p_record *rec,
+			   const struct p2p_crypto *crypto)
 {
 	struct p2p_record_expect expect = {.kind = P2P_RECORD_ENROLMENT, .now_ms = T0 + 1000};
 	uint8_t bytes[P2P_RECORD_MAX];
@@ -533,9 +534,9 @@ static void test_bad_enrolment(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_identities), cmocka_unit_test(test_keys),
-		cmocka_unit_test(test_records),	   cmocka_unit_test(test_later),
-		cmocka_unit_test(test_bad),	   cmocka_unit_test(test_enrolment),
+		cmocka_unit_test(test_identities),    cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_records),	      cmocka_unit_test(test_later),
+		cmocka_unit_test(test_bad),	      cmocka_unit_test(test_enrolment),
 		cmocka_unit_test(test_bad_enrolment),
 	};
 
