@@ -39,7 +39,9 @@ struct gw_metrics {
 	uint64_t lookups, lookups_joined, searches, searches_incomplete;
 	uint64_t publishes, withdrawals, stale;
 	uint64_t puts, puts_failed, puts_stale, puts_unconfirmed;
-	uint64_t values_bad, values_good, values_refused;
+	uint64_t values_good;
+	/* by fault: read from the DHT, and wanted stored here by others (a copy of gw.refused) */
+	uint64_t values_bad[P2P_RECORD_FAULTS], values_refused[P2P_RECORD_FAULTS];
 	uint64_t events_users, events_peers;
 	uint64_t reputs_kicked;
 	uint64_t route_refuted, route_moved;
@@ -80,7 +82,7 @@ struct gw {
 	struct gw_metrics metrics;
 
 	/* refused by the store policy, on the engine's thread */
-	atomic_uint_fast64_t refused;
+	atomic_uint_fast64_t refused[P2P_RECORD_FAULTS];
 	atomic_int refused_fault;
 
 	const struct dht_ops *dht_ops;

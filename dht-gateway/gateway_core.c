@@ -129,10 +129,12 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct gw_core *c = arg;
 	struct gw *gw = &c->gw;
-	uint64_t now = gw_mono(gw), refused = atomic_load(&gw->refused);
+	uint64_t now = gw_mono(gw), refused = 0;
 
 	(void)fd;
 	(void)what;
+	for (int i = 0; i < P2P_RECORD_FAULTS; i++)
+		refused += atomic_load(&gw->refused[i]);
 	on_status(c);
 	probe(c, now);
 	if (now >= c->save_ms) {

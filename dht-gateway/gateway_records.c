@@ -2,6 +2,7 @@
 #include "dht-gateway/gateway_records.h"
 #include <errno.h>
 #include <string.h>
+#include "lib/proto/enrolment.h"
 
 /* A bell that is rung for a record older than this is refused: it is an echo. */
 #define BELL_AGE_MAX_MS 120000
@@ -48,7 +49,7 @@ bool gw_record_read(struct gw *gw, enum p2p_record_kind kind, const uint8_t key[
 	/* an engine may keep what has expired for a little longer: nothing to complain of */
 	if (fault == P2P_RECORD_EXPIRED)
 		return false;
-	gw->metrics.values_bad++;
+	gw->metrics.values_bad[fault]++;
 	/* The signer that a bad record names proves nothing, and whoever writes under this key
 	 * could name any: the key is the source. */
 	gw_warn_source(gw, key, DHT_KEY_LEN, "a bad %s record on the DHT is ignored: %s",
@@ -77,6 +78,25 @@ int gw_record_make(struct gw *gw, struct p2p_record *rec, uint64_t lifetime_ms,
 	return p2p_record_sign(rec, gw->crypto, buf, P2P_RECORD_MAX, len);
 }
 
+/* The id that a value must have. */
+static enum p2p_record_fault id_check(enum dht_kind kind, uint64_t id, const struct p2p_record *rec,
+				      const struct p2p_hit *signer)
+{
+	struct p2p_enrolment en;
+	enum p2p_record_fault fault;
+
+	if (kind == DHT_BELL)
+		return id == gw_record_bell_id(signer, rec->order) ? P2P_RECORD_OK
+								   : P2P_RECORD_BAD_SIGNER;
+	if (rec->kind != P2P_RECORD_ENROLMENT)
+		return id == p2p_record_value_id(signer) ? P2P_RECORD_OK : P2P_RECORD_BAD_SIGNER;
+	/* of a user there is one for each peer that may serve it */
+	fault = p2p_enrolment_decode(&en, rec);
+	if (fault != P2P_RECORD_OK)
+		return fault;
+	return id == p2p_enrolment_value_id(&en, signer) ? P2P_RECORD_OK : P2P_RECORD_BAD_SIGNER;
+}
+
 bool gw_record_policy_store(enum dht_kind kind, const uint8_t key[DHT_KEY_LEN], uint64_t id,
 			    const void *data, size_t len, void *arg)
 {
@@ -93,18 +113,15 @@ bool gw_record_policy_store(enum dht_kind kind, const uint8_t key[DHT_KEY_LEN], 
 
 	memcpy(k.b, key, sizeof(k.b));
 	fault = p2p_record_check(&rec, &signer, data, len, &expect, gw->crypto);
-	if (fault == P2P_RECORD_OK && kind == DHT_RECORD && id != p2p_record_value_id(&signer))
-		fault = P2P_RECORD_BAD_SIGNER;
-	if (fault == P2P_RECORD_OK && kind == DHT_BELL &&
-	    id != gw_record_bell_id(&signer, rec.order))
-		fault = P2P_RECORD_BAD_SIGNER;
+	if (fault == P2P_RECORD_OK)
+		fault = id_check(kind, id, &rec, &signer);
 	if (fault == P2P_RECORD_OK && kind == DHT_BELL &&
 	    rec.order + BELL_AGE_MAX_MS < expect.now_ms)
 		fault = P2P_RECORD_EXPIRED;
 	if (fault == P2P_RECORD_OK)
 		return true;
 	if (fault != P2P_RECORD_EXPIRED) {
-		atomic_fetch_add(&gw->refused, 1);
+		atomic_fetch_add(&gw->refused[fault], 1);
 		atomic_store(&gw->refused_fault, (int)fault);
 	}
 	return false;

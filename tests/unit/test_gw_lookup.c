@@ -198,7 +198,7 @@ static void test_lies(void **state)
 	uint8_t buf[P2P_RECORD_MAX];
 	unsigned int warnings;
 	struct answer a;
-	uint64_t good;
+	uint64_t good, bad = 0;
 	size_t len;
 
 	/* no record at all; too long; empty */
@@ -229,7 +229,15 @@ static void test_lies(void **state)
 	route(f, "alice", 1000, false, &a);
 	assert_int_equal(a.err, ENOENT);
 	assert_int_equal(f->gw->metrics.values_good, good);
-	assert_int_equal(f->gw->metrics.values_bad, 8 * GW_LOOKUP_MISSES);
+	/* each counted for what it is */
+	for (int i = 0; i < P2P_RECORD_FAULTS; i++)
+		bad += f->gw->metrics.values_bad[i];
+	assert_int_equal(bad, 8 * GW_LOOKUP_MISSES);
+	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_MAGIC], 3 * GW_LOOKUP_MISSES);
+	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_SIGNATURE], 2 * GW_LOOKUP_MISSES);
+	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_KEY], GW_LOOKUP_MISSES);
+	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_FUTURE], GW_LOOKUP_MISSES);
+	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_KIND], GW_LOOKUP_MISSES);
 	/* said once, not sixteen times */
 	assert_int_equal(f->log_lines[P2P_LOG_WARN], warnings + 1);
 	/* and a good one among them is found */

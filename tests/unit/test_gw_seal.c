@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 #include "dht-gateway/gateway_crypto.h"
+#include "dht-gateway/gateway_records.h"
 #include "dht-gateway/gateway_seal.h"
 #include "lib/base/bytes.h"
 #include "lib/proto/enrolment.h"
@@ -174,12 +175,60 @@ static void test_golden_peer(void **state)
 	EVP_PKEY_free(identity);
 }
 
+static uint64_t golden_clock(void *arg)
+{
+	(void)arg;
+	return T0 + 1000;
+}
+
+static bool stored(struct gw *gw, const char *name, const char *id)
+{
+	uint8_t bytes[P2P_RECORD_MAX], raw[8];
+	size_t len = vector(name, bytes, sizeof(bytes));
+	struct p2p_record rec;
+
+	vector(id, raw, sizeof(raw));
+	assert_int_equal(p2p_record_decode(&rec, bytes, len), P2P_RECORD_OK);
+	return gw_record_policy_store(DHT_RECORD, rec.key.b, p2p_be64(raw), bytes, len, gw);
+}
+
+/* An enrolment record is kept for others by the id of the peer that it names, and only whole. */
+static void test_store(void **state)
+{
+	struct p2p_clock clock = {.wall_ms = golden_clock, .mono_ms = golden_clock};
+	struct gw *gw = calloc(1, sizeof(*gw));
+	struct p2p_crypto crypto;
+
+	(void)state;
+	assert_non_null(gw);
+	gw_crypto_init(&crypto, NULL);
+	gw->crypto = &crypto;
+	gw->clock = &clock;
+	vector("overlay", gw->overlay.b, sizeof(gw->overlay.b));
+	assert_true(stored(gw, "enrolment:user", "value-id0"));
+	assert_true(stored(gw, "enrolment:user-tombstone", "value-id0"));
+	assert_true(stored(gw, "enrolment:user-any", "value-id2"));
+	assert_true(stored(gw, "enrolment:peer", "value-id2"));
+	assert_true(stored(gw, "enrolment:overlay", "value-id2"));
+	assert_int_equal(gw->refused[P2P_RECORD_BAD_SIGNER], 0);
+	assert_false(stored(gw, "enrolment:user", "value-id2"));
+	assert_false(stored(gw, "enrolment:user", "value-id1"));
+	assert_false(stored(gw, "enrolment:user-any", "value-id0"));
+	assert_int_equal(gw->refused[P2P_RECORD_BAD_SIGNER], 3);
+	assert_false(stored(gw, "bad-enrolment:body:no-realm", "value-id0"));
+	assert_int_equal(gw->refused[P2P_RECORD_BAD_BODY], 1);
+	assert_false(stored(gw, "bad-enrolment:unknown:subject", "value-id2"));
+	assert_int_equal(gw->refused[P2P_RECORD_BAD_UNKNOWN], 1);
+	free(gw);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_any),
 		cmocka_unit_test(test_peer),
 		cmocka_unit_test(test_golden_peer),
+		cmocka_unit_test(test_store),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
