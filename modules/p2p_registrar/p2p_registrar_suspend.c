@@ -285,6 +285,8 @@ static void answer_keep(struct pending *p, const struct p2p_question *q)
 		if (p->an.peer == P2P_ANSWER_FOUND)
 			p->an.peer_record = q->set.c[0];
 		break;
+	case P2P_QUESTION_SESSION: /* not asked here */
+		break;
 	}
 }
 

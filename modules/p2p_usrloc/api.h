@@ -7,6 +7,7 @@
 #include "core/sr_module.h"
 #include "core/str.h"
 #include "lib/model/candidate.h"
+#include "lib/model/session.h"
 #include "lib/proto/name.h"
 
 /* A canonical name with its length; NUL-terminated. */
@@ -34,6 +35,7 @@ enum p2p_question_kind {
 	P2P_QUESTION_ROUTE = 1, /* who serves `name`: set */
 	P2P_QUESTION_SERVES,	/* is `name` published by this peer: serves */
 	P2P_QUESTION_PEER,	/* the signed peer record of `hit`: set.c[0], n 0 or 1 */
+	P2P_QUESTION_SESSION,	/* does the gateway know `session`: FOUND: session_by_id has it */
 };
 
 #define P2P_QUESTION_FRESH 1u /* flags: past every cache */
@@ -49,6 +51,7 @@ struct p2p_question {
 	unsigned int flags;
 	struct p2p_name name;
 	struct p2p_hit hit;
+	struct p2p_session_id session;
 	unsigned int deadline_ms; /* from question_ask on; answered by then in any case */
 	int reply_fd;
 	void *user[2];	      /* the asker's own */
@@ -91,6 +94,14 @@ typedef struct p2p_usrloc_api {
 	int (*advertise)(const str *uri);
 	/* SIP_INT: 1 when names keep the domain */
 	int (*name_has_domain)(void);
+	/* The open session to send to a peer with: 0, or -1 when there is none. The copy's ttl_ms
+	 * is what is left; session may be NULL. Neither allocates nor waits. */
+	int (*session_by_hit)(const struct p2p_hit *hit, struct p2p_session *session);
+	/* To verify with: 0 open; 1 closed or over for less than 32 s: good for requests within
+	 * dialogs only; -1 not known here (P2P_QUESTION_SESSION asks). */
+	int (*session_by_id)(const struct p2p_session_id *id, struct p2p_session *session);
+	/* So many calls run over it now; 0: it was only used. */
+	void (*session_used)(const struct p2p_session_id *id, unsigned int calls);
 } p2p_usrloc_api_t;
 
 typedef int (*p2p_usrloc_bind_f)(p2p_usrloc_api_t *api);

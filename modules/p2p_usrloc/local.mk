@@ -13,6 +13,7 @@ p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/p2p_usrloc_names.c \
 	modules/p2p_usrloc/p2p_usrloc_question.c \
 	modules/p2p_usrloc/p2p_usrloc_rpc.c \
+	modules/p2p_usrloc/p2p_usrloc_sessions.c \
 	modules/p2p_usrloc/p2p_usrloc_settings.c \
 	modules/p2p_usrloc/p2p_usrloc_shared.c \
 	modules/p2p_usrloc/p2p_usrloc_stats.c \
@@ -30,7 +31,8 @@ if WITH_CMOCKA
 check_PROGRAMS += tests/unit/test_usrloc tests/unit/test_usrloc_lookup
 TESTS += tests/unit/test_usrloc tests/unit/test_usrloc_lookup
 tests_unit_test_usrloc_SOURCES = tests/unit/test_usrloc.c $(UNIT_ALLOC) $(UNIT_COMMON) \
-	modules/p2p_usrloc/p2p_usrloc_cache.c modules/p2p_usrloc/p2p_usrloc_users.c
+	modules/p2p_usrloc/p2p_usrloc_cache.c modules/p2p_usrloc/p2p_usrloc_users.c \
+	modules/p2p_usrloc/p2p_usrloc_sessions.c
 tests_unit_test_usrloc_CPPFLAGS = -I$(top_srcdir)/tests/mock/kamailio $(UNIT_CPPFLAGS) -D_GNU_SOURCE
 tests_unit_test_usrloc_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
 tests_unit_test_usrloc_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) $(LIBEVENT_LIBS) -lpthread

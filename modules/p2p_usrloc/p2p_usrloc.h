@@ -38,6 +38,7 @@ struct pul_settings {
 	int gateway_timeout_ms;
 	int reconnect_max_ms;
 	int withdrawn_max;
+	int sessions_max;
 };
 
 extern struct pul_settings pul_settings;
@@ -216,6 +217,22 @@ extern struct pul_cache *pul_peers;  /* by HIT, 16 bytes */
 
 /* What api.h's cache_get says, local users and the routes cache taken together. */
 enum p2p_cache_state pul_routes_get(const struct p2p_name *name, struct p2p_candidate_set *set);
+
+/* --- _sessions.c: sessions with other peers --------------------------------------------------- */
+
+int pul_sessions_init(unsigned int max);
+void pul_sessions_destroy(void);
+/* A new one, or what changed of a known one. 0, or EEXIST: the id is another peer's. */
+int pul_sessions_put(const struct p2p_session *s);
+/* Not to be sent with any more. False: not known. */
+bool pul_sessions_close(const struct p2p_session_id *id);
+/* See api.h. */
+int pul_sessions_by_id(const struct p2p_session_id *id, struct p2p_session *out);
+int pul_sessions_by_hit(const struct p2p_hit *hit, struct p2p_session *out);
+void pul_sessions_used(const struct p2p_session_id *id, uint32_t calls);
+/* The next one from *at on (0: the first) that the gateway has to be told about. */
+bool pul_sessions_take_report(unsigned int *at, struct p2p_session_id *id, uint32_t *calls);
+unsigned int pul_sessions_count(void);
 
 /* --- _ul.c: usrloc ---------------------------------------------------------------------------- */
 

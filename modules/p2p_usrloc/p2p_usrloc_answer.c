@@ -49,21 +49,29 @@ static bool number(const redisReply *r, uint64_t *v)
 	       p2p_u64_parse(v, r->str, r->len) == 0;
 }
 
+static bool uri_valid(const redisReply *r)
+{
+	size_t k;
+
+	if (r->type != REDIS_REPLY_STRING || r->len >= P2P_CANDIDATE_URI_MAX || r->len < 5 ||
+	    strncasecmp(r->str, "sip", 3) != 0)
+		return false;
+	for (k = 0; k < r->len; k++) {
+		unsigned char ch = (unsigned char)r->str[k];
+
+		if (ch <= ' ' || ch >= 0x7f || ch == '<' || ch == '>' || ch == '"')
+			return false;
+	}
+	return true;
+}
+
 static bool uris_read(struct p2p_candidate *c, redisReply *const *element, size_t n)
 {
-	size_t i, k;
+	size_t i;
 
 	for (i = 0; i < n; i++) {
-		if (element[i]->type != REDIS_REPLY_STRING ||
-		    element[i]->len >= P2P_CANDIDATE_URI_MAX || element[i]->len < 5 ||
-		    strncasecmp(element[i]->str, "sip", 3) != 0)
+		if (!uri_valid(element[i]))
 			return false;
-		for (k = 0; k < element[i]->len; k++) {
-			unsigned char ch = (unsigned char)element[i]->str[k];
-
-			if (ch <= ' ' || ch >= 0x7f || ch == '<' || ch == '>' || ch == '"')
-				return false;
-		}
 		if (i >= P2P_CANDIDATE_URIS_MAX)
 			continue; /* the less preferred ones */
 		memcpy(c->uri[i], element[i]->str, element[i]->len);
@@ -129,6 +137,46 @@ bool pul_answer_peer(struct p2p_candidate_set *set, const redisReply *r, const s
 	    n_uris > r->elements - 4 || !uris_read(c, r->element + 4, n_uris))
 		return false;
 	c->ttl_ms = ttl > UINT32_MAX ? UINT32_MAX : (uint32_t)ttl;
+	return true;
+}
+
+static bool is_word(const redisReply *r, const char *word)
+{
+	return r->len == strlen(word) && memcmp(r->str, word, r->len) == 0;
+}
+
+bool pul_answer_session(struct p2p_session *s, const redisReply *r)
+{
+	redisReply *const *e = r->element;
+	uint64_t ttl;
+	size_t i;
+
+	memset(s, 0, sizeof(*s));
+	/* more elements may follow in later versions */
+	if (r->type != REDIS_REPLY_ARRAY || r->elements < 11)
+		return false;
+	for (i = 0; i < 11; i++)
+		if (i != 3 && e[i]->type != REDIS_REPLY_STRING)
+			return false;
+	if (p2p_session_id_parse(&s->id, e[0]->str, e[0]->len) != 0 ||
+	    p2p_hit_parse(&s->hit, e[1]->str, e[1]->len) != 0 || !number(e[3], &ttl) ||
+	    p2p_hex_parse(s->key_out, sizeof(s->key_out), e[4]->str, e[4]->len) != 0 ||
+	    p2p_hex_parse(s->key_in, sizeof(s->key_in), e[5]->str, e[5]->len) != 0)
+		return false;
+	s->initiator = is_word(e[2], "initiator");
+	if (!s->initiator && !is_word(e[2], "responder"))
+		return false;
+	s->ttl_ms = ttl > UINT32_MAX ? UINT32_MAX : (uint32_t)ttl;
+	s->signalling = p2p_signalling_parse(e[6]->str, e[6]->len);
+	s->media = p2p_media_parse(e[8]->str, e[8]->len);
+	if (s->signalling == 0 || s->media == 0 || e[7]->len != 1 ||
+	    (e[7]->str[0] != '4' && e[7]->str[0] != '6'))
+		return false;
+	s->family = (uint8_t)(e[7]->str[0] - '0');
+	if (!uri_valid(e[9]) || (e[10]->len > 0 && !uri_valid(e[10])))
+		return false;
+	memcpy(s->uri, e[9]->str, e[9]->len);
+	memcpy(s->stream_uri, e[10]->str, e[10]->len);
 	return true;
 }
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <hiredis/hiredis.h>
 #include "lib/model/candidate.h"
+#include "lib/model/session.h"
 
 /* What the gateway said at the last handshake, and how it went on, for RPC and own_hit. */
 struct pul_gateway_info {
@@ -30,5 +31,8 @@ bool pul_answer_handshake(struct pul_gateway_info *info, const redisReply *r);
 bool pul_answer_route(struct p2p_candidate_set *set, const redisReply *r);
 /* PEER's: [hit, epoch, lease_ms_left, n_uris, uri...], about hit and no other. */
 bool pul_answer_peer(struct p2p_candidate_set *set, const redisReply *r, const struct p2p_hit *hit);
+/* A session: [id, hit, role, ttl_ms, key_out, key_in, signalling, family, media, uri, stream_uri].
+ */
+bool pul_answer_session(struct p2p_session *s, const redisReply *r);
 
 #endif

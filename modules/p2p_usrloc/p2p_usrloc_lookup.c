@@ -8,6 +8,7 @@
 
 #include "core/dprint.h"
 #include "core/mem/mem.h"
+#include "lib/base/bytes.h"
 #include "lib/proto/resp.h"
 #include "modules/p2p_usrloc/p2p_usrloc_lookup.h"
 
@@ -35,7 +36,7 @@ struct pul_lookup {
 	bool retried;	 /* its connection was lost once */
 	bool outdated;	 /* the name changed after it was asked */
 	struct p2p_name name;
-	struct p2p_hit hit;
+	struct p2p_hit hit; /* of SESSION: the session's id, which is as long */
 	uint64_t started_ms;
 	uint64_t deadline_ms;
 	struct pul_box *waiting;
@@ -141,11 +142,18 @@ static void redeliver(uint64_t now_ms)
 
 /* --- the table of lookups under way --- */
 
+_Static_assert(sizeof(struct p2p_hit) == sizeof(struct p2p_session_id), "one key for both");
+
+static bool by_hit(enum p2p_question_kind kind)
+{
+	return kind == P2P_QUESTION_PEER || kind == P2P_QUESTION_SESSION;
+}
+
 static struct pul_lookup **slot_of(enum p2p_question_kind kind, const struct p2p_name *name,
 				   const struct p2p_hit *hit)
 {
-	uint64_t h = kind == P2P_QUESTION_PEER ? p2p_hash(&pul_hash_key, hit, sizeof(*hit))
-					       : p2p_hash(&pul_hash_key, name->s, name->len);
+	uint64_t h = by_hit(kind) ? p2p_hash(&pul_hash_key, hit, sizeof(*hit))
+				  : p2p_hash(&pul_hash_key, name->s, name->len);
 
 	return &table[h % TABLE_SIZE];
 }
@@ -155,7 +163,7 @@ static bool same(const struct pul_lookup *l, enum p2p_question_kind kind,
 {
 	if (l->kind != kind)
 		return false;
-	if (kind == P2P_QUESTION_PEER)
+	if (by_hit(kind))
 		return p2p_hit_cmp(&l->hit, hit) == 0;
 	return l->name.len == name->len && memcmp(l->name.s, name->s, name->len) == 0;
 }
@@ -255,6 +263,15 @@ static void name_cache(const struct pul_lookup *l, enum p2p_answer_code code,
 		pul_users_set_others(&l->name, code == P2P_ANSWER_FOUND);
 }
 
+/* The answer about the session that was asked for, and no other. */
+static bool session_read(const struct pul_lookup *l, const redisReply *r)
+{
+	struct p2p_session s;
+
+	return pul_answer_session(&s, r) && memcmp(&s.id, &l->hit, sizeof(s.id)) == 0 &&
+	       pul_sessions_put(&s) == 0;
+}
+
 static void lookup_start(struct pul_lookup *l);
 
 /* Those who can still wait get another search. When this one did not complete: only those who
@@ -326,6 +343,8 @@ static void lookup_reply_h(struct pul_conn *conn, const redisReply *r, void *arg
 		serves = sense ? (int)r->integer : 0;
 	} else if (l->kind == P2P_QUESTION_PEER) {
 		sense = pul_answer_peer(&set, r, &l->hit);
+	} else if (l->kind == P2P_QUESTION_SESSION) {
+		sense = session_read(l, r);
 	} else {
 		sense = pul_answer_route(&set, r);
 	}
@@ -412,7 +431,7 @@ static void lookup_start(struct pul_lookup *l)
 	uint8_t command[PUL_COMMAND_MAX];
 	struct p2p_writer w;
 	struct pul_conn *conn;
-	char hit[P2P_HIT_TEXT_MAX];
+	char hit[P2P_HIT_TEXT_MAX], id[P2P_SESSION_ID_TEXT_MAX];
 	int err;
 
 	p2p_writer_init(&w, command, sizeof(command));
@@ -428,6 +447,12 @@ static void lookup_start(struct pul_lookup *l)
 		p2p_resp_str(&w, "PEER");
 		p2p_resp_str(&w, hit);
 		p2p_resp_u64(&w, left);
+		break;
+	case P2P_QUESTION_SESSION:
+		p2p_hex_print(id, l->hit.b, sizeof(l->hit.b));
+		p2p_resp_array(&w, 2);
+		p2p_resp_str(&w, "SESSION");
+		p2p_resp_str(&w, id);
 		break;
 	default:
 		p2p_resp_array(&w, l->fresh ? 4 : 3);
@@ -476,7 +501,7 @@ static struct pul_lookup *lookup_new(enum p2p_question_kind kind, const struct p
 static bool kind_known(enum p2p_question_kind kind)
 {
 	return kind == P2P_QUESTION_ROUTE || kind == P2P_QUESTION_SERVES ||
-	       kind == P2P_QUESTION_PEER;
+	       kind == P2P_QUESTION_PEER || kind == P2P_QUESTION_SESSION;
 }
 
 void pul_lookup_questions(struct pul_box *box)
@@ -495,6 +520,8 @@ void pul_lookup_questions(struct pul_box *box)
 			question_answer(box, P2P_ANSWER_UNAVAILABLE);
 			continue;
 		}
+		if (box->q.kind == P2P_QUESTION_SESSION)
+			memcpy(&box->q.hit, &box->q.session, sizeof(box->q.hit));
 		fresh = (box->q.flags & P2P_QUESTION_FRESH) != 0;
 		l = lookup_find(box->q.kind, fresh, &box->q.name, &box->q.hit);
 		if (l != NULL) {

@@ -49,7 +49,8 @@ static int mod_init(void)
 		return -1;
 	if (pul_users_init((unsigned int)pul_settings.hash_size) != 0 ||
 	    pul_cache_new(&pul_routes, (unsigned int)pul_settings.cache_size) != 0 ||
-	    pul_cache_new(&pul_peers, (unsigned int)pul_settings.peer_cache_size) != 0)
+	    pul_cache_new(&pul_peers, (unsigned int)pul_settings.peer_cache_size) != 0 ||
+	    pul_sessions_init((unsigned int)pul_settings.sessions_max) != 0)
 		return -1;
 	if (pul_stats_init() != 0 || pul_client_init() != 0)
 		return -1;
@@ -92,6 +93,7 @@ static void mod_destroy(void)
 	pul_cache_free(pul_routes);
 	pul_cache_free(pul_peers);
 	pul_routes = pul_peers = NULL;
+	pul_sessions_destroy();
 	pul_users_destroy();
 	pul_ul_destroy();
 	pul_shared_destroy();
@@ -165,5 +167,8 @@ static int p2p_usrloc_bind(p2p_usrloc_api_t *api)
 	api->question_ask = pul_question_ask;
 	api->advertise = pul_client_advertise;
 	api->name_has_domain = api_name_has_domain;
+	api->session_by_hit = pul_sessions_by_hit;
+	api->session_by_id = pul_sessions_by_id;
+	api->session_used = pul_sessions_used;
 	return 0;
 }

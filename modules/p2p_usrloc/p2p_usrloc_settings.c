@@ -25,6 +25,7 @@ struct pul_settings pul_settings = {
 	.gateway_timeout_ms = 2000,
 	.reconnect_max_ms = 1000,
 	.withdrawn_max = 100000,
+	.sessions_max = 2048,
 };
 
 param_export_t pul_params[] = {
@@ -43,6 +44,7 @@ param_export_t pul_params[] = {
 	{"gateway_timeout_ms", PARAM_INT, &pul_settings.gateway_timeout_ms},
 	{"reconnect_max_ms", PARAM_INT, &pul_settings.reconnect_max_ms},
 	{"withdrawn_max", PARAM_INT, &pul_settings.withdrawn_max},
+	{"sessions_max", PARAM_INT, &pul_settings.sessions_max},
 	{0, 0, 0},
 };
 
@@ -63,6 +65,7 @@ static const struct {
 	{"gateway_timeout_ms", &pul_settings.gateway_timeout_ms, 100, 60000},
 	{"reconnect_max_ms", &pul_settings.reconnect_max_ms, 50, 60000},
 	{"withdrawn_max", &pul_settings.withdrawn_max, 0, 10000000},
+	{"sessions_max", &pul_settings.sessions_max, 16, 65536},
 };
 
 int pul_settings_check(void)

@@ -25,6 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const char hit_text[] = "2001:21:aaaa::1";
 	static struct p2p_candidate_set set;
 	struct pul_gateway_info info;
+	struct p2p_session session;
 	struct p2p_hit hit;
 	redisReader *reader = pul_answer_reader();
 	void *reply;
@@ -45,6 +46,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (pul_answer_peer(&set, reply, &hit)) {
 			must(set.n == 1 && p2p_hit_cmp(&set.c[0].hit, &hit) == 0);
 			candidate_check(&set.c[0]);
+		}
+		if (pul_answer_session(&session, reply)) {
+			must(session.family == 4 || session.family == 6);
+			must(p2p_signalling_text(session.signalling) != NULL);
+			must(p2p_media_text(session.media) != NULL);
+			must(memchr(session.uri, '\0', sizeof(session.uri)) != NULL);
+			must(memchr(session.stream_uri, '\0', sizeof(session.stream_uri)) != NULL);
 		}
 		if (pul_answer_handshake(&info, reply)) {
 			must(info.known);

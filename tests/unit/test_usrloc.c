@@ -75,7 +75,7 @@ static int setup(void **state)
 	shared.gateway_up = 1;
 	if (pul_users_init(6) != 0)
 		return -1;
-	if (pul_cache_new(&pul_routes, 640) != 0)
+	if (pul_cache_new(&pul_routes, 640) != 0 || pul_sessions_init(16) != 0)
 		return -1;
 	return 0;
 }
@@ -86,6 +86,7 @@ static int teardown(void **state)
 	pul_users_destroy();
 	pul_cache_free(pul_routes);
 	pul_routes = NULL;
+	pul_sessions_destroy();
 	return 0;
 }
 
@@ -707,6 +708,91 @@ static void test_threads(void **state)
 	assert_int_equal(shared.withdrawn, 0);
 }
 
+static struct p2p_session session_of(uint8_t id, uint8_t hit, uint32_t ttl_ms)
+{
+	struct p2p_session s;
+
+	memset(&s, 0, sizeof(s));
+	s.id.b[0] = id;
+	s.hit.b[15] = hit;
+	s.ttl_ms = ttl_ms;
+	return s;
+}
+
+static void test_sessions(void **state)
+{
+	struct p2p_session a = session_of(9, 1, 60000), b = session_of(3, 1, 90000), other, got;
+	struct p2p_session_id id;
+	unsigned int at = 0;
+	uint32_t calls;
+
+	(void)state;
+	assert_int_equal(pul_sessions_by_hit(&a.hit, &got), -1);
+	assert_int_equal(pul_sessions_by_id(&a.id, NULL), -1);
+	assert_int_equal(pul_sessions_put(&a), 0);
+	assert_int_equal(pul_sessions_by_hit(&a.hit, &got), 0);
+	assert_int_equal(got.id.b[0], 9);
+	now_ms += 1000;
+	/* of two the lower id is sent with; both verify */
+	assert_int_equal(pul_sessions_put(&b), 0);
+	assert_int_equal(pul_sessions_by_hit(&a.hit, &got), 0);
+	assert_int_equal(got.id.b[0], 3);
+	assert_int_equal(pul_sessions_by_id(&a.id, &got), 0);
+	assert_int_equal(got.ttl_ms, 59000);
+	/* an id is one peer's */
+	other = session_of(9, 2, 60000);
+	assert_int_equal(pul_sessions_put(&other), EEXIST);
+	assert_int_equal(pul_sessions_by_hit(&other.hit, NULL), -1);
+	/* what is used is told once */
+	pul_sessions_used(&a.id, 7);
+	assert_true(pul_sessions_take_report(&at, &id, &calls));
+	assert_int_equal(id.b[0], 9);
+	assert_int_equal(calls, 7);
+	assert_false(pul_sessions_take_report(&at, &id, &calls));
+	at = 0;
+	assert_false(pul_sessions_take_report(&at, &id, &calls));
+	/* closed: not sent with, verifies for 32 s */
+	assert_true(pul_sessions_close(&b.id));
+	assert_int_equal(pul_sessions_by_hit(&a.hit, &got), 0);
+	assert_int_equal(got.id.b[0], 9);
+	now_ms += 31999;
+	assert_int_equal(pul_sessions_by_id(&b.id, NULL), 1);
+	now_ms += 1;
+	assert_int_equal(pul_sessions_by_id(&b.id, NULL), -1);
+	assert_false(pul_sessions_close(&b.id));
+	assert_int_equal(pul_sessions_count(), 1);
+	/* its ttl is over; a renewal opens it again, its end is 32 s later otherwise */
+	now_ms += 59000 - 32000;
+	assert_int_equal(pul_sessions_by_hit(&a.hit, NULL), -1);
+	assert_int_equal(pul_sessions_by_id(&a.id, NULL), 1);
+	assert_int_equal(pul_sessions_put(&a), 0);
+	assert_int_equal(pul_sessions_by_hit(&a.hit, NULL), 0);
+	now_ms += 60000 + 32000;
+	assert_int_equal(pul_sessions_by_id(&a.id, NULL), -1);
+	assert_int_equal(pul_sessions_count(), 0);
+}
+
+static void test_sessions_are_bounded(void **state)
+{
+	struct p2p_session s;
+	uint8_t i;
+
+	(void)state;
+	for (i = 1; i <= 200; i++) {
+		s = session_of(i, i, 60000u + i);
+		assert_int_equal(pul_sessions_put(&s), 0);
+		if (i == 20) {
+			s.id.b[0] = 20;
+			assert_true(pul_sessions_close(&s.id));
+		}
+	}
+	assert_int_equal(pul_sessions_count(), 16);
+	for (i = 185; i <= 200; i++) { /* those that end last are there */
+		s = session_of(i, i, 0);
+		assert_int_equal(pul_sessions_by_hit(&s.hit, NULL), 0);
+	}
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -727,6 +813,8 @@ int main(void)
 		T(test_cache_failing_allocations),
 		T(test_absence_is_not_cached_but_of_others),
 		T(test_threads),
+		T(test_sessions),
+		T(test_sessions_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

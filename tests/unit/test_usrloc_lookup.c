@@ -93,6 +93,14 @@ bool pul_cache_take_wanted(struct pul_cache *cache, char *buf, size_t *len)
 	return false;
 }
 
+static struct p2p_session put;
+
+int pul_sessions_put(const struct p2p_session *s)
+{
+	put = *s;
+	return 0;
+}
+
 void pul_conn_init(struct pul_conn *conn)
 {
 	memset(conn, 0, sizeof(*conn));
@@ -240,6 +248,60 @@ static void one_answer(struct pul_box *box, enum p2p_answer_code code)
 	assert_null(answered());
 }
 
+static redisReply bulk(const char *text)
+{
+	return (redisReply){
+		.type = REDIS_REPLY_STRING, .str = (char *)(uintptr_t)text, .len = strlen(text)};
+}
+
+/* A session that is asked for by its id: the answer is about it, or makes no sense. */
+static void test_session(void **state)
+{
+	static const char *const text[] = {
+		"000102030405060708090a0b0c0d0e0f",
+		"2001:22:a:1::a",
+		"responder",
+		"60000",
+		"1111111111111111111111111111111111111111111111111111111111111111",
+		"2222222222222222222222222222222222222222222222222222222222222222",
+		"udp",
+		"4",
+		"rtp",
+		"sip:192.0.2.1:5060;transport=udp",
+		"",
+	};
+	const redisReply none = error("NOTFOUND no such session");
+	redisReply e[11], *ep[11], whole = {.type = REDIS_REPLY_ARRAY, .elements = 11};
+	static const enum p2p_answer_code code[] = {P2P_ANSWER_FOUND, P2P_ANSWER_UNKNOWN,
+						    P2P_ANSWER_ABSENT};
+	struct pul_box *box;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 11; i++) {
+		e[i] = bulk(text[i]);
+		ep[i] = &e[i];
+	}
+	whole.element = ep;
+	for (i = 0; i < 3; i++) {
+		box = &boxes[i];
+		memset(box, 0, sizeof(*box));
+		box->q.kind = P2P_QUESTION_SESSION;
+		box->q.reply_fd = workers[0];
+		assert_int_equal(p2p_session_id_parse(&box->q.session, text[0], 32), 0);
+		box->deadline_ms = now_ms + 1000;
+		pul_lookup_questions(box);
+		assert_int_equal(n_asked, i + 1);
+		assert_non_null(strstr(asked[i].text, "SESSION\r\n$32\r\n00010203"));
+		memset(&put, 0, sizeof(put));
+		if (i == 1) /* about another one */
+			e[0].str = (char *)(uintptr_t) "ff0102030405060708090a0b0c0d0e0f";
+		reply(i, i < 2 ? &whole : &none);
+		one_answer(box, code[i]);
+		assert_int_equal(put.ttl_ms, i == 0 ? 60000 : 0);
+	}
+}
+
 static void test_absent(void **state)
 {
 	const redisReply none = error("NOTFOUND nobody");
@@ -329,10 +391,8 @@ static void test_full_worker(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_absent),
-		T(test_absence_outdated),
-		T(test_gives_up_early),
-		T(test_full_worker),
+		T(test_absent),		T(test_session),     T(test_absence_outdated),
+		T(test_gives_up_early), T(test_full_worker),
 	};
 
 	pul_settings.query_connections = 2;

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* p2p_usrloc: the sessions with other peers, as the gateway told of them, in shared memory.
+ *
+ *	put --> OPEN --close, refused, its ttl is over--> CLOSED --SESSION_GRACE_MS--> gone
+ *
+ * An open session is used to send with and to verify; a closed one only to verify what was on its
+ * way. All slots are taken at the start, so that no message costs an allocation. When all are in
+ * use the one that ends first makes room. One lock; it is held for a look-up and one copy. */
+#include <errno.h>
+#include <string.h>
+
+#include "core/dprint.h"
+#include "core/mem/shm_mem.h"
+#include "modules/p2p_usrloc/p2p_usrloc.h"
+
+#define SESSION_GRACE_MS 32000
+
+struct slot {
+	struct slot *id_next, *hit_next; /* of the two tables; id_next: of the free list too */
+	struct p2p_session s;
+	uint64_t until_ms; /* OPEN: its ttl is over; CLOSED: forgotten */
+	bool used, closed;
+	uint32_t calls;
+	bool report; /* calls, or use, since the gateway was told */
+};
+
+struct sessions {	 /* shm */
+	gen_lock_t lock; /* guards all below */
+	unsigned int n, max, mask;
+	struct slot *free;
+	struct slot **by_id, **by_hit; /* mask + 1 each */
+	struct slot slot[];
+};
+
+static struct sessions *sessions;
+
+int pul_sessions_init(unsigned int max)
+{
+	unsigned int size, i;
+	size_t bytes;
+
+	for (size = 1; size < max; size *= 2)
+		;
+	bytes = sizeof(*sessions) + max * sizeof(struct slot) + 2 * size * sizeof(struct slot *);
+	sessions = shm_malloc(bytes);
+	if (sessions == NULL) {
+		SHM_MEM_ERROR;
+		return ENOMEM;
+	}
+	memset(sessions, 0, bytes);
+	lock_init(&sessions->lock);
+	sessions->max = max;
+	sessions->mask = size - 1;
+	sessions->by_id = (struct slot **)&sessions->slot[max];
+	sessions->by_hit = sessions->by_id + size;
+	for (i = max; i-- > 0;) {
+		sessions->slot[i].id_next = sessions->free;
+		sessions->free = &sessions->slot[i];
+	}
+	return 0;
+}
+
+void pul_sessions_destroy(void)
+{
+	if (sessions == NULL)
+		return;
+	lock_destroy(&sessions->lock);
+	shm_free(sessions);
+	sessions = NULL;
+}
+
+static struct slot **id_head(const struct p2p_session_id *id)
+{
+	return &sessions->by_id[p2p_hash(&pul_hash_key, id, sizeof(*id)) & sessions->mask];
+}
+
+static struct slot **hit_head(const struct p2p_hit *hit)
+{
+	return &sessions->by_hit[p2p_hash(&pul_hash_key, hit, sizeof(*hit)) & sessions->mask];
+}
+
+/* --- from here to the next line of dashes: the lock is held --- */
+
+static void slot_release(struct slot *slot)
+{
+	struct slot **link;
+
+	for (link = id_head(&slot->s.id); *link != slot; link = &(*link)->id_next)
+		;
+	*link = slot->id_next;
+	for (link = hit_head(&slot->s.hit); *link != slot; link = &(*link)->hit_next)
+		;
+	*link = slot->hit_next;
+	memset(slot, 0, sizeof(*slot)); /* keys do not stay behind */
+	slot->id_next = sessions->free;
+	sessions->free = slot;
+	sessions->n--;
+}
+
+static void slot_close(struct slot *slot, uint64_t from_ms)
+{
+	if (slot->closed)
+		return;
+	slot->closed = true;
+	slot->until_ms = from_ms + SESSION_GRACE_MS;
+}
+
+/* A session whose ttl is over counts as closed since then. */
+static void slot_age(struct slot *slot, uint64_t now_ms)
+{
+	if (!slot->closed && now_ms >= slot->until_ms)
+		slot_close(slot, slot->until_ms);
+}
+
+static struct slot *slot_find(const struct p2p_session_id *id, uint64_t now_ms)
+{
+	struct slot *slot = *id_head(id);
+
+	while (slot != NULL && memcmp(&slot->s.id, id, sizeof(*id)) != 0)
+		slot = slot->id_next;
+	if (slot != NULL)
+		slot_age(slot, now_ms);
+	if (slot != NULL && slot->closed && now_ms >= slot->until_ms) {
+		slot_release(slot);
+		slot = NULL;
+	}
+	return slot;
+}
+
+/* The one that ends first goes; a closed one before any that is open. */
+static void room_make(uint64_t now_ms)
+{
+	struct slot *first = NULL, *s;
+	unsigned int i;
+
+	for (i = 0; i < sessions->max; i++) {
+		s = &sessions->slot[i];
+		if (!s->used)
+			continue;
+		slot_age(s, now_ms);
+		if (first == NULL || s->closed > first->closed ||
+		    (s->closed == first->closed && s->until_ms < first->until_ms))
+			first = s;
+	}
+	slot_release(first);
+}
+
+static void copy_out(const struct slot *slot, uint64_t now_ms, struct p2p_session *out)
+{
+	if (out == NULL)
+		return;
+	*out = slot->s;
+	out->ttl_ms = slot->until_ms > now_ms ? (uint32_t)(slot->until_ms - now_ms) : 0;
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
+int pul_sessions_put(const struct p2p_session *s)
+{
+	uint64_t now = pul_now_ms();
+	struct slot *slot, **head;
+	int err = 0;
+
+	lock_get(&sessions->lock);
+	slot = slot_find(&s->id, now);
+	if (slot != NULL && p2p_hit_cmp(&slot->s.hit, &s->hit) != 0) {
+		err = EEXIST; /* an id belongs to one peer */
+		goto out;
+	}
+	if (slot == NULL) {
+		if (sessions->free == NULL)
+			room_make(now);
+		slot = sessions->free;
+		sessions->free = slot->id_next;
+		slot->used = true;
+		slot->s.id = s->id;
+		slot->s.hit = s->hit;
+		head = id_head(&s->id);
+		slot->id_next = *head;
+		*head = slot;
+		head = hit_head(&s->hit);
+		slot->hit_next = *head;
+		*head = slot;
+		sessions->n++;
+	}
+	slot->s = *s;
+	slot->closed = false;
+	slot->until_ms = now + s->ttl_ms;
+out:
+	lock_release(&sessions->lock);
+	return err;
+}
+
+bool pul_sessions_close(const struct p2p_session_id *id)
+{
+	uint64_t now = pul_now_ms();
+	struct slot *slot;
+
+	lock_get(&sessions->lock);
+	slot = slot_find(id, now);
+	if (slot != NULL)
+		slot_close(slot, now);
+	lock_release(&sessions->lock);
+	return slot != NULL;
+}
+
+int pul_sessions_by_id(const struct p2p_session_id *id, struct p2p_session *out)
+{
+	uint64_t now = pul_now_ms();
+	struct slot *slot;
+	int ret = -1;
+
+	lock_get(&sessions->lock);
+	slot = slot_find(id, now);
+	if (slot != NULL) {
+		ret = slot->closed ? 1 : 0;
+		copy_out(slot, now, out);
+	}
+	lock_release(&sessions->lock);
+	return ret;
+}
+
+/* Both peers may open a session at the same time: each sends with the one whose id is lower, so
+ * that both come to use the same. */
+int pul_sessions_by_hit(const struct p2p_hit *hit, struct p2p_session *out)
+{
+	uint64_t now = pul_now_ms();
+	struct slot *slot, *best = NULL;
+
+	lock_get(&sessions->lock);
+	for (slot = *hit_head(hit); slot != NULL; slot = slot->hit_next) {
+		if (p2p_hit_cmp(&slot->s.hit, hit) != 0)
+			continue;
+		slot_age(slot, now);
+		if (slot->closed)
+			continue;
+		if (best == NULL || memcmp(&slot->s.id, &best->s.id, sizeof(best->s.id)) < 0)
+			best = slot;
+	}
+	if (best != NULL)
+		copy_out(best, now, out);
+	lock_release(&sessions->lock);
+	return best != NULL ? 0 : -1;
+}
+
+void pul_sessions_used(const struct p2p_session_id *id, uint32_t calls)
+{
+	uint64_t now = pul_now_ms();
+	struct slot *slot;
+
+	lock_get(&sessions->lock);
+	slot = slot_find(id, now);
+	if (slot != NULL) {
+		slot->calls = calls;
+		slot->report = true;
+	}
+	lock_release(&sessions->lock);
+}
+
+bool pul_sessions_take_report(unsigned int *at, struct p2p_session_id *id, uint32_t *calls)
+{
+	struct slot *slot;
+	bool found = false;
+
+	lock_get(&sessions->lock);
+	for (; *at < sessions->max && !found; (*at)++) {
+		slot = &sessions->slot[*at];
+		if (!slot->used || !slot->report)
+			continue;
+		slot->report = false;
+		*id = slot->s.id;
+		*calls = slot->calls;
+		found = true;
+	}
+	lock_release(&sessions->lock);
+	return found;
+}
+
+unsigned int pul_sessions_count(void)
+{
+	unsigned int n;
+
+	lock_get(&sessions->lock);
+	n = sessions->n;
+	lock_release(&sessions->lock);
+	return n;
+}
