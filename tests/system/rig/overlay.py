@@ -246,8 +246,8 @@ def module_path():
 class Overlay(scene.Scene):
     """Peers a, b, c ... that find each other through the DHT of the first."""
 
-    def __init__(self, peers=2, start=True, prepare=None, **kw):
-        super().__init__()
+    def __init__(self, peers=2, start=True, prepare=None, emulate=None, **kw):
+        super().__init__(emulate)
         self.secret = os.urandom(32).hex()
         if kw.get("ipv6") and not net.ipv6_works():
             from . import tap       # pylint: disable=import-outside-toplevel

@@ -7,11 +7,19 @@ from . import audio, net, phone, proc, peer, tap
 
 
 class Scene:
-    """Two networks: `ua`, where phones are, and `ovl`, between the servers."""
+    """Two networks: `ua`, where phones are, and `ovl`, between the servers.
 
-    def __init__(self):
+    emulate: what the network between the servers does to packets, as net.EmulatedNetwork.set()
+    takes it; None for a bridge.
+    """
+
+    def __init__(self, emulate=None):
         self.ua = net.Network("ua", "192.0.2", "2001:db8:1")
-        self.ovl = net.Network("ovl", "198.51.100", "2001:db8:2")
+        if emulate is None:
+            self.ovl = net.Network("ovl", "198.51.100", "2001:db8:2")
+        else:
+            self.ovl = net.EmulatedNetwork("ovl", "198.51.100", "2001:db8:2")
+            self.ovl.set(**emulate)
         self.nodes = {}
         self.peers = []
         self.phones = []
@@ -59,7 +67,7 @@ class Scene:
             n.remove()
         self.nodes.clear()
         for n in (self.ua, self.ovl):
-            net.remove_network(n)
+            n.remove()
         tap.check_processes()
 
 

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Tools of the system tests and the benchmarks.
+EMU_MODEL = \
+	tests/tools/emu_command.c \
+	tests/tools/emu_command.h \
+	tests/tools/emu_hub.c \
+	tests/tools/emu_hub.h \
+	tests/tools/emu_link.c \
+	tests/tools/emu_link.h \
+	tests/tools/emu_queue.c \
+	tests/tools/emu_queue.h
+
+noinst_PROGRAMS += tests/tools/netemu
+tests_tools_netemu_SOURCES = tests/tools/netemu.c $(EMU_MODEL)
+
+if WITH_CMOCKA
+check_PROGRAMS += tests/unit/test_emu
+TESTS += tests/unit/test_emu
+tests_unit_test_emu_SOURCES = tests/unit/test_emu.c $(EMU_MODEL) $(UNIT_ALLOC) $(UNIT_COMMON)
+tests_unit_test_emu_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_test_emu_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
+tests_unit_test_emu_LDADD = $(CMOCKA_LIBS) $(LIBEVENT_LIBS)
+endif
