@@ -21,6 +21,7 @@ lib_libp2pcore_la_SOURCES = \
 	lib/model/breaker.c lib/model/breaker.h \
 	lib/model/candidate.c lib/model/candidate.h \
 	lib/model/hlc.c lib/model/hlc.h \
+	lib/model/negotiate.c lib/model/negotiate.h \
 	lib/model/published.c lib/model/published.h \
 	lib/model/session.c lib/model/session.h \
 	lib/model/userset.c lib/model/userset.h

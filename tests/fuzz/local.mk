@@ -8,6 +8,7 @@ FUZZ_MAIN = tests/fuzz/fuzz_main.c tests/fuzz/fuzz.h
 fuzz_programs = \
 	tests/fuzz/fuzz_enrolment \
 	tests/fuzz/fuzz_name \
+	tests/fuzz/fuzz_negotiate \
 	tests/fuzz/fuzz_opp \
 	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_resp \
@@ -22,6 +23,9 @@ tests_fuzz_fuzz_enrolment_LDADD = lib/libp2pcore.la
 
 tests_fuzz_fuzz_name_SOURCES = tests/fuzz/fuzz_name.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_name_LDADD = lib/libp2pcore.la
+
+tests_fuzz_fuzz_negotiate_SOURCES = tests/fuzz/fuzz_negotiate.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_negotiate_LDADD = lib/libp2pcore.la
 
 tests_fuzz_fuzz_opp_SOURCES = tests/fuzz/fuzz_opp.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_opp_LDADD = $(P2POPP_LIBS)
@@ -48,6 +52,7 @@ LF_LIBS = $(LIBEVENT_LIBS) $(HIREDIS_LIBS) $(INIH_LIBS)
 noinst_PROGRAMS += \
 	tests/fuzz/lf_enrolment \
 	tests/fuzz/lf_name \
+	tests/fuzz/lf_negotiate \
 	tests/fuzz/lf_opp \
 	tests/fuzz/lf_record \
 	tests/fuzz/lf_resp \
@@ -59,6 +64,9 @@ tests_fuzz_lf_enrolment_LDFLAGS = $(LF_LINK)
 tests_fuzz_lf_name_SOURCES = tests/fuzz/fuzz_name.c $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_name_CFLAGS = $(LF_CFLAGS)
 tests_fuzz_lf_name_LDFLAGS = $(LF_LINK)
+tests_fuzz_lf_negotiate_SOURCES = tests/fuzz/fuzz_negotiate.c $(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_negotiate_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_negotiate_LDFLAGS = $(LF_LINK)
 tests_fuzz_lf_opp_SOURCES = tests/fuzz/fuzz_opp.c $(lib_libp2popp_la_SOURCES) $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_opp_CPPFLAGS = $(AM_CPPFLAGS) $(JSONC_CFLAGS)
 tests_fuzz_lf_opp_CFLAGS = $(LF_CFLAGS)

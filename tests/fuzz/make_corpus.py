@@ -30,6 +30,25 @@ put("name", "user-host", bytes([2 | 5 << 2]) + b"aliceExample.COM.")
 put("name", "user-v6", bytes([3 | 1 << 2]) + b"a[2001:db8::1]")
 put("name", "long", bytes([0]) + b"x" * 201)
 
+
+
+def offer(s, f, m, addresses):
+    def pad(words, n):
+        return bytes(words) + bytes(n - len(words))
+    return bytes([len(s), len(f), len(m), addresses]) + pad(s, 3) + pad(f, 2) + pad(m, 3)
+
+
+put("negotiate", "alike", offer([1, 2, 4], [4, 6], [1, 2, 4], 63) * 2)
+put("negotiate", "opposite", offer([1, 2, 4], [4, 6], [1, 2, 4], 63) + offer([4, 2, 1], [6, 4], [4, 2, 1], 63))
+put("negotiate", "stream-elsewhere", offer([1, 2], [4, 6], [1], 1 | 16) * 2)
+put("negotiate", "no-signalling", offer([1], [4], [1], 63) + offer([4], [4], [1], 63))
+put("negotiate", "no-family", offer([1], [4, 6], [1], 7) + offer([1], [4, 6], [1], 56))
+put("negotiate", "no-media", offer([1], [4], [1], 63) + offer([1], [4], [4, 2], 63))
+put("negotiate", "twice", offer([1, 1], [4], [1], 63) * 2)
+put("negotiate", "too-many", bytes([4, 3, 4, 63]) + bytes(8))
+put("negotiate", "unknown-words", offer([8], [5], [9], 63) * 2)
+put("negotiate", "uri", b"sip:[2001:db8::1]:5061;transport=tls")
+
 for i, t in enumerate(("2001:22:81c2:d509:f8cf:4fc2:3af3:f782", "2001:20::", "sip:192.0.2.1:5060;transport=udp",
                        "sip:[2001:db8::1]:5061;transport=tls", "SIP:192.0.2.1;Transport=TCP", "sip:192.0.2.1",
                        "18446744073709551615", "0", "afce75dbec9ee285e81bf8b24cf6dba6", "STALE 17",
