@@ -24,6 +24,7 @@ lib_libp2pcore_la_SOURCES = \
 	lib/model/negotiate.c lib/model/negotiate.h \
 	lib/model/published.c lib/model/published.h \
 	lib/model/session.c lib/model/session.h \
+	lib/model/sessions.c lib/model/sessions.h \
 	lib/model/userset.c lib/model/userset.h
 lib_libp2pcore_la_LIBADD =
 

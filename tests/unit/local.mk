@@ -14,6 +14,7 @@ unit_programs = \
 	tests/unit/test_golden \
 	tests/unit/test_model \
 	tests/unit/test_negotiate \
+	tests/unit/test_sessions \
 	tests/unit/test_opp \
 	tests/unit/test_proto \
 	tests/unit/test_published \
@@ -42,6 +43,10 @@ tests_unit_test_model_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
 tests_unit_test_negotiate_SOURCES = tests/unit/test_negotiate.c $(UNIT_COMMON)
 tests_unit_test_negotiate_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_test_negotiate_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
+
+tests_unit_test_sessions_SOURCES = tests/unit/test_sessions.c $(UNIT_COMMON)
+tests_unit_test_sessions_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_test_sessions_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
 
 tests_unit_test_opp_SOURCES = tests/unit/test_opp.c $(UNIT_CRYPTO) $(UNIT_COMMON)
 tests_unit_test_opp_CPPFLAGS = $(UNIT_CPPFLAGS)
