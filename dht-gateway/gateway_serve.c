@@ -162,8 +162,10 @@ static void on_request(struct https_exchange *x, void *arg)
 		reply_error(x, 404, P2P_OPP_E_NOTFOUND, "no such resource");
 	} else if (path.resource == P2P_OPP_PEER) {
 		reply_peer(s, x);
-	} else {
+	} else if (path.resource == P2P_OPP_USER) {
 		reply_user(s, x, &path.key);
+	} else {
+		reply_error(x, 404, P2P_OPP_E_NOTFOUND, "no sessions are opened here yet");
 	}
 }
 

@@ -22,6 +22,8 @@ static const char *const errors[] = {
 	[P2P_OPP_E_BADREQUEST] = "bad-request", [P2P_OPP_E_OVERLAY] = "overlay",
 	[P2P_OPP_E_MEMBER] = "member",		[P2P_OPP_E_NOTFOUND] = "not-found",
 	[P2P_OPP_E_VERSION] = "version",	[P2P_OPP_E_BUSY] = "busy",
+	[P2P_OPP_E_METHOD] = "method",		[P2P_OPP_E_REPLAY] = "replay",
+	[P2P_OPP_E_INUSE] = "in-use",		[P2P_OPP_E_NOCOMMON] = "no-common",
 };
 #define N(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -43,10 +45,14 @@ void p2p_opp_path_print(const struct p2p_opp_path *path, char text[P2P_OPP_PATH_
 	char overlay[2 * P2P_OVERLAY_ID_LEN + 1], key[2 * P2P_KEY_LEN + 1];
 
 	p2p_overlay_id_print(&path->overlay, overlay);
-	p2p_hex_print(key, path->key.b, sizeof(path->key.b));
-	if (path->resource == P2P_OPP_USER)
+	if (path->resource == P2P_OPP_USER) {
+		p2p_hex_print(key, path->key.b, sizeof(path->key.b));
 		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/users/%s", path->version, overlay, key);
-	else
+	} else if (path->resource == P2P_OPP_SESSION) {
+		p2p_hex_print(key, path->session, sizeof(path->session));
+		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/sessions/%s", path->version, overlay,
+			 key);
+	} else
 		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/peer", path->version, overlay);
 }
 
@@ -67,6 +73,15 @@ static size_t part(const char **s, const char *end, const char **begin)
 static int is(const char *s, size_t n, const char *word)
 {
 	return n == strlen(word) && memcmp(s, word, n) == 0;
+}
+
+static int all_zero(const uint8_t *p, size_t n)
+{
+	uint8_t any = 0;
+
+	while (n-- > 0)
+		any |= *p++;
+	return any == 0;
 }
 
 int p2p_opp_path_parse(struct p2p_opp_path *out, const char *text, size_t len)
@@ -97,6 +112,12 @@ int p2p_opp_path_parse(struct p2p_opp_path *out, const char *text, size_t len)
 		path.resource = P2P_OPP_USER;
 		n = part(&s, end, &p);
 		if (p2p_hex_parse(path.key.b, sizeof(path.key.b), p, n) != 0)
+			return EINVAL;
+	} else if (is(p, n, "sessions")) {
+		path.resource = P2P_OPP_SESSION;
+		n = part(&s, end, &p);
+		if (p2p_hex_parse(path.session, sizeof(path.session), p, n) != 0 ||
+		    all_zero(path.session, sizeof(path.session)))
 			return EINVAL;
 	} else {
 		return EINVAL;
@@ -167,11 +188,31 @@ static int put_end(const struct p2p_text *t, size_t *len)
 	return 0;
 }
 
+static int put_uris(struct p2p_text *t, const char (*uri)[P2P_LOCATOR_URI_MAX], unsigned int n)
+{
+	unsigned int i;
+
+	if (n > P2P_OPP_LIST_MAX)
+		return EINVAL;
+	p2p_text_add(t, "\"sip\":[");
+	for (i = 0; i < n; i++) {
+		struct p2p_locator l;
+
+		if (!printable(uri[i], P2P_LOCATOR_URI_MAX) ||
+		    p2p_locator_parse(&l, uri[i], strlen(uri[i])) != 0)
+			return EINVAL;
+		if (i > 0)
+			p2p_text_add(t, ",");
+		put_string(t, uri[i]);
+	}
+	p2p_text_add(t, "]");
+	return 0;
+}
+
 int p2p_opp_peer_encode(const struct p2p_opp_peer *peer, char *buf, size_t cap, size_t *len)
 {
 	char hit[P2P_HIT_TEXT_MAX], overlay[2 * P2P_OVERLAY_ID_LEN + 1];
 	struct p2p_text t;
-	unsigned int i;
 
 	if (cap == 0)
 		return EMSGSIZE;
@@ -190,36 +231,144 @@ int p2p_opp_peer_encode(const struct p2p_opp_peer *peer, char *buf, size_t cap, 
 		p2p_text_add(&t, ",\"software\":");
 		put_string(&t, peer->software);
 	}
-	p2p_text_add(&t, ",\"sip\":[");
-	for (i = 0; i < peer->n_uris; i++) {
-		struct p2p_locator l;
-
-		if (!printable(peer->uri[i], sizeof(peer->uri[i])) ||
-		    p2p_locator_parse(&l, peer->uri[i], strlen(peer->uri[i])) != 0)
-			return EINVAL;
-		if (i > 0)
-			p2p_text_add(&t, ",");
-		put_string(&t, peer->uri[i]);
-	}
-	p2p_text_add(&t, "]}");
+	p2p_text_add(&t, ",");
+	if (put_uris(&t, peer->uri, peer->n_uris) != 0)
+		return EINVAL;
+	p2p_text_add(&t, "}");
 	return put_end(&t, len);
+}
+
+static int put_user(struct p2p_text *t, const struct p2p_opp_user *user)
+{
+	char hit[P2P_HIT_TEXT_MAX];
+
+	if ((size_t)user->presence >= N(presences) || presences[user->presence] == NULL)
+		return EINVAL;
+	p2p_text_add(t, "\"user\":\"%s\"", presences[user->presence]);
+	if (user->presence == P2P_OPP_MOVED) {
+		p2p_hit_print(&user->hit, hit);
+		p2p_text_add(t, ",\"hit\":\"%s\"", hit);
+	}
+	return 0;
 }
 
 int p2p_opp_user_encode(const struct p2p_opp_user *user, char *buf, size_t cap, size_t *len)
 {
-	char hit[P2P_HIT_TEXT_MAX];
 	struct p2p_text t;
 
 	if (cap == 0)
 		return EMSGSIZE;
-	if ((size_t)user->presence >= N(presences) || presences[user->presence] == NULL)
+	p2p_text_init(&t, buf, cap);
+	p2p_text_add(&t, "{");
+	if (put_user(&t, user) != 0)
+		return EINVAL;
+	p2p_text_add(&t, "}");
+	return put_end(&t, len);
+}
+
+/* Of a buffer of P2P_OPP_WORD_MAX. */
+static int word_valid(const char *s)
+{
+	size_t i;
+
+	for (i = 0; i < P2P_OPP_WORD_MAX && s[i] != '\0'; i++) {
+		if ((s[i] < 'a' || s[i] > 'z') && (s[i] < '0' || s[i] > '9') && s[i] != '-')
+			return 0;
+	}
+	return i > 0 && i < P2P_OPP_WORD_MAX;
+}
+
+static int put_words(struct p2p_text *t, const char *name, const struct p2p_opp_words *words)
+{
+	unsigned int i;
+
+	if (words->n > P2P_OPP_LIST_MAX)
+		return EINVAL;
+	p2p_text_add(t, "\"%s\":[", name);
+	for (i = 0; i < words->n; i++) {
+		if (!word_valid(words->word[i]))
+			return EINVAL;
+		p2p_text_add(t, "%s\"%s\"", i > 0 ? "," : "", words->word[i]);
+	}
+	p2p_text_add(t, "],");
+	return 0;
+}
+
+/* nonce, instance, lifetime_s, offer: how both bodies of an opening begin. */
+static int put_opening(struct p2p_text *t, const uint8_t nonce[P2P_OPP_NONCE_LEN],
+		       uint64_t instance, uint32_t lifetime_s, const struct p2p_opp_offer *offer)
+{
+	char hex[2 * P2P_OPP_NONCE_LEN + 1];
+
+	if (lifetime_s == 0 || lifetime_s > P2P_OPP_LIFETIME_MAX_S)
+		return EINVAL;
+	p2p_hex_print(hex, nonce, P2P_OPP_NONCE_LEN);
+	p2p_text_add(t,
+		     "{\"nonce\":\"%s\",\"instance\":\"%016" PRIx64 "\",\"lifetime_s\":%" PRIu32
+		     ",\"offer\":{",
+		     hex, instance, lifetime_s);
+	if (put_words(t, "signalling", &offer->signalling) != 0 ||
+	    put_words(t, "family", &offer->family) != 0 ||
+	    put_words(t, "media", &offer->media) != 0 ||
+	    put_uris(t, offer->uri, offer->n_uris) != 0)
+		return EINVAL;
+	p2p_text_add(t, "}");
+	return 0;
+}
+
+int p2p_opp_open_encode(const struct p2p_opp_open *open, char *buf, size_t cap, size_t *len)
+{
+	char key[2 * P2P_KEY_LEN + 1];
+	struct p2p_text t;
+
+	if (cap == 0)
+		return EMSGSIZE;
+	p2p_text_init(&t, buf, cap);
+	if (put_opening(&t, open->nonce, open->instance, open->lifetime_s, &open->offer) != 0)
+		return EINVAL;
+	if (open->asks) {
+		p2p_hex_print(key, open->user.b, sizeof(open->user.b));
+		p2p_text_add(&t, ",\"user\":\"%s\"", key);
+	}
+	p2p_text_add(&t, "}");
+	return put_end(&t, len);
+}
+
+int p2p_opp_opened_encode(const struct p2p_opp_opened *opened, char *buf, size_t cap, size_t *len)
+{
+	struct p2p_text t;
+
+	if (cap == 0)
+		return EMSGSIZE;
+	p2p_text_init(&t, buf, cap);
+	if (!word_valid(opened->signalling) || !word_valid(opened->family) ||
+	    !word_valid(opened->media) ||
+	    put_opening(&t, opened->nonce, opened->instance, opened->lifetime_s, &opened->offer) !=
+		    0)
+		return EINVAL;
+	p2p_text_add(&t, ",\"signalling\":\"%s\",\"family\":\"%s\",\"media\":\"%s\"",
+		     opened->signalling, opened->family, opened->media);
+	if (opened->told) {
+		p2p_text_add(&t, ",");
+		if (put_user(&t, &opened->user) != 0)
+			return EINVAL;
+	}
+	p2p_text_add(&t, "}");
+	return put_end(&t, len);
+}
+
+int p2p_opp_calls_encode(const struct p2p_opp_calls *calls, char *buf, size_t cap, size_t *len)
+{
+	struct p2p_text t;
+
+	if (cap == 0)
+		return EMSGSIZE;
+	if (calls->calls > P2P_OPP_CALLS_MAX || calls->lifetime_s > P2P_OPP_LIFETIME_MAX_S)
 		return EINVAL;
 	p2p_text_init(&t, buf, cap);
-	p2p_text_add(&t, "{\"user\":\"%s\"", presences[user->presence]);
-	if (user->presence == P2P_OPP_MOVED) {
-		p2p_hit_print(&user->hit, hit);
-		p2p_text_add(&t, ",\"hit\":\"%s\"", hit);
-	}
+	p2p_text_add(&t, "{\"calls\":%" PRIu32, calls->calls);
+	if (calls->lifetime_s > 0)
+		p2p_text_add(&t, ",\"lifetime_s\":%" PRIu32, calls->lifetime_s);
 	p2p_text_add(&t, "}");
 	return put_end(&t, len);
 }
@@ -240,6 +389,16 @@ int p2p_opp_error_encode(const struct p2p_opp_error *error, char *buf, size_t ca
 		p2p_text_add(&t, ",\"versions\":");
 		if (put_versions(&t, error->version, error->n_versions) != 0)
 			return EINVAL;
+	}
+	if (error->code == P2P_OPP_E_NOCOMMON) {
+		if (!word_valid(error->uncommon))
+			return EINVAL;
+		p2p_text_add(&t, ",\"uncommon\":\"%s\"", error->uncommon);
+		if (error->told) {
+			p2p_text_add(&t, ",");
+			if (put_user(&t, &error->user) != 0)
+				return EINVAL;
+		}
 	}
 	p2p_text_add(&t, "}");
 	return put_end(&t, len);
@@ -345,25 +504,176 @@ static int get_versions(json_object *o, unsigned int *version, uint8_t *n)
 }
 
 /* Addresses of a scheme or form that is not known here are left out. */
-static int get_uris(json_object *o, struct p2p_opp_peer *peer)
+static int get_uris(json_object *o, char (*uri)[P2P_LOCATOR_URI_MAX], uint8_t *n)
 {
 	json_object *list;
 	size_t i, len;
 
+	*n = 0;
 	if (!json_object_object_get_ex(o, "sip", &list))
 		return 0;
 	if (!json_object_is_type(list, json_type_array))
 		return EBADMSG;
 	len = json_object_array_length(list);
-	for (i = 0; i < len && peer->n_uris < P2P_OPP_LIST_MAX; i++) {
+	for (i = 0; i < len && *n < P2P_OPP_LIST_MAX; i++) {
 		const char *s = string_of(json_object_array_get_idx(list, i), P2P_LOCATOR_URI_MAX);
 		struct p2p_locator l;
 
 		if (s == NULL || p2p_locator_parse(&l, s, strlen(s)) != 0)
 			continue;
-		strcpy(peer->uri[peer->n_uris++], s);
+		strcpy(uri[(*n)++], s);
 	}
 	return 0;
+}
+
+/* Members of these bodies are numbers that fit, or none at all. */
+static int get_u32(json_object *o, const char *name, uint32_t min, uint32_t max, uint32_t *out)
+{
+	json_object *v;
+	int64_t number;
+
+	if (!json_object_object_get_ex(o, name, &v) || !json_object_is_type(v, json_type_int))
+		return EBADMSG;
+	number = json_object_get_int64(v);
+	if (number < min || number > max)
+		return EBADMSG;
+	*out = (uint32_t)number;
+	return 0;
+}
+
+static int get_hex(json_object *o, const char *name, uint8_t *out, size_t n)
+{
+	const char *s = get_string(o, name, 2 * P2P_OPP_NONCE_LEN + 1);
+
+	return s != NULL && p2p_hex_parse(out, n, s, strlen(s)) == 0 ? 0 : EBADMSG;
+}
+
+static int get_name(json_object *o, const char *name, char word[P2P_OPP_WORD_MAX])
+{
+	const char *s = get_string(o, name, P2P_OPP_WORD_MAX);
+
+	if (s == NULL || !word_valid(s))
+		return EBADMSG;
+	strcpy(word, s);
+	return 0;
+}
+
+/* A list that is longer than ours is taken by its first words. */
+static int get_words(json_object *o, const char *name, struct p2p_opp_words *words)
+{
+	json_object *list;
+	size_t i, len;
+
+	if (!json_object_object_get_ex(o, name, &list) ||
+	    !json_object_is_type(list, json_type_array))
+		return EBADMSG;
+	len = json_object_array_length(list);
+	for (i = 0; i < len && words->n < P2P_OPP_LIST_MAX; i++) {
+		const char *s = string_of(json_object_array_get_idx(list, i), P2P_OPP_WORD_MAX);
+
+		if (s == NULL || !word_valid(s))
+			return EBADMSG;
+		strcpy(words->word[words->n++], s);
+	}
+	return 0;
+}
+
+static int get_opening(json_object *o, uint8_t nonce[P2P_OPP_NONCE_LEN], uint64_t *instance,
+		       uint32_t *lifetime_s, struct p2p_opp_offer *offer)
+{
+	json_object *v;
+	uint8_t raw[8];
+	int err = get_hex(o, "nonce", nonce, P2P_OPP_NONCE_LEN);
+
+	if (err == 0)
+		err = get_hex(o, "instance", raw, sizeof(raw));
+	if (err != 0)
+		return err;
+	*instance = p2p_be64(raw);
+	err = get_u32(o, "lifetime_s", 1, P2P_OPP_LIFETIME_MAX_S, lifetime_s);
+	if (err != 0)
+		return err;
+	if (!json_object_object_get_ex(o, "offer", &v) || !json_object_is_type(v, json_type_object))
+		return EBADMSG;
+	err = get_words(v, "signalling", &offer->signalling);
+	if (err == 0)
+		err = get_words(v, "family", &offer->family);
+	if (err == 0)
+		err = get_words(v, "media", &offer->media);
+	if (err == 0)
+		err = get_uris(v, offer->uri, &offer->n_uris);
+	return err;
+}
+
+static int get_user(json_object *o, struct p2p_opp_user *user)
+{
+	int presence, err = get_word(o, "user", presences, N(presences), &presence);
+
+	if (err == 0) {
+		user->presence = (enum p2p_opp_presence)presence;
+		if (user->presence == P2P_OPP_MOVED)
+			err = get_hit(o, &user->hit);
+	}
+	return err;
+}
+
+int p2p_opp_open_decode(struct p2p_opp_open *out, const char *text, size_t len)
+{
+	struct p2p_opp_open open = {0};
+	json_object *o;
+	int err = body_parse(text, len, &o);
+
+	if (err != 0)
+		return err;
+	err = get_opening(o, open.nonce, &open.instance, &open.lifetime_s, &open.offer);
+	open.asks = json_object_object_get_ex(o, "user", NULL);
+	if (err == 0 && open.asks)
+		err = get_hex(o, "user", open.user.b, sizeof(open.user.b));
+	if (err == 0)
+		*out = open;
+	json_object_put(o);
+	return err;
+}
+
+int p2p_opp_opened_decode(struct p2p_opp_opened *out, const char *text, size_t len)
+{
+	struct p2p_opp_opened opened = {0};
+	json_object *o;
+	int err = body_parse(text, len, &o);
+
+	if (err != 0)
+		return err;
+	err = get_opening(o, opened.nonce, &opened.instance, &opened.lifetime_s, &opened.offer);
+	if (err == 0)
+		err = get_name(o, "signalling", opened.signalling);
+	if (err == 0)
+		err = get_name(o, "family", opened.family);
+	if (err == 0)
+		err = get_name(o, "media", opened.media);
+	opened.told = json_object_object_get_ex(o, "user", NULL);
+	if (err == 0 && opened.told)
+		err = get_user(o, &opened.user);
+	if (err == 0)
+		*out = opened;
+	json_object_put(o);
+	return err;
+}
+
+int p2p_opp_calls_decode(struct p2p_opp_calls *out, const char *text, size_t len)
+{
+	struct p2p_opp_calls calls = {0};
+	json_object *o;
+	int err = body_parse(text, len, &o);
+
+	if (err != 0)
+		return err;
+	err = get_u32(o, "calls", 0, P2P_OPP_CALLS_MAX, &calls.calls);
+	if (err == 0 && json_object_object_get_ex(o, "lifetime_s", NULL))
+		err = get_u32(o, "lifetime_s", 1, P2P_OPP_LIFETIME_MAX_S, &calls.lifetime_s);
+	if (err == 0)
+		*out = calls;
+	json_object_put(o);
+	return err;
 }
 
 int p2p_opp_peer_decode(struct p2p_opp_peer *out, const char *text, size_t len)
@@ -379,7 +689,7 @@ int p2p_opp_peer_decode(struct p2p_opp_peer *out, const char *text, size_t len)
 	if (err == 0)
 		err = get_hit(o, &peer.hit);
 	if (err == 0)
-		err = get_uris(o, &peer);
+		err = get_uris(o, peer.uri, &peer.n_uris);
 	if (err != 0)
 		goto out;
 	err = EBADMSG;
@@ -403,16 +713,11 @@ int p2p_opp_user_decode(struct p2p_opp_user *out, const char *text, size_t len)
 {
 	struct p2p_opp_user user = {0};
 	json_object *o;
-	int presence, err = body_parse(text, len, &o);
+	int err = body_parse(text, len, &o);
 
 	if (err != 0)
 		return err;
-	err = get_word(o, "user", presences, N(presences), &presence);
-	if (err == 0) {
-		user.presence = (enum p2p_opp_presence)presence;
-		if (user.presence == P2P_OPP_MOVED)
-			err = get_hit(o, &user.hit);
-	}
+	err = get_user(o, &user);
 	if (err == 0)
 		*out = user;
 	json_object_put(o);
@@ -437,10 +742,50 @@ int p2p_opp_error_decode(struct p2p_opp_error *out, const char *text, size_t len
 		if (json_object_object_get_ex(o, "versions", NULL))
 			err = get_versions(o, error.version, &error.n_versions);
 	}
+	if (err == 0 && error.code == P2P_OPP_E_NOCOMMON) {
+		err = get_name(o, "uncommon", error.uncommon);
+		error.told = json_object_object_get_ex(o, "user", NULL);
+		if (err == 0 && error.told)
+			err = get_user(o, &error.user);
+	}
 	if (err == 0)
 		*out = error;
 	json_object_put(o);
 	return err;
+}
+
+/* --- keys --------------------------------------------------------------------------------------
+ */
+
+static int session_key(const struct p2p_opp_secrets *s, uint8_t direction,
+		       uint8_t key[P2P_OPP_SESSION_KEY_LEN], const struct p2p_crypto *crypto)
+{
+	static const char label[] = "p2psip-session"; /* its NUL too */
+	uint8_t nonces[2 * P2P_OPP_NONCE_LEN];
+	uint8_t msg[sizeof(label) + P2P_OVERLAY_ID_LEN + 2 * P2P_HIT_LEN + P2P_OPP_SESSION_ID_LEN +
+		    1];
+	struct p2p_writer w;
+
+	memcpy(nonces, s->initiator_nonce, P2P_OPP_NONCE_LEN);
+	memcpy(nonces + P2P_OPP_NONCE_LEN, s->responder_nonce, P2P_OPP_NONCE_LEN);
+	p2p_writer_init(&w, msg, sizeof(msg));
+	p2p_write(&w, label, sizeof(label));
+	p2p_write(&w, s->overlay.b, sizeof(s->overlay.b));
+	p2p_write(&w, s->initiator.b, sizeof(s->initiator.b));
+	p2p_write(&w, s->responder.b, sizeof(s->responder.b));
+	p2p_write(&w, s->id, sizeof(s->id));
+	p2p_write_u8(&w, direction);
+	return crypto->hmac_sha256(crypto->arg, nonces, sizeof(nonces), msg, w.len, key);
+}
+
+int p2p_opp_session_keys(const struct p2p_opp_secrets *secrets,
+			 uint8_t from_initiator[P2P_OPP_SESSION_KEY_LEN],
+			 uint8_t from_responder[P2P_OPP_SESSION_KEY_LEN],
+			 const struct p2p_crypto *crypto)
+{
+	int err = session_key(secrets, 1, from_initiator, crypto);
+
+	return err != 0 ? err : session_key(secrets, 2, from_responder, crypto);
 }
 
 /* --- membership --------------------------------------------------------------------------------

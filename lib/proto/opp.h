@@ -7,6 +7,7 @@
 #ifndef P2PSIP_PROTO_OPP_H
 #define P2PSIP_PROTO_OPP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "lib/proto/hit.h"
@@ -18,14 +19,23 @@
 #define P2P_OPP_BODY_MAX 4096
 #define P2P_OPP_DEPTH_MAX 8
 #define P2P_OPP_LIST_MAX 8
-/* Longest path, with NUL: /v1/<32>/users/<40>. */
+/* Longest path, with NUL: /v1/<32>/sessions/<32>. */
 #define P2P_OPP_PATH_MAX 96
+#define P2P_OPP_WORD_MAX 16 /* a word of an offer, with NUL */
+#define P2P_OPP_NONCE_LEN 32
+#define P2P_OPP_SESSION_ID_LEN 16
+#define P2P_OPP_SESSION_KEY_LEN 32
 #define P2P_OPP_REASON_MAX 128
 /* The request header by which a member of a closed overlay proves that it is one. */
 #define P2P_OPP_MEMBER_HEADER "P2P-Member"
 #define P2P_OPP_MEMBER_MAX 96
 /* How far the clocks of two members may differ. */
 #define P2P_OPP_MEMBER_SKEW_MS 120000
+/* A request header of DELETE: the caller closes the session whatever runs over it ("yes"). */
+#define P2P_OPP_FINAL_HEADER "P2P-Final"
+/* Longest lifetime of a session, in seconds, and most calls that are counted. */
+#define P2P_OPP_LIFETIME_MAX_S 86400
+#define P2P_OPP_CALLS_MAX 10000000
 
 /* --- what is asked for -------------------------------------------------------------------------
  */
@@ -33,13 +43,15 @@
 enum p2p_opp_resource {
 	P2P_OPP_PEER = 1, /* /v1/<overlay>/peer */
 	P2P_OPP_USER,	  /* /v1/<overlay>/users/<key> */
+	P2P_OPP_SESSION,  /* /v1/<overlay>/sessions/<id> */
 };
 
 struct p2p_opp_path {
 	unsigned int version;
 	struct p2p_overlay_id overlay;
 	enum p2p_opp_resource resource;
-	struct p2p_key key; /* USER: the key of the user's records */
+	struct p2p_key key;			 /* USER: the key of the user's records */
+	uint8_t session[P2P_OPP_SESSION_ID_LEN]; /* SESSION: not all 0 */
 };
 
 void p2p_opp_path_print(const struct p2p_opp_path *path, char text[P2P_OPP_PATH_MAX]);
@@ -75,6 +87,48 @@ struct p2p_opp_user {
 	struct p2p_hit hit; /* MOVED: where to */
 };
 
+/* Words of one list, the best first: 1 to 15 of a-z, 0-9 and '-'. Which of them mean something is
+ * for others to say: later versions may add some. */
+struct p2p_opp_words {
+	uint8_t n;
+	char word[P2P_OPP_LIST_MAX][P2P_OPP_WORD_MAX];
+};
+
+/* What a peer is willing to use. */
+struct p2p_opp_offer {
+	struct p2p_opp_words signalling, family, media;
+	uint8_t n_uris;
+	char uri[P2P_OPP_LIST_MAX][P2P_LOCATOR_URI_MAX]; /* SIP addresses, the best first */
+};
+
+/* PUT: opens a session. */
+struct p2p_opp_open {
+	uint8_t nonce[P2P_OPP_NONCE_LEN];
+	uint64_t instance;   /* of the caller's process: another one knows none of its sessions */
+	uint32_t lifetime_s; /* wanted */
+	struct p2p_opp_offer offer;
+	bool asks;	     /* and is this user with you? */
+	struct p2p_key user; /* the key of the user's records */
+};
+
+/* The answer. */
+struct p2p_opp_opened {
+	uint8_t nonce[P2P_OPP_NONCE_LEN];
+	uint64_t instance;
+	uint32_t lifetime_s;
+	struct p2p_opp_offer offer;
+	/* what follows from both offers */
+	char signalling[P2P_OPP_WORD_MAX], family[P2P_OPP_WORD_MAX], media[P2P_OPP_WORD_MAX];
+	bool told; /* of the user; false: not asked, or not known yet */
+	struct p2p_opp_user user;
+};
+
+/* POST: goes on; its answer; and the answer to DELETE. */
+struct p2p_opp_calls {
+	uint32_t lifetime_s; /* in the answer to POST: from now on; else 0 */
+	uint32_t calls;	     /* that the speaker counts over it */
+};
+
 enum p2p_opp_error_code {
 	P2P_OPP_E_BADREQUEST = 1,
 	P2P_OPP_E_OVERLAY, /* of another overlay */
@@ -83,6 +137,11 @@ enum p2p_opp_error_code {
 	P2P_OPP_E_VERSION, /* another version of the protocol; versions says which ones are spoken
 			    */
 	P2P_OPP_E_BUSY,
+	P2P_OPP_E_METHOD,   /* this resource has no such method */
+	P2P_OPP_E_REPLAY,   /* a session of this id was opened before */
+	P2P_OPP_E_INUSE,    /* calls run over the session */
+	P2P_OPP_E_NOCOMMON, /* no way to talk that both sides offer; uncommon says what is missing
+			     */
 };
 
 struct p2p_opp_error {
@@ -90,6 +149,9 @@ struct p2p_opp_error {
 	uint8_t n_versions;
 	unsigned int version[P2P_OPP_LIST_MAX];
 	char reason[P2P_OPP_REASON_MAX]; /* printable ASCII, for people */
+	char uncommon[P2P_OPP_WORD_MAX]; /* NOCOMMON: "signalling", "family", "media"; else "" */
+	bool told;			 /* NOCOMMON: of the user who was asked about */
+	struct p2p_opp_user user;
 };
 
 /* The highest version that is spoken here and there. EPROTONOSUPPORT: none. */
@@ -100,14 +162,38 @@ int p2p_opp_version_choose(const unsigned int *theirs, size_t n, unsigned int *v
 int p2p_opp_peer_encode(const struct p2p_opp_peer *peer, char *buf, size_t cap, size_t *len);
 int p2p_opp_user_encode(const struct p2p_opp_user *user, char *buf, size_t cap, size_t *len);
 int p2p_opp_error_encode(const struct p2p_opp_error *error, char *buf, size_t cap, size_t *len);
+int p2p_opp_open_encode(const struct p2p_opp_open *open, char *buf, size_t cap, size_t *len);
+int p2p_opp_opened_encode(const struct p2p_opp_opened *opened, char *buf, size_t cap, size_t *len);
+int p2p_opp_calls_encode(const struct p2p_opp_calls *calls, char *buf, size_t cap, size_t *len);
 
 /* EMSGSIZE: over P2P_OPP_BODY_MAX; EBADMSG: no such body; ENOMEM. */
 int p2p_opp_peer_decode(struct p2p_opp_peer *peer, const char *text, size_t len);
 int p2p_opp_user_decode(struct p2p_opp_user *user, const char *text, size_t len);
 int p2p_opp_error_decode(struct p2p_opp_error *error, const char *text, size_t len);
+int p2p_opp_open_decode(struct p2p_opp_open *open, const char *text, size_t len);
+int p2p_opp_opened_decode(struct p2p_opp_opened *opened, const char *text, size_t len);
+int p2p_opp_calls_decode(struct p2p_opp_calls *calls, const char *text, size_t len);
 
 const char *p2p_opp_presence_text(enum p2p_opp_presence presence);
 const char *p2p_opp_error_text(enum p2p_opp_error_code code);
+
+/* --- keys --------------------------------------------------------------------------------------
+ */
+
+/* What both gateways of a session know, and nobody else: the nonces went through TLS. */
+struct p2p_opp_secrets {
+	uint8_t initiator_nonce[P2P_OPP_NONCE_LEN], responder_nonce[P2P_OPP_NONCE_LEN];
+	struct p2p_overlay_id overlay;
+	struct p2p_hit initiator, responder;
+	uint8_t id[P2P_OPP_SESSION_ID_LEN];
+};
+
+/* The keys of a session's requests, each way: HMAC-SHA-256(both nonces, "p2psip-session" | 0 |
+ * overlay | initiator's HIT | responder's HIT | id | 1 or 2); 1: of what the initiator sends. */
+int p2p_opp_session_keys(const struct p2p_opp_secrets *secrets,
+			 uint8_t from_initiator[P2P_OPP_SESSION_KEY_LEN],
+			 uint8_t from_responder[P2P_OPP_SESSION_KEY_LEN],
+			 const struct p2p_crypto *crypto);
 
 /* --- membership --------------------------------------------------------------------------------
  */

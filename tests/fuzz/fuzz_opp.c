@@ -83,9 +83,49 @@ static void error(const char *text, size_t len)
 	must(memcmp(&e, &again, sizeof(e)) == 0);
 }
 
+static void open(const char *text, size_t len)
+{
+	struct p2p_opp_open x, again;
+	char out[2 * P2P_OPP_BODY_MAX];
+	size_t n;
+
+	if (p2p_opp_open_decode(&x, text, len) != 0)
+		return;
+	must(p2p_opp_open_encode(&x, out, sizeof(out), &n) == 0);
+	must(p2p_opp_open_decode(&again, out, n) == 0);
+	must(memcmp(&x, &again, sizeof(x)) == 0);
+}
+
+static void opened(const char *text, size_t len)
+{
+	struct p2p_opp_opened x, again;
+	char out[2 * P2P_OPP_BODY_MAX];
+	size_t n;
+
+	if (p2p_opp_opened_decode(&x, text, len) != 0)
+		return;
+	must(p2p_opp_opened_encode(&x, out, sizeof(out), &n) == 0);
+	must(p2p_opp_opened_decode(&again, out, n) == 0);
+	must(memcmp(&x, &again, sizeof(x)) == 0);
+}
+
+static void calls(const char *text, size_t len)
+{
+	struct p2p_opp_calls x, again;
+	char out[2 * P2P_OPP_BODY_MAX];
+	size_t n;
+
+	if (p2p_opp_calls_decode(&x, text, len) != 0)
+		return;
+	must(p2p_opp_calls_encode(&x, out, sizeof(out), &n) == 0);
+	must(p2p_opp_calls_decode(&again, out, n) == 0);
+	must(memcmp(&x, &again, sizeof(x)) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const all[])(const char *, size_t) = {path, member, peer, user, error};
+	static void (*const all[])(const char *, size_t) = {path,  member, peer,   user,
+							    error, open,   opened, calls};
 	char *text;
 
 	if (size == 0)

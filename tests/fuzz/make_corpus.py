@@ -79,6 +79,8 @@ for i, t in enumerate((b"%1\r\n$1\r\na\r\n$1\r\nb\r\n", b",1.5\r\n", b"#t\r\n", 
 
 OVERLAY, HIT = "afce75dbec9ee285e81bf8b24cf6dba6", "2001:22:81c2:d509:f8cf:4fc2:3af3:f782"
 PEER = '{"versions":[1],"hit":"%s","overlay":"%s","epoch":"7"' % (HIT, OVERLAY)
+OPENING = ('{"nonce":"%s","instance":"00000000000000ff","lifetime_s":600,"offer":{"signalling":["udp","tls"],'
+           '"family":["ipv4","ipv6"],"media":["rtp"],"sip":["sip:192.0.2.1:5060;transport=udp"]}' % ("a5" * 32))
 for name, which, text in (
         ("path-peer", 0, "/v1/%s/peer" % OVERLAY), ("path-user", 0, "/v1/%s/users/%s" % (OVERLAY, "0f" * 20)),
         ("path-later", 0, "/v2/what/ever"), ("path-double", 0, "/v1/%s//peer" % OVERLAY),
@@ -88,6 +90,13 @@ for name, which, text in (
         ("peer-deep", 2, PEER + ',"x":[[[[[[[[[[1]]]]]]]]]]}'), ("peer-nul", 2, PEER + ',"software":"a\\u0000b"}'),
         ("user-yes", 3, '{"user":"yes"}'), ("user-moved", 3, '{"user":"moved","hit":"%s"}' % HIT),
         ("user-other", 3, '{"user":"perhaps"}'), ("user-rest", 3, '{"user":"no"} x'),
+        ("path-session", 0, "/v1/%s/sessions/%s" % (OVERLAY, "00112233445566778899aabbccddeeff")),
+        ("error-nocommon", 4, '{"error":"no-common","reason":"no","uncommon":"media","user":"yes"}'),
+        ("open", 5, OPENING + ',"user":"%s"}' % ("07" * 20)), ("open-plain", 5, OPENING + "}"),
+        ("open-short", 5, OPENING[:-9]),
+        ("opened", 6, OPENING + ',"signalling":"udp","family":"ipv4","media":"rtp","user":"moved","hit":"%s"}' % HIT),
+        ("opened-rest", 6, OPENING + ',"signalling":"udp","family":"","media":"rtp"}'),
+        ("calls", 7, '{"calls":3,"lifetime_s":600}'), ("calls-many", 7, '{"calls":99999999999}'),
         ("error", 4, '{"error":"version","reason":"no","versions":[1,2]}'), ("error-empty", 4, "{}")):
     put("opp", name, bytes([which]) + text.encode())
 

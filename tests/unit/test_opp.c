@@ -9,6 +9,7 @@
 
 #define OVERLAY "afce75dbec9ee285e81bf8b24cf6dba6"
 #define KEY "00112233445566778899aabbccddeeff01234567"
+#define SESSION "00112233445566778899aabbccddeeff"
 #define HIT "2001:22:81c2:d509:f8cf:4fc2:3af3:f782"
 
 static void test_paths(void **state)
@@ -16,7 +17,10 @@ static void test_paths(void **state)
 	static const char *const good[] = {
 		"/v1/" OVERLAY "/peer",
 		"/v1/" OVERLAY "/users/" KEY,
+		"/v1/" OVERLAY "/sessions/" SESSION,
 	};
+	static const enum p2p_opp_resource resource[] = {P2P_OPP_PEER, P2P_OPP_USER,
+							 P2P_OPP_SESSION};
 	static const char *const bad[] = {
 		"",
 		"/",
@@ -35,6 +39,10 @@ static void test_paths(void **state)
 		"/v1/" OVERLAY "/users/" KEY "0",
 		"/v1/" OVERLAY "/users/" KEY "/x",
 		"/v1/" OVERLAY "/users/" KEY "?a=b",
+		"/v1/" OVERLAY "/sessions",
+		"/v1/" OVERLAY "/sessions/" SESSION "0",
+		"/v1/" OVERLAY "/sessions/00112233445566778899aabbccddee",
+		"/v1/" OVERLAY "/sessions/00000000000000000000000000000000",
 		"/v1/" OVERLAY "0/peer",
 		"/v1/x/peer",
 		"/v0/" OVERLAY "/peer",
@@ -51,7 +59,7 @@ static void test_paths(void **state)
 	(void)state;
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		assert_ok(p2p_opp_path_parse(&path, good[i], strlen(good[i])));
-		assert_int_equal(path.resource, i == 0 ? P2P_OPP_PEER : P2P_OPP_USER);
+		assert_int_equal(path.resource, resource[i]);
 		p2p_opp_path_print(&path, text);
 		assert_string_equal(text, good[i]);
 	}
@@ -203,13 +211,18 @@ static void test_error(void **state)
 	size_t len, i;
 
 	(void)state;
-	for (i = P2P_OPP_E_BADREQUEST; i <= P2P_OPP_E_BUSY; i++) {
+	for (i = P2P_OPP_E_BADREQUEST; i <= P2P_OPP_E_NOCOMMON; i++) {
 		memset(&error, 0, sizeof(error));
 		error.code = (enum p2p_opp_error_code)i;
 		strcpy(error.reason, "why \"not\"");
 		if (i == P2P_OPP_E_VERSION) {
 			error.n_versions = 1;
 			error.version[0] = 1;
+		}
+		if (i == P2P_OPP_E_NOCOMMON) {
+			strcpy(error.uncommon, "media");
+			error.told = true;
+			error.user.presence = P2P_OPP_YES;
 		}
 		assert_ok(p2p_opp_error_encode(&error, buf, sizeof(buf), &len));
 		assert_ok(p2p_opp_error_decode(&again, buf, len));
@@ -219,6 +232,168 @@ static void test_error(void **state)
 	assert_ok(p2p_opp_error_decode(&again, long_reason, strlen(long_reason)));
 	assert_string_equal(again.reason, "");
 	assert_int_equal(p2p_opp_error_decode(&again, "{\"error\":\"new\"}", 15), EBADMSG);
+}
+
+/* Opening a session: what was said is what is heard. */
+static void test_open(void **state)
+{
+	struct p2p_opp_offer offer = {.signalling = {2, {"udp", "tls"}},
+				      .family = {1, {"ipv4"}},
+				      .media = {3, {"rtp", "srtp-sdes", "x-9"}},
+				      .n_uris = 1,
+				      .uri = {"sip:192.0.2.1:5060;transport=udp"}};
+	struct p2p_opp_open open = {
+		.instance = UINT64_MAX, .lifetime_s = 600, .offer = offer, .asks = true};
+	struct p2p_opp_open open2;
+	struct p2p_opp_opened opened = {.instance = 1,
+					.lifetime_s = P2P_OPP_LIFETIME_MAX_S,
+					.offer = offer,
+					.signalling = "udp",
+					.family = "ipv4",
+					.media = "rtp",
+					.told = true,
+					.user = {.presence = P2P_OPP_MOVED}};
+	struct p2p_opp_opened opened2;
+	char buf[P2P_OPP_BODY_MAX];
+	size_t len, cut;
+
+	(void)state;
+	memset(open.nonce, 0xa5, sizeof(open.nonce));
+	memset(opened.nonce, 0x5a, sizeof(opened.nonce));
+	memset(open.user.b, 7, sizeof(open.user.b));
+	assert_ok(p2p_hit_parse(&opened.user.hit, HIT, strlen(HIT)));
+	assert_ok(p2p_opp_open_encode(&open, buf, sizeof(buf), &len));
+	assert_ok(p2p_opp_open_decode(&open2, buf, len));
+	assert_memory_equal(&open, &open2, sizeof(open));
+	for (cut = 0; cut < len; cut++) {
+		assert_int_equal(p2p_opp_open_decode(&open2, buf, cut), EBADMSG);
+		assert_int_equal(p2p_opp_open_encode(&open, buf + 2048, cut, &len), EMSGSIZE);
+		len = strlen(buf);
+	}
+	assert_ok(p2p_opp_opened_encode(&opened, buf, sizeof(buf), &len));
+	assert_ok(p2p_opp_opened_decode(&opened2, buf, len));
+	assert_memory_equal(&opened, &opened2, sizeof(opened));
+	/* nobody was asked about, and nothing is told */
+	open.asks = opened.told = false;
+	memset(&open.user, 0, sizeof(open.user));
+	memset(&opened.user, 0, sizeof(opened.user));
+	assert_ok(p2p_opp_open_encode(&open, buf, sizeof(buf), &len));
+	assert_ok(p2p_opp_open_decode(&open2, buf, len));
+	assert_memory_equal(&open, &open2, sizeof(open));
+	assert_ok(p2p_opp_opened_encode(&opened, buf, sizeof(buf), &len));
+	assert_ok(p2p_opp_opened_decode(&opened2, buf, len));
+	assert_memory_equal(&opened, &opened2, sizeof(opened));
+	/* out of range */
+	open.lifetime_s = 0;
+	assert_int_equal(p2p_opp_open_encode(&open, buf, sizeof(buf), &len), EINVAL);
+	open.lifetime_s = P2P_OPP_LIFETIME_MAX_S + 1;
+	assert_int_equal(p2p_opp_open_encode(&open, buf, sizeof(buf), &len), EINVAL);
+	strcpy(opened.media, "no word");
+	assert_int_equal(p2p_opp_opened_encode(&opened, buf, sizeof(buf), &len), EINVAL);
+}
+
+#define NONCE "00000000000000000000000000000000000000000000000000000000000000ff"
+#define OPEN_HEAD "{\"nonce\":\"" NONCE "\",\"instance\":\"0000000000000001\",\"lifetime_s\":"
+#define OFFER(s)                                                                                   \
+	",\"offer\":{\"signalling\":" s ",\"family\":[\"ipv6\"],\"media\":[\"rtp\"],\"sip\":[]}"
+
+static void test_open_read(void **state)
+{
+	static const char good[] = OPEN_HEAD "60" OFFER("[\"udp\"]") ",\"later\":[1]}";
+	static const char longer[] =
+		OPEN_HEAD "60" OFFER("[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]") "}";
+	static const char *const bad[] = {
+		OPEN_HEAD "0" OFFER("[\"udp\"]") "}",
+		OPEN_HEAD "86401" OFFER("[\"udp\"]") "}",
+		OPEN_HEAD "-1" OFFER("[\"udp\"]") "}",
+		OPEN_HEAD "1.5" OFFER("[\"udp\"]") "}",
+		OPEN_HEAD "\"60\"" OFFER("[\"udp\"]") "}",
+		OPEN_HEAD "60" OFFER("\"udp\"") "}",
+		OPEN_HEAD "60" OFFER("[\"\"]") "}",
+		OPEN_HEAD "60" OFFER("[\"UDP\"]") "}",
+		OPEN_HEAD "60" OFFER("[\"a-word-too-long-\"]") "}",
+		OPEN_HEAD "60" OFFER("[4]") "}",
+		OPEN_HEAD "60,\"offer\":[]}",
+		OPEN_HEAD "60}",
+		OPEN_HEAD "60" OFFER("[\"udp\"]") ",\"user\":\"00\"}",
+		"{\"nonce\":\"00\",\"instance\":\"0000000000000001\",\"lifetime_s\":60" OFFER(
+			"[\"udp\"]") "}",
+		"{\"instance\":\"0000000000000001\",\"lifetime_s\":60" OFFER("[\"udp\"]") "}",
+	};
+	struct p2p_opp_open open, before;
+
+	(void)state;
+	assert_ok(p2p_opp_open_decode(&open, good, strlen(good)));
+	assert_int_equal(open.lifetime_s, 60);
+	assert_int_equal(open.nonce[31], 0xff);
+	assert_int_equal(open.offer.signalling.n, 1);
+	assert_false(open.asks);
+	assert_ok(p2p_opp_open_decode(&open, longer, strlen(longer)));
+	assert_int_equal(open.offer.signalling.n, P2P_OPP_LIST_MAX);
+	before = open;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(p2p_opp_open_decode(&open, bad[i], strlen(bad[i])), EBADMSG);
+		assert_memory_equal(&open, &before, sizeof(open)); /* written on success only */
+	}
+}
+
+static void test_calls(void **state)
+{
+	static const char *const bad[] = {"{}",
+					  "{\"calls\":-1}",
+					  "{\"calls\":10000001}",
+					  "{\"calls\":true}",
+					  "{\"calls\":1,\"lifetime_s\":0}",
+					  "{\"calls\":1,\"lifetime_s\":86401}"};
+	struct p2p_opp_calls calls = {.calls = P2P_OPP_CALLS_MAX, .lifetime_s = 600}, again;
+	char buf[128];
+	size_t len;
+
+	(void)state;
+	assert_ok(p2p_opp_calls_encode(&calls, buf, sizeof(buf), &len));
+	assert_ok(p2p_opp_calls_decode(&again, buf, len));
+	assert_memory_equal(&calls, &again, sizeof(calls));
+	calls = (struct p2p_opp_calls){0};
+	assert_ok(p2p_opp_calls_encode(&calls, buf, sizeof(buf), &len));
+	assert_string_equal(buf, "{\"calls\":0}");
+	assert_ok(p2p_opp_calls_decode(&again, buf, len));
+	assert_memory_equal(&calls, &again, sizeof(calls));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(p2p_opp_calls_decode(&again, bad[i], strlen(bad[i])), EBADMSG);
+	calls.calls = P2P_OPP_CALLS_MAX + 1;
+	assert_int_equal(p2p_opp_calls_encode(&calls, buf, sizeof(buf), &len), EINVAL);
+}
+
+/* Everything that goes into the keys changes both, and the two directions never share one. */
+static void test_session_keys(void **state)
+{
+	static const struct p2p_opp_secrets secrets = {.initiator_nonce = {1},
+						       .responder_nonce = {2},
+						       .overlay = {{3}},
+						       .initiator = {{4}},
+						       .responder = {{5}},
+						       .id = {6}};
+	uint8_t there[32], back[32], there2[32], back2[32];
+	struct p2p_crypto crypto;
+
+	(void)state;
+	test_crypto(&crypto, NULL);
+	assert_ok(p2p_opp_session_keys(&secrets, there, back, &crypto));
+	assert_memory_not_equal(there, back, 32);
+	for (int i = 0; i < 6; i++) {
+		struct p2p_opp_secrets other = secrets;
+		uint8_t *const part[] = {other.initiator_nonce, other.responder_nonce,
+					 other.overlay.b,	other.initiator.b,
+					 other.responder.b,	other.id};
+
+		part[i][1] ^= 0x80;
+		assert_ok(p2p_opp_session_keys(&other, there2, back2, &crypto));
+		assert_memory_not_equal(there, there2, 32);
+		assert_memory_not_equal(back, back2, 32);
+	}
+	assert_ok(p2p_opp_session_keys(&secrets, there2, back2, &crypto));
+	assert_memory_equal(there, there2, 32);
+	assert_memory_equal(back, back2, 32);
 }
 
 static void test_member(void **state)
@@ -327,6 +502,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paths),	  cmocka_unit_test(test_peer),
 		cmocka_unit_test(test_peer_read), cmocka_unit_test(test_user),
+		cmocka_unit_test(test_open),	  cmocka_unit_test(test_open_read),
+		cmocka_unit_test(test_calls),	  cmocka_unit_test(test_session_keys),
 		cmocka_unit_test(test_error),	  cmocka_unit_test(test_member),
 		cmocka_unit_test(test_breaker),	  cmocka_unit_test(test_breaker_jitter),
 	};
