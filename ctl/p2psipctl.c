@@ -193,6 +193,13 @@ static int peers(const struct options *o, int argc, char **argv)
 	return list(o, o->gateway, "PEERS");
 }
 
+static int sessions(const struct options *o, int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	return list(o, o->gateway, "SESSIONS");
+}
+
 static int calls(const struct options *o, int argc, char **argv)
 {
 	(void)argc;
@@ -286,6 +293,7 @@ static const struct command commands[] = {
 	{"users", "", 0, 0, users, "the users that this peer publishes"},
 	{"records", "", 0, 0, records, "records of users last read from the DHT"},
 	{"peers", "", 0, 0, peers, "peers that were heard of"},
+	{"sessions", "", 0, 0, sessions, "sessions with other peers"},
 	{"lookup", "NAME", 1, 1, lookup, "the other peers that serve a user, read afresh"},
 	{"calls", "", 0, 0, calls, "calls whose media this peer anchors"},
 	{"rtpengines", "", 0, 0, rtpengines, "the relay's rtpengines and their health"},

@@ -38,6 +38,13 @@ void gw_peers_event(struct gw *gw, const struct p2p_hit *hit)
 		gw->peers_event(hit, gw->event_arg);
 }
 
+void gw_sessions_event(struct gw *gw, const char *what, const struct p2p_session_id *id)
+{
+	gw->metrics.events_sessions++;
+	if (gw->sessions_event)
+		gw->sessions_event(what, id, gw->event_arg);
+}
+
 int gw_timer_set(struct event *timer, uint64_t ms)
 {
 	struct timeval tv = {.tv_sec = (time_t)(ms / 1000),

@@ -15,6 +15,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/model/hlc.h"
+#include "lib/model/session.h"
 #include "lib/proto/crypto.h"
 #include "lib/proto/hit.h"
 #include "lib/proto/key.h"
@@ -28,6 +29,7 @@ struct gw_lookups;
 struct gw_peers;
 struct gw_routes;
 struct gw_serve;
+struct gw_sessions;
 struct gw_state;
 struct gw_users;
 struct gw_watches;
@@ -42,18 +44,25 @@ struct gw_metrics {
 	uint64_t values_good;
 	/* by fault: read from the DHT, and wanted stored here by others (a copy of gw.refused) */
 	uint64_t values_bad[P2P_RECORD_FAULTS], values_refused[P2P_RECORD_FAULTS];
-	uint64_t events_users, events_peers;
+	uint64_t events_users, events_peers, events_sessions;
 	uint64_t reputs_kicked;
 	uint64_t route_refuted, route_moved;
 	uint64_t asks_yes, asks_orphan, asks_no, asks_moved, asks_timeout, asks_failed;
 	uint64_t asks_not_asked, breaker_opened, probes;
 	uint64_t asked, asked_strangers;
+	/* sessions: what became of our openings, of others', of renewals; and why they ended */
+	uint64_t opens_ok, opens_uncommon, opens_refused, opens_failed;
+	uint64_t accepts_ok, accepts_uncommon, accepts_replay, accepts_busy, accepts_bad;
+	uint64_t renews_ok, renews_failed, renewed_by_peer;
+	uint64_t closes_idle, closes_peer, closes_inuse, closes_expired, closes_unknown,
+		closes_changed, closes_restarted, closes_revoked, closes_stop;
 	uint64_t answers_yes, answers_orphan, answers_no, answers_moved, answers_unknown;
 	/* gauges, filled in when asked */
 	uint64_t users_claimed, users_orphan, users_gone, users_in_flight, users_dirty;
 	uint64_t cache_entries, peers_known, lookups_pending, watches;
 	uint64_t dht_connected, dht_good4, dht_good6, dht_stored, dht_stored_bytes, dht_dropped;
 	uint64_t dht_puts, dht_gets;
+	uint64_t sessions_initiator, sessions_responder, session_calls;
 	uint64_t peers_broken, ask_connections, ask_connects, ask_reused;
 	uint64_t serve_connections, serve_accepted, serve_busy, serve_closed;
 	uint64_t clients, commands, command_errors, clients_cut_off;
@@ -74,6 +83,7 @@ struct gw {
 	const struct https_identity *tls;
 	struct gw_secret secret;
 	struct p2p_overlay_id overlay;
+	bool enrolled; /* the overlay has an authority, and this peer its certificate */
 	uint64_t epoch;
 	uint64_t started_ms; /* mono */
 
@@ -95,13 +105,16 @@ struct gw {
 	struct gw_routes *routes;
 	struct gw_asks *asks;
 	struct gw_serve *serve;
+	struct gw_sessions *sessions;
 	struct gw_users *users;
 	struct gw_watches *watches;
 
-	/* The records of a name changed, or those of a peer: told to the modules. Set by
-	 * gateway_resp.c; may be NULL. */
+	/* The records of a name changed, or those of a peer, or a session: told to the modules. Set
+	 * by gateway_resp.c; may be NULL. */
 	void (*users_event)(const char *name, size_t len, void *arg);
 	void (*peers_event)(const struct p2p_hit *hit, void *arg);
+	/* what: "open", "change", "close" */
+	void (*sessions_event)(const char *what, const struct p2p_session_id *id, void *arg);
 	void *event_arg;
 };
 
@@ -121,6 +134,7 @@ void gw_warn_source(struct gw *gw, const void *source, size_t len, const char *f
 
 void gw_users_event(struct gw *gw, const char *name, size_t len);
 void gw_peers_event(struct gw *gw, const struct p2p_hit *hit);
+void gw_sessions_event(struct gw *gw, const char *what, const struct p2p_session_id *id);
 
 /* Arm a one-shot timer to fire in ms milliseconds. */
 struct event;

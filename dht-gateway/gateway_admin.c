@@ -3,6 +3,7 @@
 #include "dht-gateway/gateway_resp.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_metrics.h"
 #include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_session.h"
 #include "dht-gateway/gateway_users.h"
 #include "lib/base/bytes.h"
 #include "lib/io/resp_server.h"
@@ -107,6 +109,10 @@ char *gw_info_text(struct gw *gw)
 	pair(f, "peer_connections_in", "%" PRIu64, m->serve_connections);
 	pair(f, "peers_left_alone", "%" PRIu64, m->peers_broken);
 	pair(f, "records_refuted", "%" PRIu64, m->route_refuted);
+	fputs("# Sessions\r\n", f);
+	pair(f, "sessions_initiator", "%" PRIu64, m->sessions_initiator);
+	pair(f, "sessions_responder", "%" PRIu64, m->sessions_responder);
+	pair(f, "session_calls", "%" PRIu64, m->session_calls);
 	fputs("# Lookups\r\n", f);
 	pair(f, "lookups_pending", "%" PRIu64, m->lookups_pending);
 	pair(f, "lookups_found", "%" PRIu64, m->route_found);
@@ -192,6 +198,7 @@ struct page {
 			struct gw_peer_info info;
 			struct p2p_record rec;
 		} * peer;
+		struct p2p_sessions_entry *session;
 	};
 	size_t max;
 };
@@ -396,6 +403,56 @@ static void on_peers(struct resp_request *req, int argc, const struct resp_arg *
 	free(p.peer);
 }
 
+static void gather_session(const struct p2p_sessions_entry *e, void *arg)
+{
+	struct page *p = arg;
+
+	if (p->n < p->max)
+		p->session[p->n++] = *e;
+}
+
+/* Without the keys. */
+static void on_sessions(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_admin *a = arg;
+	struct page p = {.gw = a->gw};
+	uint64_t cursor, count, now = gw_mono(a->gw);
+
+	if (!args_page(req, argc, argv, &cursor, &count))
+		return;
+	p.max = count;
+	p.session = calloc(count, sizeof(*p.session));
+	if (!p.session) {
+		resp_reply_error(req, "INTERNAL", "no memory");
+		return;
+	}
+	gw_sessions_scan(a->gw->sessions, &cursor, count, gather_session, &p);
+	reply_head(req, cursor, p.n);
+	for (size_t i = 0; i < p.n; i++) {
+		const struct p2p_sessions_entry *e = &p.session[i];
+		bool open = e->state != P2P_SESSION_OPENING;
+		char id[P2P_SESSION_ID_TEXT_MAX];
+
+		p2p_session_id_print(&e->s.id, id);
+		resp_reply_array(req, 26);
+		pair_str(req, "id", id);
+		pair_hit(req, "peer", &e->s.hit);
+		pair_str(req, "role", e->s.initiator ? "initiator" : "responder");
+		pair_str(req, "state", e->retiring ? "retiring" : p2p_session_state_text(e->state));
+		pair_str(req, "signalling", open ? p2p_signalling_text(e->s.signalling) : "");
+		pair_str(req, "family", open ? p2p_family_text(e->s.family) : "");
+		pair_str(req, "media", open ? p2p_media_text(e->s.media) : "");
+		pair_u64(req, "calls", e->calls);
+		pair_u64(req, "their_calls", e->their_calls);
+		pair_u64(req, "ttl_ms", open && e->expires_ms > now ? e->expires_ms - now : 0);
+		pair_u64(req, "age_ms", now - e->opened_ms);
+		pair_u64(req, "unused_ms", now - e->used_ms);
+		pair_str(req, "uri", e->s.uri);
+	}
+	OPENSSL_cleanse(p.session, count * sizeof(*p.session));
+	free(p.session);
+}
+
 static void on_found(int err, const struct p2p_candidate_set *cands, void *arg)
 {
 	struct resp_request *req = arg;
@@ -491,6 +548,7 @@ const struct resp_command gw_admin_commands[] = {
 	{"USERS", 1, 3, false, on_users, "[cursor [count]]: the users published here"},
 	{"RECORDS", 1, 3, false, on_records, "[cursor [count]]: records last read from the DHT"},
 	{"PEERS", 1, 3, false, on_peers, "[cursor [count]]: peers that were heard of"},
+	{"SESSIONS", 1, 3, false, on_sessions, "[cursor [count]]: sessions with other peers"},
 	{"LOOKUP", 2, 2, false, on_lookup,
 	 "<name>: the other peers that serve the user, read afresh"},
 	{"METRICS", 1, 1, false, on_metrics, "Prometheus text"},

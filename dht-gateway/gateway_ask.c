@@ -28,10 +28,16 @@
 struct gw_ask {
 	struct asked *peer;
 	struct gw_ask *prev, *next;
-	struct https_get *get;
+	struct https_request *request;
 	uint64_t began_ms; /* mono */
-	gw_ask_h *h;
+	bool goes_on;	   /* about a session that there is: that it is not is an answer */
+	int (*read)(const char *body, size_t len, void *arg);
+	gw_answer_h *h;
 	void *arg;
+	/* of a user */
+	gw_ask_h *user_h;
+	void *user_arg;
+	struct p2p_opp_user user;
 };
 
 /* A peer that was asked. */
@@ -41,11 +47,13 @@ struct asked {
 	struct sockaddr_storage addr; /* where it was asked last */
 	struct p2p_breaker breaker;
 	struct event *timer; /* of the next probe */
-	struct https_get *probe;
+	struct https_request *probe;
 	struct gw_ask *asks;
 	unsigned int n_asks;
 	uint64_t wanted_ms, answered_ms, hold_ms; /* mono */
 	uint32_t took_us;
+	int err; /* of the last failure, and why */
+	char why[160];
 };
 
 struct gw_asks {
@@ -77,21 +85,19 @@ static void ask_unlink(struct gw_ask *ask)
 	p->all->n_asks--;
 }
 
-static void ask_end(struct gw_ask *ask, int err, const struct p2p_opp_user *user)
+static void ask_end(struct gw_ask *ask, const struct gw_answer *answer)
 {
-	gw_ask_h *h = ask->h;
-	void *arg = ask->arg;
-
-	if (ask->get)
-		https_client_cancel(ask->get);
+	if (ask->request)
+		https_client_cancel(ask->request);
+	ask->request = NULL;
 	ask_unlink(ask);
+	ask->h(answer, ask->arg);
 	free(ask);
-	h(err, user, arg);
 }
 
 void gw_ask_cancel(struct gw_ask *ask)
 {
-	https_client_cancel(ask->get);
+	https_client_cancel(ask->request);
 	ask_unlink(ask);
 	free(ask);
 }
@@ -102,7 +108,7 @@ static void asked_drop(void *value, void *arg)
 
 	(void)arg;
 	while (p->asks)
-		ask_end(p->asks, ECANCELED, NULL);
+		ask_end(p->asks, &(struct gw_answer){.err = ECANCELED, .text = "forgotten"});
 	if (p->probe)
 		https_client_cancel(p->probe);
 	if (!p2p_breaker_allows(&p->breaker))
@@ -135,10 +141,13 @@ static void answered(struct asked *p, uint32_t took_us)
 }
 
 /* What is under way to it ends as well: it would only wait for the same. */
-static void failed(struct asked *p, const char *why)
+static void failed(struct asked *p, int err, const char *why)
 {
 	struct gw *gw = p->all->gw;
 	char text[P2P_HIT_TEXT_MAX];
+
+	p->err = err;
+	snprintf(p->why, sizeof(p->why), "%s", why);
 
 	if (!p2p_breaker_fail(&p->breaker, gw_mono(gw), random32()))
 		return;
@@ -148,17 +157,15 @@ static void failed(struct asked *p, const char *why)
 	p2p_hit_print(&p->hit, text);
 	gw_warn_source(gw, &p->hit, sizeof(p->hit), "gateway of %s is not asked for a while: %s",
 		       text, why);
-	while (p->asks) {
-		gw->metrics.asks_timeout++;
-		ask_end(p->asks, ETIMEDOUT, NULL);
-	}
+	while (p->asks)
+		ask_end(p->asks, &(struct gw_answer){.err = ETIMEDOUT, .text = why});
 }
 
-/* What is wrong with an answer, "" when nothing; EBUSY when it only wants to be left alone. */
-static int judge(struct asked *p, const struct https_answer *a, char *why, size_t len)
+/* What is wrong with an answer; 0: nothing. EEXIST: *error is the answer. EBUSY: it only wants to
+ * be left alone. */
+static int judge(struct asked *p, const struct https_answer *a, bool goes_on,
+		 struct p2p_opp_error *error, char *why, size_t len)
 {
-	struct p2p_opp_error error;
-
 	if (a->err) {
 		snprintf(why, len, "%s%s",
 			 a->err == EPERM ? "who answers there does not have this peer's key: " : "",
@@ -167,22 +174,27 @@ static int judge(struct asked *p, const struct https_answer *a, char *why, size_
 	}
 	if (a->status == 200)
 		return 0;
-	if (p2p_opp_error_decode(&error, a->body, a->len)) {
+	if (p2p_opp_error_decode(error, a->body, a->len)) {
 		snprintf(why, len, "status %d without a reason", a->status);
 		return EPROTO;
 	}
-	if (a->status == 503 && error.code == P2P_OPP_E_BUSY) {
+	snprintf(why, len, "status %d, %s: %s", a->status, p2p_opp_error_text(error->code),
+		 error->reason);
+	if (a->status == 503 && error->code == P2P_OPP_E_BUSY) {
 		unsigned int s = a->retry_after_s < HOLD_MAX_S ? a->retry_after_s : HOLD_MAX_S;
 
 		p->hold_ms = gw_mono(p->all->gw) + s * 1000ull;
 		return EBUSY;
 	}
-	snprintf(why, len, "status %d, %s: %s", a->status, p2p_opp_error_text(error.code),
-		 error.reason);
-	return EPROTO;
+	if ((a->status == 409 &&
+	     (error->code == P2P_OPP_E_REPLAY || error->code == P2P_OPP_E_INUSE)) ||
+	    (a->status == 406 && error->code == P2P_OPP_E_NOCOMMON) ||
+	    (a->status == 404 && error->code == P2P_OPP_E_NOTFOUND && goes_on))
+		return EEXIST;
+	return a->status == 403 ? EACCES : EPROTO;
 }
 
-static void count(struct gw *gw, int err, const struct p2p_opp_user *user)
+void gw_asks_count(struct gw *gw, int err, const struct p2p_opp_user *user)
 {
 	struct gw_metrics *m = &gw->metrics;
 
@@ -211,39 +223,38 @@ static void on_answer(const struct https_answer *a, void *arg)
 {
 	struct gw_ask *ask = arg;
 	struct asked *p = ask->peer;
-	struct gw *gw = p->all->gw;
-	struct p2p_opp_user user;
+	struct p2p_opp_error error;
 	char why[256] = "";
-	int err = judge(p, a, why, sizeof(why));
+	int err = judge(p, a, ask->goes_on, &error, why, sizeof(why));
+	struct gw_answer answer = {.err = err, .error = err == EEXIST ? &error : NULL, .text = why};
 
-	ask->get = NULL;
-	if (!err && p2p_opp_user_decode(&user, a->body, a->len)) {
+	ask->request = NULL;
+	if (!err && ask->read(a->body, a->len, ask->arg)) {
 		snprintf(why, sizeof(why), "it answers rubbish");
-		err = EPROTO;
+		answer.err = err = EPROTO;
 	}
-	count(gw, err, err ? NULL : &user);
-	if (!err || err == EBUSY) {
+	if (!err || err == EBUSY || err == EEXIST) {
 		answered(p, a->took_us);
-		ask_end(ask, err, err ? NULL : &user);
+		ask_end(ask, &answer);
 		return;
 	}
 	/* too many questions for its connections: it does answer */
 	if (err == ETIMEDOUT && p->answered_ms >= ask->began_ms) {
-		ask_end(ask, err, NULL);
+		ask_end(ask, &answer);
 		return;
 	}
 	/* this one is told why, the others that it is of no use to wait */
 	ask_unlink(ask);
-	failed(p, why);
-	ask->h(err, NULL, ask->arg);
+	failed(p, err, why);
+	ask->h(&answer, ask->arg);
 	free(ask);
 }
 
 /* --- probes ------------------------------------------------------------------------------------
  */
 
-static int get(struct asked *p, const struct p2p_opp_path *path, uint64_t deadline_ms,
-	       https_answer_h *h, void *arg, struct https_get **out)
+static int send_question(struct asked *p, const struct gw_question *q, uint64_t deadline_ms,
+			 https_answer_h *h, void *arg, struct https_request **out)
 {
 	struct gw *gw = p->all->gw;
 	char text[P2P_OPP_PATH_MAX], proof[P2P_OPP_MEMBER_MAX];
@@ -253,22 +264,30 @@ static int get(struct asked *p, const struct p2p_opp_path *path, uint64_t deadli
 
 	if (err)
 		return err;
-	p2p_opp_path_print(path, text);
+	p2p_opp_path_print(q->path, text);
 	snprintf(header, sizeof(header), "%s: %s", P2P_OPP_MEMBER_HEADER, proof);
-	return https_client_get(p->all->client, &p->hit, (struct sockaddr *)&p->addr, text, header,
-				deadline_ms, h, arg, out);
+	return https_client_ask(
+		p->all->client, &p->hit, (struct sockaddr *)&p->addr,
+		&(struct https_ask){
+			.method = q->method,
+			.path = text,
+			.header = {header, q->final ? P2P_OPP_FINAL_HEADER ": yes" : NULL},
+			.body = q->body,
+			.len = q->len},
+		deadline_ms, h, arg, out);
 }
 
 static void on_probed(const struct https_answer *a, void *arg)
 {
 	struct asked *p = arg;
 	struct gw *gw = p->all->gw;
+	struct p2p_opp_error error;
 	struct p2p_opp_peer peer;
 	unsigned int version;
 	char why[256];
 
 	p->probe = NULL;
-	switch (judge(p, a, why, sizeof(why))) {
+	switch (judge(p, a, false, &error, why, sizeof(why))) {
 	case 0:
 		if (p2p_opp_peer_decode(&peer, a->body, a->len) ||
 		    p2p_hit_cmp(&peer.hit, &p->hit) ||
@@ -301,7 +320,8 @@ static void on_probe_due(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	gw->metrics.probes++;
-	if (get(p, &path, PROBE_MS, on_probed, p, &p->probe)) {
+	if (send_question(p, &(struct gw_question){.method = "GET", .path = &path}, PROBE_MS,
+			  on_probed, p, &p->probe)) {
 		p->probe = NULL;
 		p2p_breaker_probe_fail(&p->breaker, gw_mono(gw), random32());
 		probe_arm(p);
@@ -360,27 +380,23 @@ static const struct p2p_locator *choose(const struct gw *gw, const struct p2p_lo
 	return n ? &l[0] : NULL;
 }
 
-int gw_asks_user(struct gw_asks *a, const struct p2p_hit *hit, const struct p2p_locator *gateway,
-		 unsigned int n, const struct p2p_key *key, uint64_t deadline_ms, gw_ask_h *h,
-		 void *arg, struct gw_ask **out)
+static int ask_begin(struct gw_asks *a, const struct p2p_hit *hit,
+		     const struct p2p_locator *gateway, unsigned int n, const struct gw_question *q,
+		     uint64_t deadline_ms, struct gw_ask *ask)
 {
 	struct gw *gw = a->gw;
 	const struct p2p_locator *l = choose(gw, gateway, n);
-	struct p2p_opp_path path = {.version = P2P_OPP_VERSION,
-				    .overlay = gw->overlay,
-				    .resource = P2P_OPP_USER,
-				    .key = *key};
-	struct gw_ask *ask;
 	struct asked *p;
 	int err;
 
-	if (!a->client || !l)
+	if (!a->client)
 		return ENOENT;
-	p = asked_of(a, hit);
+	p = l ? asked_of(a, hit) : gw_map_get(a->map, hit, sizeof(*hit));
 	if (!p)
-		return ENOMEM;
+		return l ? ENOMEM : ENOENT;
 	p->wanted_ms = gw_mono(gw);
-	sockaddr_of(l, &p->addr);
+	if (l)
+		sockaddr_of(l, &p->addr);
 	if (!p2p_breaker_allows(&p->breaker)) {
 		if (!p->probe && !event_pending(p->timer, EV_TIMEOUT, NULL))
 			probe_arm(p);
@@ -391,26 +407,103 @@ int gw_asks_user(struct gw_asks *a, const struct p2p_hit *hit, const struct p2p_
 		gw->metrics.asks_not_asked++;
 		return EBUSY;
 	}
-	ask = calloc(1, sizeof(*ask));
-	if (!ask)
-		return ENOMEM;
-	err = get(p, &path, deadline_ms, on_answer, ask, &ask->get);
-	if (err) {
-		free(ask);
+	ask->goes_on = q->path->resource == P2P_OPP_SESSION && strcmp(q->method, "PUT");
+	err = send_question(p, q, deadline_ms, on_answer, ask, &ask->request);
+	if (err)
 		return err;
-	}
 	ask->peer = p;
 	ask->began_ms = p->wanted_ms;
-	ask->h = h;
-	ask->arg = arg;
 	ask->next = p->asks;
 	if (ask->next)
 		ask->next->prev = ask;
 	p->asks = ask;
 	p->n_asks++;
 	a->n_asks++;
-	*out = ask;
 	return 0;
+}
+
+int gw_asks_question(struct gw_asks *a, const struct p2p_hit *hit,
+		     const struct p2p_locator *gateway, unsigned int n,
+		     const struct gw_question *question, uint64_t deadline_ms, gw_answer_h *h,
+		     void *arg, struct gw_ask **out)
+{
+	struct gw_ask *ask = calloc(1, sizeof(*ask));
+	int err;
+
+	if (!ask)
+		return ENOMEM;
+	ask->read = question->read;
+	ask->h = h;
+	ask->arg = arg;
+	err = ask_begin(a, hit, gateway, n, question, deadline_ms, ask);
+	if (err)
+		free(ask);
+	else
+		*out = ask;
+	return err;
+}
+
+const char *gw_asks_why(const struct gw_asks *a, const struct p2p_hit *hit, int *err)
+{
+	const struct asked *p = gw_map_peek(a->map, hit, sizeof(*hit));
+
+	*err = 0;
+	if (!p)
+		return "";
+	if (!p2p_breaker_allows(&p->breaker)) {
+		*err = p->err;
+		return p->why;
+	}
+	if (gw_mono(a->gw) < p->hold_ms) {
+		*err = EBUSY;
+		return "it has too much to do";
+	}
+	return "";
+}
+
+static int read_user(const char *body, size_t len, void *arg)
+{
+	struct gw_ask *ask = arg;
+
+	return p2p_opp_user_decode(&ask->user, body, len);
+}
+
+static void on_user(const struct gw_answer *answer, void *arg)
+{
+	struct gw_ask *ask = arg;
+
+	gw_asks_count(ask->peer->all->gw, answer->err, &ask->user);
+	ask->user_h(answer->err, answer->err ? NULL : &ask->user, ask->user_arg);
+}
+
+int gw_asks_user(struct gw_asks *a, const struct p2p_hit *hit, const struct p2p_locator *gateway,
+		 unsigned int n, const struct p2p_key *key, uint64_t deadline_ms, gw_ask_h *h,
+		 void *arg, struct gw_ask **out)
+{
+	struct p2p_opp_path path = {.version = P2P_OPP_VERSION,
+				    .overlay = a->gw->overlay,
+				    .resource = P2P_OPP_USER,
+				    .key = *key};
+	struct gw_ask *ask;
+	int err;
+
+	if (!n)
+		return ENOENT;
+	ask = calloc(1, sizeof(*ask));
+	if (!ask)
+		return ENOMEM;
+	ask->read = read_user;
+	ask->h = on_user;
+	ask->arg = ask;
+	ask->user_h = h;
+	ask->user_arg = arg;
+	err = ask_begin(a, hit, gateway, n, &(struct gw_question){.method = "GET", .path = &path},
+			deadline_ms, ask);
+	if (err)
+		free(ask);
+	else
+		*out = ask;
+	return err;
 }
 
 void gw_asks_info(const struct gw_asks *a, const struct p2p_hit *hit, struct gw_ask_info *info)

@@ -17,18 +17,56 @@ int gw_asks_new(struct gw_asks **ap, struct gw *gw);
 /* Questions under way are told nothing more. */
 void gw_asks_free(struct gw_asks *a);
 
-/* err 0: user is the answer. ETIMEDOUT, ECONNREFUSED, EPERM (whoever is there is not that peer),
- * EPROTO (rubbish, or refused), EBUSY (it has too much to do): nothing is known. */
+/* --- any question ------------------------------------------------------------------------------
+ */
+
+struct gw_question {
+	const char *method; /* "GET", "PUT", "POST", "DELETE" */
+	const struct p2p_opp_path *path;
+	const char *body; /* NULL: none */
+	size_t len;
+	bool final; /* DELETE: whatever runs over the session */
+	/* Reads the body of a 200, into what arg is; 0, or it is rubbish. */
+	int (*read)(const char *body, size_t len, void *arg);
+};
+
+struct gw_answer {
+	/* 0: read() liked it. EEXIST: error says why not, and that is an answer (replay, in-use,
+	 * no-common; for a session that is renewed or closed also not-found). Else nothing is
+	 * known: ETIMEDOUT, ECONNREFUSED, EPERM (whoever is there is not that peer), EACCES (it
+	 * does not take us for a member), EPROTO (rubbish, or refused), EBUSY (it has too much to
+	 * do). */
+	int err;
+	const struct p2p_opp_error *error; /* NULL unless EEXIST */
+	const char *text;		   /* why, for people; "" when err is 0 */
+};
+typedef void gw_answer_h(const struct gw_answer *answer, void *arg);
+
+/* Where the peer's gateway is; none (n 0): where it was asked last. 0: h will be called once, never
+ * from inside this call, unless it is cancelled. EBUSY: not asked (the breaker is open, the peer
+ * wants to be left alone for a moment, too many questions); ENOENT: no address that we could reach,
+ * or [peers] is not enabled; ENOMEM. */
+int gw_asks_question(struct gw_asks *a, const struct p2p_hit *hit,
+		     const struct p2p_locator *gateway, unsigned int n,
+		     const struct gw_question *question, uint64_t deadline_ms, gw_answer_h *h,
+		     void *arg, struct gw_ask **out);
+void gw_ask_cancel(struct gw_ask *ask);
+
+/* Why that peer is not asked now, for people; err: as of gw_answer. "" and 0: it is. */
+const char *gw_asks_why(const struct gw_asks *a, const struct p2p_hit *hit, int *err);
+
+/* --- is this user with you? --------------------------------------------------------------------
+ */
+
+/* err 0: user is the answer; else as gw_answer's. */
 typedef void gw_ask_h(int err, const struct p2p_opp_user *user, void *arg);
 
-/* Is the user whose records have this key with this peer? 0: h will be called once, never from
- * inside this call, unless it is cancelled. EBUSY: not asked (the breaker is open, the peer wants
- * to be left alone for a moment, too many questions); ENOENT: no address that we could reach, or
- * [peers] is not enabled; ENOMEM. */
+/* As gw_asks_question, of the user whose records have this key. */
 int gw_asks_user(struct gw_asks *a, const struct p2p_hit *hit, const struct p2p_locator *gateway,
 		 unsigned int n, const struct p2p_key *key, uint64_t deadline_ms, gw_ask_h *h,
 		 void *arg, struct gw_ask **out);
-void gw_ask_cancel(struct gw_ask *ask);
+/* A user's presence was told in an answer to another question, or not (NULL, err): counted. */
+void gw_asks_count(struct gw *gw, int err, const struct p2p_opp_user *user);
 
 struct gw_ask_info {
 	bool known; /* it was asked since we started */

@@ -19,6 +19,7 @@
 #include "dht-gateway/gateway_records.h"
 #include "dht-gateway/gateway_route.h"
 #include "dht-gateway/gateway_serve.h"
+#include "dht-gateway/gateway_session.h"
 #include "dht-gateway/gateway_state.h"
 #include "dht-gateway/gateway_users.h"
 #include "dht-gateway/gateway_watch.h"
@@ -257,6 +258,8 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 		ret = gw_routes_new(&gw->routes, gw);
 	if (!ret)
 		ret = gw_asks_new(&gw->asks, gw);
+	if (!ret)
+		ret = gw_sessions_new(&gw->sessions, gw);
 	c->tick = ret ? NULL : event_new(gw->base, -1, 0, on_tick, c);
 	if (!c->tick) {
 		ret = ret ? ret : ENOMEM;
@@ -306,6 +309,8 @@ void gw_core_free(struct gw_core *c)
 	gw->serve = NULL;
 	gw_lookups_free(gw->lookups);
 	gw_routes_free(gw->routes);
+	gw_sessions_free(gw->sessions);
+	gw->sessions = NULL;
 	gw_asks_free(gw->asks);
 	/* what is under way ends, and its owners are still there to be told */
 	if (gw->dht) {
@@ -337,6 +342,12 @@ void gw_core_reloaded(struct gw_core *c, bool sip_uri)
 		gw_users_renew(c->gw.users);
 		gw_peers_announce(c->gw.peers);
 	}
+	gw_sessions_reconsider(c->gw.sessions);
+}
+
+void gw_core_stop(struct gw_core *c, void (*done)(void *arg), void *arg)
+{
+	gw_sessions_stop(c->gw.sessions, done, arg);
 }
 
 void gw_core_summary(struct gw_core *c, char *text, size_t len)

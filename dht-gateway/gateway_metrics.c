@@ -5,6 +5,7 @@
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_serve.h"
+#include "dht-gateway/gateway_session.h"
 #include "dht-gateway/gateway_users.h"
 #include "dht-gateway/gateway_watch.h"
 #include "lib/io/https_client.h"
@@ -114,6 +115,8 @@ const struct metric gw_metrics_table[] = {
 		"Values that others wanted stored here, and that were no good, by fault."),
 	COUNTER("events_total", events_users, "channel=\"users\"", "Changes told to the modules."),
 	COUNTER("events_total", events_peers, "channel=\"peers\"", "Changes told to the modules."),
+	COUNTER("events_total", events_sessions, "channel=\"sessions\"",
+		"Changes told to the modules."),
 	COUNTER("reputs_total", reputs_kicked, NULL,
 		"Times that everything was put again because nodes came."),
 	COUNTER("routes_refuted_total", route_refuted, NULL,
@@ -160,6 +163,51 @@ const struct metric gw_metrics_table[] = {
 		"Answers about users served here."),
 	COUNTER("answers_total", answers_unknown, "result=\"unknown\"",
 		"Answers about users served here."),
+	COUNTER("session_opens_total", opens_ok, "result=\"open\"",
+		"Sessions asked for at other gateways, by what came of it."),
+	COUNTER("session_opens_total", opens_uncommon, "result=\"uncommon\"",
+		"Sessions asked for at other gateways, by what came of it."),
+	COUNTER("session_opens_total", opens_refused, "result=\"refused\"",
+		"Sessions asked for at other gateways, by what came of it."),
+	COUNTER("session_opens_total", opens_failed, "result=\"failed\"",
+		"Sessions asked for at other gateways, by what came of it."),
+	COUNTER("session_accepts_total", accepts_ok, "result=\"open\"",
+		"Sessions that other gateways asked for, by what came of it."),
+	COUNTER("session_accepts_total", accepts_uncommon, "result=\"uncommon\"",
+		"Sessions that other gateways asked for, by what came of it."),
+	COUNTER("session_accepts_total", accepts_replay, "result=\"replay\"",
+		"Sessions that other gateways asked for, by what came of it."),
+	COUNTER("session_accepts_total", accepts_busy, "result=\"busy\"",
+		"Sessions that other gateways asked for, by what came of it."),
+	COUNTER("session_accepts_total", accepts_bad, "result=\"bad\"",
+		"Sessions that other gateways asked for, by what came of it."),
+	COUNTER("session_renewals_total", renews_ok, "result=\"ok\"",
+		"Renewals of sessions asked for."),
+	COUNTER("session_renewals_total", renews_failed, "result=\"failed\"",
+		"Renewals of sessions asked for."),
+	COUNTER("session_renewed_total", renewed_by_peer, NULL,
+		"Renewals that other gateways asked for."),
+	COUNTER("session_closes_total", closes_idle, "reason=\"unused\"",
+		"Sessions that ended, by the reason."),
+	COUNTER("session_closes_total", closes_peer, "reason=\"peer\"",
+		"Sessions that ended, by the reason."),
+	COUNTER("session_closes_total", closes_expired, "reason=\"expired\"",
+		"Sessions that ended, by the reason."),
+	COUNTER("session_closes_total", closes_unknown, "reason=\"unknown\"",
+		"Sessions that ended, by the reason."),
+	COUNTER("session_closes_total", closes_changed, "reason=\"changed\"",
+		"Sessions that ended, by the reason."),
+	COUNTER("session_closes_total", closes_restarted, "reason=\"restarted\"",
+		"Sessions that ended, by the reason."),
+	COUNTER("session_closes_total", closes_revoked, "reason=\"revoked\"",
+		"Sessions that ended, by the reason."),
+	COUNTER("session_closes_total", closes_stop, "reason=\"stop\"",
+		"Sessions that ended, by the reason."),
+	COUNTER("session_closes_refused_total", closes_inuse, NULL,
+		"Sessions that the other side would not close, for calls run over them."),
+	GAUGE("sessions", sessions_initiator, "role=\"initiator\"", "Sessions that are open."),
+	GAUGE("sessions", sessions_responder, "role=\"responder\"", "Sessions that are open."),
+	GAUGE("session_calls", session_calls, NULL, "Calls over them, by the modules' count."),
 	GAUGE("users", users_claimed, "state=\"claimed\"", "Users by what is wanted of them."),
 	GAUGE("users", users_orphan, "state=\"orphan\"", "Users by what is wanted of them."),
 	GAUGE("users", users_gone, "state=\"gone\"", "Users by what is wanted of them."),
@@ -201,6 +249,7 @@ void gw_metrics_refresh(struct gw *gw)
 
 	gw_asks_stats(gw->asks, &client);
 	gw_serve_stats(gw->serve, &server);
+	gw_sessions_metrics(gw->sessions, m);
 	m->peers_broken = gw_asks_broken(gw->asks);
 	m->ask_connections = client.connections;
 	m->ask_connects = client.connects;

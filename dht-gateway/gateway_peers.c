@@ -10,6 +10,7 @@
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/gateway_records.h"
 #include "dht-gateway/gateway_serve.h"
+#include "dht-gateway/gateway_session.h"
 #include "dht-gateway/gateway_state.h"
 #include "dht-gateway/gateway_users.h"
 
@@ -401,6 +402,7 @@ int gw_peers_uris_set(struct gw_peers *p, const char *const *uri, const size_t *
 		return 0;
 	gw_users_renew(p->gw->users);
 	gw_peers_announce(p);
+	gw_sessions_reconsider(p->gw->sessions);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #include "dht-gateway/gateway_resp.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_route.h"
+#include "dht-gateway/gateway_session.h"
 #include "dht-gateway/gateway_users.h"
 #include "lib/base/bytes.h"
 #include "lib/io/resp_server.h"
@@ -73,6 +75,7 @@ static void instance_closed(struct gw_resp *r, uint64_t kamailio)
 		return;
 	gw_map_del(r->instances, &kamailio, sizeof(kamailio));
 	gw_users_disconnected(r->gw->users, kamailio);
+	gw_sessions_disconnected(r->gw->sessions, kamailio);
 	p2p_log(r->gw->log, P2P_LOG_INFO, "Kamailio instance %016" PRIx64 " is gone", kamailio);
 }
 
@@ -266,16 +269,73 @@ static void on_serves(struct resp_request *req, int argc, const struct resp_arg 
 		resp_reply_int(req, gw_users_serves(r->gw->users, argv[1].s, argv[1].len));
 }
 
-static void reply_candidate(struct resp_request *req, const struct p2p_candidate *c)
+/* Of S in docs/resp.md; readers take more. */
+#define SESSION_ELEMENTS 12
+
+static void reply_session(struct resp_request *req, const struct p2p_session *s, bool retiring)
+{
+	char id[P2P_SESSION_ID_TEXT_MAX], hit[P2P_HIT_TEXT_MAX];
+	char key[2 * P2P_SESSION_KEY_LEN + 1];
+
+	p2p_session_id_print(&s->id, id);
+	p2p_hit_print(&s->hit, hit);
+	resp_reply_array(req, SESSION_ELEMENTS);
+	resp_reply_str(req, id);
+	resp_reply_str(req, hit);
+	resp_reply_str(req, s->initiator ? "initiator" : "responder");
+	resp_reply_u64(req, s->ttl_ms);
+	p2p_hex_print(key, s->key_out, sizeof(s->key_out));
+	resp_reply_str(req, key);
+	p2p_hex_print(key, s->key_in, sizeof(s->key_in));
+	resp_reply_str(req, key);
+	OPENSSL_cleanse(key, sizeof(key));
+	resp_reply_str(req, p2p_signalling_text(s->signalling));
+	resp_reply_u64(req, s->family);
+	resp_reply_str(req, p2p_media_text(s->media));
+	resp_reply_str(req, s->uri);
+	resp_reply_str(req, s->stream_uri);
+	resp_reply_u64(req, retiring);
+}
+
+/* A session, or why there is none. */
+static void reply_answer(struct resp_request *req, const struct gw_session_answer *a)
+{
+	char text[GW_SESSION_TEXT_MAX + 32];
+	const char *why;
+
+	switch (a->outcome) {
+	case GW_SESSION_OPEN:
+		reply_session(req, &a->session, false);
+		return;
+	case GW_SESSION_NONE:
+		resp_reply_str(req, "");
+		return;
+	case GW_SESSION_UNCOMMON:
+		why = a->uncommon == P2P_UNCOMMON_MEDIA ? "nocommon-media" : "nocommon-signalling";
+		break;
+	case GW_SESSION_REFUSED:
+		why = "refused";
+		break;
+	default:
+		why = "unreachable";
+	}
+	snprintf(text, sizeof(text), "%s %s", why, a->text);
+	resp_reply_str(req, text);
+}
+
+/* [hit, order, ttl_ms, flags, session, n_uris, uri..., instance-hash...] */
+static void reply_candidate(struct resp_request *req, const struct p2p_candidate *c,
+			    const struct gw_session_answer *a)
 {
 	char hit[P2P_HIT_TEXT_MAX], hex[9];
 
 	p2p_hit_print(&c->hit, hit);
-	resp_reply_array(req, 5u + c->n_uris + c->n_instances);
+	resp_reply_array(req, 6u + c->n_uris + c->n_instances);
 	resp_reply_str(req, hit);
 	resp_reply_u64(req, c->order);
 	resp_reply_u64(req, c->ttl_ms);
 	resp_reply_u64(req, c->flags);
+	reply_answer(req, a);
 	resp_reply_u64(req, c->n_uris);
 	for (unsigned int i = 0; i < c->n_uris; i++)
 		resp_reply_str(req, c->uri[i]);
@@ -288,7 +348,8 @@ static void reply_candidate(struct resp_request *req, const struct p2p_candidate
 	}
 }
 
-static void on_routed(int err, const struct p2p_candidate_set *cands, void *arg)
+static void on_routed(int err, const struct p2p_candidate_set *cands,
+		      const struct gw_session_answer *sessions, void *arg)
 {
 	struct resp_request *req = arg;
 
@@ -296,7 +357,7 @@ static void on_routed(int err, const struct p2p_candidate_set *cands, void *arg)
 	case 0:
 		resp_reply_array(req, cands->n);
 		for (unsigned int i = 0; i < cands->n; i++)
-			reply_candidate(req, &cands->c[i]);
+			reply_candidate(req, &cands->c[i], &sessions[i]);
 		break;
 	case ENOENT:
 		resp_reply_error(req, "NOTFOUND", "two completed searches found no other peer");
@@ -395,6 +456,114 @@ static void on_peer(struct resp_request *req, int argc, const struct resp_arg *a
 	gw_peers_get(r->gw->peers, &hit, ms, on_peer_read, p);
 }
 
+static bool arg_session(struct resp_request *req, const struct resp_arg *a,
+			struct p2p_session_id *id)
+{
+	if (!p2p_session_id_parse(id, a->s, a->len))
+		return true;
+	resp_reply_error(req, "BADARG", "a session's id is 32 hexadecimal digits in lower case");
+	return false;
+}
+
+static void reply_unknown(struct resp_request *req)
+{
+	resp_reply_error(req, "NOTFOUND", "no such session is open");
+}
+
+/* SESSION id */
+static void on_session(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_resp *r = arg;
+	struct p2p_session_id id;
+	struct p2p_session s;
+	bool retiring;
+
+	(void)argc;
+	if (!arg_session(req, &argv[1], &id))
+		return;
+	if (gw_session_find(r->gw->sessions, &id, &s, &retiring))
+		reply_unknown(req);
+	else
+		reply_session(req, &s, retiring);
+	OPENSSL_cleanse(&s, sizeof(s));
+}
+
+static void on_peer_session(int err, const struct gw_session_answer *a, void *arg)
+{
+	struct resp_request *req = arg;
+
+	if (err == ENOENT)
+		resp_reply_error(req, "NOTFOUND",
+				 "two completed searches found no record of this peer");
+	else if (err == EBUSY)
+		resp_reply_error(req, "BUSY", "too many requests");
+	else if (err)
+		resp_reply_error(req, "TIMEOUT", "no search was completed in time");
+	else if (a->outcome == GW_SESSION_OPEN)
+		reply_session(req, &a->session, false);
+	else if (a->outcome == GW_SESSION_UNCOMMON)
+		resp_reply_error(req, "NOCOMMON", "%s %s",
+				 a->uncommon == P2P_UNCOMMON_MEDIA ? "media" : "signalling",
+				 a->text);
+	else if (a->outcome == GW_SESSION_NONE)
+		resp_reply_error(req, "UNREACHABLE", "this peer has no gateway to talk to");
+	else if (a->outcome == GW_SESSION_REFUSED)
+		resp_reply_error(req, "DENIED", "%s", a->text);
+	else
+		resp_reply_error(req, "UNREACHABLE", "%s", a->text);
+}
+
+/* PEERSESSION hit deadline_ms */
+static void on_peersession(struct resp_request *req, int argc, const struct resp_arg *argv,
+			   void *arg)
+{
+	struct gw_resp *r = arg;
+	struct p2p_hit hit;
+	uint64_t ms;
+
+	(void)argc;
+	if (p2p_hit_parse(&hit, argv[1].s, argv[1].len)) {
+		resp_reply_error(req, "BADARG", "no HIT");
+		return;
+	}
+	if (arg_deadline(req, &argv[2], &ms))
+		gw_session_peer(r->gw->sessions, &hit, ms, on_peer_session, req);
+}
+
+/* USED id calls */
+static void on_used(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_resp *r = arg;
+	struct p2p_session_id id;
+	uint64_t calls;
+
+	(void)argc;
+	if (!arg_session(req, &argv[1], &id) || !arg_u64(req, &argv[2], "calls", &calls))
+		return;
+	if (calls > P2P_OPP_CALLS_MAX) {
+		resp_reply_error(req, "BADARG", "calls is within 0 to %d", P2P_OPP_CALLS_MAX);
+		return;
+	}
+	if (gw_session_used(r->gw->sessions, &id, client_kamailio(req), (uint32_t)calls))
+		reply_unknown(req);
+	else
+		resp_reply_ok(req);
+}
+
+/* REFUSED id */
+static void on_refused(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_resp *r = arg;
+	struct p2p_session_id id;
+
+	(void)argc;
+	if (!arg_session(req, &argv[1], &id))
+		return;
+	/* gone already: that was wanted */
+	gw_session_refused(r->gw->sessions, &id);
+	resp_reply_ok(req);
+}
+
 static void on_info(struct resp_request *req, void *arg)
 {
 	struct gw_resp *r = arg;
@@ -415,8 +584,13 @@ const struct resp_command gw_resp_commands[] = {
 	 "<n>: all users were named; answers how many orphans there are"},
 	{"SERVES", 2, 2, true, on_serves, "<name>: 0 not served here, 1 served, 2 an orphan"},
 	{"ROUTE", 3, 4, true, on_route,
-	 "<name> <deadline_ms> [FRESH]: the other peers that serve the user"},
+	 "<name> <deadline_ms> [FRESH]: the other peers that serve the user, with a session each"},
 	{"PEER", 3, 3, true, on_peer, "<hit> <deadline_ms>: a peer's own record"},
+	{"SESSION", 2, 2, true, on_session, "<id>: an open session"},
+	{"PEERSESSION", 3, 3, true, on_peersession,
+	 "<hit> <deadline_ms>: the session with a peer, opened if there is none"},
+	{"USED", 3, 3, true, on_used, "<id> <calls>: so many calls run over the session"},
+	{"REFUSED", 2, 2, true, on_refused, "<id>: the other peer does not know the session"},
 	{.name = NULL},
 };
 
@@ -434,6 +608,16 @@ static void peers_event(const struct p2p_hit *hit, void *arg)
 
 	p2p_hit_print(hit, text);
 	resp_server_publish(r->server, "peers", text, strlen(text));
+}
+
+static void sessions_event(const char *what, const struct p2p_session_id *id, void *arg)
+{
+	struct gw_resp *r = arg;
+	char text[16 + P2P_SESSION_ID_TEXT_MAX], id_text[P2P_SESSION_ID_TEXT_MAX];
+
+	p2p_session_id_print(id, id_text);
+	snprintf(text, sizeof(text), "%s %s", what, id_text);
+	resp_server_publish(r->server, "sessions", text, strlen(text));
 }
 
 int gw_resp_new(struct gw_resp **rp, struct gw *gw, char *err, size_t errlen)
@@ -472,6 +656,7 @@ int gw_resp_new(struct gw_resp **rp, struct gw *gw, char *err, size_t errlen)
 		goto fail;
 	gw->users_event = users_event;
 	gw->peers_event = peers_event;
+	gw->sessions_event = sessions_event;
 	gw->event_arg = r;
 	*rp = r;
 	return 0;
@@ -489,6 +674,7 @@ void gw_resp_free(struct gw_resp *r)
 		return;
 	r->gw->users_event = NULL;
 	r->gw->peers_event = NULL;
+	r->gw->sessions_event = NULL;
 	resp_server_free(r->server);
 	gw_map_free(r->instances);
 	free(r);

@@ -4,10 +4,14 @@
  *     -> all said no, one named another peer -> READING its record -> ASKING it -> yes: answered
  *     -> all said no -> SEARCHING afresh (what was refuted no longer counts there) -> ...
  *   SEARCHING -> none: the search's own answer
- * A candidate that cannot be asked, or does not answer in time, is used as it is: the call itself
- * will tell. here: an orphan is kept as well, its peer answers the call with 480. */
+ * ASKING a candidate is to have a session with it, and to know whether the user is there. With no
+ * session open, one request does both. Where one is being opened for somebody else, that is waited
+ * for, and the user asked about meanwhile.
+ * A candidate that cannot be asked, or does not answer in time, is kept, and named with the reason
+ * why there is no session. here: an orphan is kept as well, its peer answers the call with 480. */
 #include "dht-gateway/gateway_route.h"
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 #include "dht-gateway/gateway_ask.h"
@@ -27,14 +31,17 @@ struct route;
 struct slot {
 	struct route *route;
 	struct gw_ask *ask;
+	struct gw_session_wait *wait;
 	enum verdict verdict;
 	bool strict; /* there is no record: only a yes counts */
+	bool asked;  /* about the user, with the session */
+	struct gw_session_answer session;
 };
 
 struct route {
 	struct gw_routes *all;
 	struct route *prev, *next;
-	gw_lookup_h *h;
+	gw_route_h *h;
 	void *arg;
 	struct p2p_key key;
 	uint64_t until_ms; /* mono */
@@ -64,15 +71,25 @@ static uint64_t left_ms(const struct route *r)
 	return r->until_ms > now ? r->until_ms - now : 0;
 }
 
+static void route_free(struct route *r)
+{
+	/* session keys */
+	OPENSSL_cleanse(r->slot, sizeof(r->slot));
+	free(r);
+}
+
 /* The only place that answers. */
 static void finish(struct route *r, int err)
 {
-	gw_lookup_h *h = r->h;
-	void *arg = r->arg;
+	struct gw_session_answer sessions[P2P_CANDIDATES_MAX];
 
-	for (unsigned int i = 0; i < P2P_CANDIDATES_MAX; i++)
+	for (unsigned int i = 0; i < P2P_CANDIDATES_MAX; i++) {
 		if (r->slot[i].ask)
 			gw_ask_cancel(r->slot[i].ask);
+		if (r->slot[i].wait)
+			gw_session_cancel(r->slot[i].wait);
+		sessions[i] = r->slot[i].session;
+	}
 	if (r->prev)
 		r->prev->next = r->next;
 	else
@@ -80,22 +97,23 @@ static void finish(struct route *r, int err)
 	if (r->next)
 		r->next->prev = r->prev;
 	r->over = true;
-	h(err, err ? NULL : &r->cands, arg);
+	r->h(err, err ? NULL : &r->cands, err ? NULL : sessions, r->arg);
+	OPENSSL_cleanse(sessions, sizeof(sessions));
 	if (!r->reading)
-		free(r);
+		route_free(r);
 }
 
-static void on_said(int err, const struct p2p_opp_user *user, void *arg)
+/* What the peer says of the user; NULL: nothing. */
+static void judge(struct slot *s, const struct p2p_opp_user *user)
 {
-	struct slot *s = arg;
 	struct route *r = s->route;
 	struct gw *gw = r->all->gw;
 	const struct p2p_candidate *c = &r->cands.c[s - r->slot];
 
-	s->ask = NULL;
-	s->verdict = err && s->strict ? REFUTED : KEEP;
-	r->asking--;
-	if (!err && (user->presence == P2P_OPP_NO || user->presence == P2P_OPP_MOVED)) {
+	s->verdict = !user && s->strict ? REFUTED : KEEP;
+	if (!user)
+		return;
+	if (user->presence == P2P_OPP_NO || user->presence == P2P_OPP_MOVED) {
 		s->verdict = REFUTED;
 		gw->metrics.route_refuted++;
 		gw_cache_refute(gw->cache, r->name, r->len, &c->hit, c->order);
@@ -103,10 +121,32 @@ static void on_said(int err, const struct p2p_opp_user *user, void *arg)
 			r->moved = true;
 			r->moved_to = user->hit;
 		}
-	} else if (!err) {
+	} else {
 		gw_cache_confirm(gw->cache, r->name, r->len, &c->hit, c->order);
 	}
-	if (!r->asking)
+}
+
+static void on_said(int err, const struct p2p_opp_user *user, void *arg)
+{
+	struct slot *s = arg;
+	struct route *r = s->route;
+
+	s->ask = NULL;
+	judge(s, err ? NULL : user);
+	if (!--r->asking)
+		decide(r);
+}
+
+static void on_session(const struct gw_session_answer *answer, void *arg)
+{
+	struct slot *s = arg;
+	struct route *r = s->route;
+
+	s->wait = NULL;
+	s->session = *answer;
+	if (s->asked)
+		judge(s, answer->told ? &answer->user : NULL);
+	if (!--r->asking)
 		decide(r);
 }
 
@@ -117,27 +157,48 @@ static uint64_t ask_ms(const struct route *r)
 	return left < LEFT_MIN_MS ? 0 : ms < left ? ms : left;
 }
 
-static bool ask(struct route *r, unsigned int i, const struct p2p_locator *gateway, unsigned int n)
+/* Is the user there (sure: that is known), and with what session? */
+static void ask(struct route *r, unsigned int i, const struct p2p_locator *gateway, unsigned int n,
+		bool sure)
 {
+	struct gw *gw = r->all->gw;
 	struct slot *s = &r->slot[i];
+	const struct p2p_hit *hit = &r->cands.c[i].hit;
 	uint64_t ms = ask_ms(r);
+	int err = 0;
 
 	s->route = r;
-	s->verdict = KEEP;
-	if (!ms || gw_asks_user(r->all->gw->asks, &r->cands.c[i].hit, gateway, n, &r->key, ms,
-				on_said, s, &s->ask)) {
-		s->ask = NULL;
-		return false;
+	s->verdict = !sure && s->strict ? REFUTED : KEEP;
+	if (gw_session_get(gw->sessions, hit, &s->session)) {
+		if (!ms) {
+			s->session.outcome = GW_SESSION_UNREACHABLE;
+			strcpy(s->session.text, "no time was left to ask");
+			return;
+		}
+		err = gw_session_open(gw->sessions, hit, gateway, n, sure ? NULL : &r->key, ms,
+				      &s->asked, &s->session, on_session, s, &s->wait);
+		if (err)
+			s->wait = NULL;
+		else
+			r->asking++;
 	}
-	s->verdict = ASKING;
-	r->asking++;
-	return true;
+	/* With a reason not to talk to it, the user is asked about all the same: a stale record must
+	 * not end in that reason. EBUSY: it is not to be asked anything. */
+	if (!sure && !s->asked && ms && n && err != EBUSY &&
+	    !gw_asks_user(gw->asks, hit, gateway, n, &r->key, ms, on_said, s, &s->ask))
+		r->asking++;
+	else
+		s->ask = NULL;
+	if (s->ask || s->asked)
+		s->verdict = ASKING;
 }
 
 static void ask_all(struct route *r)
 {
 	struct gw *gw = r->all->gw;
 
+	/* one more, so that what is answered at once decides nothing before all were asked */
+	r->asking = 1;
 	for (unsigned int i = 0; i < r->cands.n; i++) {
 		struct p2p_locator gateway[P2P_USERSET_GATEWAYS_MAX];
 		struct p2p_candidate *c = &r->cands.c[i];
@@ -146,14 +207,11 @@ static void ask_all(struct route *r)
 						   gateway, &confirmed_ms);
 
 		r->slot[i] = (struct slot){.route = r, .verdict = KEEP};
-		if (!n)
-			continue;
-		if (confirmed_ms &&
-		    gw_mono(gw) - confirmed_ms < (uint64_t)gw->settings->ask_fresh_ms)
-			continue;
-		ask(r, i, gateway, n);
+		ask(r, i, gateway, n,
+		    confirmed_ms &&
+			    gw_mono(gw) - confirmed_ms < (uint64_t)gw->settings->ask_fresh_ms);
 	}
-	if (!r->asking)
+	if (!--r->asking)
 		decide(r);
 }
 
@@ -167,7 +225,7 @@ static void on_moved_peer(int err, const struct p2p_record *rec, void *arg)
 
 	r->reading = false;
 	if (r->over) {
-		free(r);
+		route_free(r);
 		return;
 	}
 	if (!err) {
@@ -175,10 +233,12 @@ static void on_moved_peer(int err, const struct p2p_record *rec, void *arg)
 		p2p_candidate_from_peer(&r->cands.c[0], rec, &r->moved_to, gw_wall(gw));
 		n = p2p_record_gateways(rec, gateway);
 		r->cands.n = 1;
-		r->slot[0] = (struct slot){.strict = true};
-		if (r->cands.c[0].n_uris && n && ask(r, 0, gateway, n))
+		r->slot[0] = (struct slot){.strict = true, .verdict = REFUTED};
+		r->asking = 1;
+		if (r->cands.c[0].n_uris && n)
+			ask(r, 0, gateway, n, false);
+		if (--r->asking)
 			return;
-		r->slot[0].verdict = REFUTED;
 	}
 	decide(r);
 }
@@ -203,6 +263,7 @@ static void decide(struct route *r)
 	for (unsigned int i = 0; i < r->cands.n; i++) {
 		if (r->slot[i].verdict == REFUTED)
 			continue;
+		r->slot[kept.n].session = r->slot[i].session;
 		kept.c[kept.n++] = r->cands.c[i];
 	}
 	if (kept.n && r->slot[0].strict)
@@ -235,19 +296,19 @@ static void on_looked(int err, const struct p2p_candidate_set *cands, void *arg)
 }
 
 void gw_route(struct gw_routes *all, const char *name, size_t len, uint64_t deadline_ms, bool fresh,
-	      gw_lookup_h *h, void *arg)
+	      gw_route_h *h, void *arg)
 {
 	struct gw *gw = all->gw;
 	struct route *r;
 
-	if (!gw->settings->peers_enabled || !p2p_name_valid(name, len)) {
-		gw_lookup(gw->lookups, name, len, deadline_ms, fresh, h, arg);
+	if (!p2p_name_valid(name, len)) {
+		h(EINVAL, NULL, NULL, arg);
 		return;
 	}
 	r = calloc(1, sizeof(*r));
 	if (!r || gw_record_key_user(gw, name, len, &r->key)) {
 		free(r);
-		h(EBUSY, NULL, arg);
+		h(EBUSY, NULL, NULL, arg);
 		return;
 	}
 	r->all = all;

@@ -3,11 +3,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "dht-gateway/gateway_cache.h"
 #include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_session.h"
 #include "dht-gateway/gateway_users.h"
 #include "lib/io/https_server.h"
 #include "lib/model/candidate.h"
@@ -16,7 +18,6 @@
 /* Another peer is named as the one where a user went when its record was read this lately. */
 #define MOVED_AGE_MS 60000
 #define HEADERS_MAX 4096
-#define BODY_MAX 1024 /* of requests: they have none */
 #define RETRY_AFTER_S 1
 #define SOFTWARE "kamailio-p2psip"
 
@@ -27,18 +28,24 @@ struct gw_serve {
 	unsigned int n_listen;
 };
 
+static void reply_fault(struct https_exchange *x, int status, struct p2p_opp_error *error)
+{
+	char body[P2P_OPP_BODY_MAX];
+	size_t len = 0;
+
+	if (error->code == P2P_OPP_E_VERSION)
+		error->version[error->n_versions++] = P2P_OPP_VERSION;
+	p2p_opp_error_encode(error, body, sizeof(body), &len);
+	https_reply(x, status, status == 503 ? RETRY_AFTER_S : 0, body, len);
+}
+
 static void reply_error(struct https_exchange *x, int status, enum p2p_opp_error_code code,
 			const char *reason)
 {
 	struct p2p_opp_error error = {.code = code};
-	char body[P2P_OPP_BODY_MAX];
-	size_t len = 0;
 
 	snprintf(error.reason, sizeof(error.reason), "%s", reason);
-	if (code == P2P_OPP_E_VERSION)
-		error.version[error.n_versions++] = P2P_OPP_VERSION;
-	p2p_opp_error_encode(&error, body, sizeof(body), &len);
-	https_reply(x, status, status == 503 ? RETRY_AFTER_S : 0, body, len);
+	reply_fault(x, status, &error);
 }
 
 static void reply_peer(struct gw_serve *s, struct https_exchange *x)
@@ -64,13 +71,12 @@ static void reply_peer(struct gw_serve *s, struct https_exchange *x)
 		https_reply(x, 200, 0, body, len);
 }
 
-static void reply_user(struct gw_serve *s, struct https_exchange *x, const struct p2p_key *key)
+/* Is this user here? 0; EAGAIN: that is not known yet. */
+static int presence(struct gw *gw, const struct p2p_key *key, struct p2p_opp_user *out)
 {
-	struct gw *gw = s->gw;
 	struct p2p_opp_user user = {.presence = P2P_OPP_NO};
 	struct p2p_candidate_set cands;
 	const char *name;
-	char body[256];
 	size_t len;
 	int err = gw_users_find(gw->users, key, &name, &len);
 
@@ -89,8 +95,7 @@ static void reply_user(struct gw_serve *s, struct https_exchange *x, const struc
 	if (err == EAGAIN || ((user.presence == P2P_OPP_NO || user.presence == P2P_OPP_MOVED) &&
 			      !gw_users_complete(gw->users))) {
 		gw->metrics.answers_unknown++;
-		reply_error(x, 503, P2P_OPP_E_BUSY, "Kamailio has not named its users yet");
-		return;
+		return EAGAIN;
 	}
 	switch (user.presence) {
 	case P2P_OPP_YES:
@@ -105,8 +110,89 @@ static void reply_user(struct gw_serve *s, struct https_exchange *x, const struc
 	case P2P_OPP_NO:
 		gw->metrics.answers_no++;
 	}
+	*out = user;
+	return 0;
+}
+
+static void reply_user(struct gw_serve *s, struct https_exchange *x, const struct p2p_key *key)
+{
+	struct p2p_opp_user user;
+	char body[256];
+	size_t len;
+
+	if (presence(s->gw, key, &user)) {
+		reply_error(x, 503, P2P_OPP_E_BUSY, "Kamailio has not named its users yet");
+		return;
+	}
 	p2p_opp_user_encode(&user, body, sizeof(body), &len);
 	https_reply(x, 200, 0, body, len);
+}
+
+static void reply_open(struct gw_serve *s, struct https_exchange *x, const uint8_t *id,
+		       const char *body, size_t len)
+{
+	struct p2p_opp_opened opened;
+	struct p2p_opp_error error;
+	struct p2p_opp_open open;
+	char text[P2P_OPP_BODY_MAX];
+	int status;
+
+	if (p2p_opp_open_decode(&open, body, len)) {
+		s->gw->metrics.accepts_bad++;
+		reply_error(x, 400, P2P_OPP_E_BADREQUEST, "no such body");
+		return;
+	}
+	status = gw_session_accept(s->gw->sessions, https_exchange_hit(x), id, &open, &opened,
+				   &error);
+	if (!status) {
+		opened.told = open.asks && !presence(s->gw, &open.user, &opened.user);
+		p2p_opp_opened_encode(&opened, text, sizeof(text), &len);
+		https_reply(x, 200, 0, text, len);
+	} else {
+		error.told = error.code == P2P_OPP_E_NOCOMMON && open.asks &&
+			     !presence(s->gw, &open.user, &error.user);
+		reply_fault(x, status, &error);
+	}
+	OPENSSL_cleanse(&open, sizeof(open));
+	OPENSSL_cleanse(&opened, sizeof(opened));
+	OPENSSL_cleanse(text, sizeof(text));
+}
+
+static void reply_session(struct gw_serve *s, struct https_exchange *x, const uint8_t *id)
+{
+	const char *method = https_exchange_method(x), *final;
+	const struct p2p_hit *hit = https_exchange_hit(x);
+	struct p2p_opp_error error;
+	struct p2p_opp_calls said, calls;
+	char text[256];
+	size_t len;
+	const char *body = https_exchange_body(x, &len);
+	int status;
+
+	if (!strcmp(method, "PUT")) {
+		reply_open(s, x, id, body, len);
+		return;
+	}
+	if (!strcmp(method, "POST")) {
+		if (p2p_opp_calls_decode(&said, body, len)) {
+			reply_error(x, 400, P2P_OPP_E_BADREQUEST, "no such body");
+			return;
+		}
+		status = gw_session_renew(s->gw->sessions, hit, id, &said, &calls, &error);
+	} else if (!strcmp(method, "DELETE")) {
+		final = https_exchange_header(x, P2P_OPP_FINAL_HEADER);
+		status = gw_session_close(s->gw->sessions, hit, id, final && !strcmp(final, "yes"),
+					  &calls, &error);
+	} else {
+		reply_error(x, 405, P2P_OPP_E_METHOD, "a session takes PUT, POST and DELETE");
+		return;
+	}
+	if (status) {
+		reply_fault(x, status, &error);
+		return;
+	}
+	p2p_opp_calls_encode(&calls, text, sizeof(text), &len);
+	https_reply(x, 200, 0, text, len);
 }
 
 static bool member(struct gw_serve *s, struct https_exchange *x)
@@ -160,6 +246,10 @@ static void on_request(struct https_exchange *x, void *arg)
 		reply_error(x, 404, P2P_OPP_E_VERSION, "this version is not spoken here");
 	} else if (err) {
 		reply_error(x, 404, P2P_OPP_E_NOTFOUND, "no such resource");
+	} else if (path.resource == P2P_OPP_SESSION) {
+		reply_session(s, x, path.session);
+	} else if (strcmp(https_exchange_method(x), "GET")) {
+		reply_error(x, 405, P2P_OPP_E_METHOD, "this takes GET only");
 	} else if (path.resource == P2P_OPP_PEER) {
 		reply_peer(s, x);
 	} else if (path.resource == P2P_OPP_USER) {
@@ -214,7 +304,7 @@ int gw_serve_new(struct gw_serve **sp, struct gw *gw, char *err, size_t errlen)
 		.requests_per_s = (unsigned int)set->peer_requests_per_s,
 		.handshake_ms = (unsigned int)set->peer_handshake_ms,
 		.idle_ms = (unsigned int)set->peer_idle_s * 1000,
-		.body_max = BODY_MAX,
+		.body_max = P2P_OPP_BODY_MAX,
 		.headers_max = HEADERS_MAX,
 		.h = on_request,
 		.arg = s,

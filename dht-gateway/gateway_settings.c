@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include "dht-gateway/dht_backend.h"
+#include "dht-gateway/gateway_policy.h"
 #include "lib/base/bytes.h"
 #include "lib/model/candidate.h"
+#include "lib/proto/opp.h"
 #include "lib/proto/key.h"
 
 #define AT(member) offsetof(struct gw_settings, member)
@@ -92,6 +94,28 @@ const struct setting gw_settings_table[] = {
 	    "Connections to other gateways that are kept for further questions."),
 	INT("peers", "connections_per_peer", peer_connections_each, 1, 64, "4", false,
 	    "Connections to one peer at once; further questions wait for one of them."),
+	STRING("transport", "signalling", signalling, 0, 32, "", true,
+	       "How SIP may go between this Kamailio and other peers', the best first: udp, tcp, "
+	       "tls, separated by space; a single one is required. Empty: tls where the overlay is "
+	       "enrolled and Kamailio has such an address, then udp, tcp."),
+	STRING("transport", "family", family, 4, 16, "ipv4 ipv6", true,
+	       "The IP families that it may go over, the best first: ipv4, ipv6."),
+	STRING("transport", "media", media, 3, 64, "rtp srtp-sdes srtp-dtls", true,
+	       "How RTP may go between the rtpengines, the best first: rtp, srtp-sdes (keys in the "
+	       "SDP), srtp-dtls."),
+	{"transport", "peer", SETTING_LIST, AT(transport_peers), 0, SETTINGS_LIST_MAX, NULL, NULL,
+	 true,
+	 "For one peer, instead of the above: its HIT and any of signalling=, family=, media=, "
+	 "like "
+	 "2001:22::1 signalling=tls media=srtp-dtls srtp-sdes. May be repeated."},
+	INT("sessions", "lifetime_s", session_lifetime_s, 2, P2P_OPP_LIFETIME_MAX_S, "600", true,
+	    "How long a session with another peer lasts unless it is renewed, which happens at "
+	    "half "
+	    "of it; the shorter one of both sides' counts."),
+	INT("sessions", "linger_s", session_linger_s, 1, 86400, "120", true,
+	    "A session over which no call runs, and that nobody used for this long, is closed."),
+	INT("sessions", "max", sessions_max, 1, 100000, "4096", false,
+	    "Sessions at once; beyond, other peers are told to come back later."),
 	{"sip", "uri", SETTING_LIST, AT(uri), 0, P2P_CANDIDATE_URIS_MAX, NULL, NULL, true,
 	 "SIP addresses of this peer's Kamailio for other peers, best first "
 	 "(sip:192.0.2.1:5060;transport=udp); none: what Kamailio says."},
@@ -205,6 +229,30 @@ int gw_settings_locators(const struct gw_settings *s, struct p2p_record *rec)
 #define REJECT(section, key, value, ...)                                                           \
 	settings_reject(path, section, key, value, err, errlen, __VA_ARGS__)
 
+static int check_transport(const struct gw_settings *s, const char *path, char *err, size_t errlen)
+{
+	struct gw_policy policy = {0};
+	struct p2p_hit hit;
+
+	if (*s->signalling && gw_policy_words(&policy, "signalling", s->signalling))
+		return REJECT("transport", "signalling", NULL,
+			      "words of udp, tcp, tls, each at most once, separated by space");
+	if (gw_policy_words(&policy, "family", s->family))
+		return REJECT("transport", "family", NULL,
+			      "words of ipv4, ipv6, each at most once, separated by space");
+	if (gw_policy_words(&policy, "media", s->media))
+		return REJECT("transport", "media", NULL,
+			      "words of rtp, srtp-sdes, srtp-dtls, each at most once, separated by "
+			      "space");
+	for (size_t i = 0; i < s->transport_peers.n; i++)
+		if (gw_policy_peer(s->transport_peers.v[i], &hit, &policy))
+			return REJECT("transport", "peer", s->transport_peers.v[i],
+				      "'%s' is no HIT with any of signalling=, family=, media= and "
+				      "their words",
+				      s->transport_peers.v[i]);
+	return 0;
+}
+
 static int check(const struct gw_settings *s, const char *path, char *err, size_t errlen)
 {
 	struct p2p_overlay_id overlay;
@@ -239,6 +287,8 @@ static int check(const struct gw_settings *s, const char *path, char *err, size_
 			return EINVAL;
 		}
 	}
+	if (check_transport(s, path, err, errlen))
+		return EINVAL;
 	if (*s->overlay_id && p2p_overlay_id_parse(&overlay, s->overlay_id, strlen(s->overlay_id)))
 		return REJECT("overlay", "id", NULL, "not 32 hexadecimal digits");
 	if (s->lease_s > s->record_lifetime_s)

@@ -34,6 +34,11 @@ struct gw_settings {
 	int64_t ask_ms, ask_fresh_ms, peer_connections_max, peer_connections_per_address;
 	int64_t peer_requests_per_s, peer_handshake_ms, peer_idle_s;
 	int64_t peer_idle_connections_max, peer_connections_each;
+	/* [transport] */
+	char *signalling, *family, *media;
+	struct setting_list transport_peers;
+	/* [sessions] */
+	int64_t session_lifetime_s, session_linger_s, sessions_max;
 	/* [sip] */
 	struct setting_list uri;
 	/* [control] */

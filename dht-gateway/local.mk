@@ -21,10 +21,13 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_names.c dht-gateway/gateway_names.h \
 	dht-gateway/gateway_nodes.c dht-gateway/gateway_nodes.h \
 	dht-gateway/gateway_peers.c dht-gateway/gateway_peers.h \
+	dht-gateway/gateway_policy.c dht-gateway/gateway_policy.h \
 	dht-gateway/gateway_records.c dht-gateway/gateway_records.h \
 	dht-gateway/gateway_resp.c dht-gateway/gateway_resp.h \
 	dht-gateway/gateway_route.c dht-gateway/gateway_route.h \
 	dht-gateway/gateway_serve.c dht-gateway/gateway_serve.h \
+	dht-gateway/gateway_session.c dht-gateway/gateway_session.h dht-gateway/gateway_session_impl.h \
+	dht-gateway/gateway_session_open.c dht-gateway/gateway_session_serve.c \
 	dht-gateway/gateway_settings.c dht-gateway/gateway_settings.h \
 	dht-gateway/gateway_state.c dht-gateway/gateway_state.h \
 	dht-gateway/gateway_users.c dht-gateway/gateway_users.h \
@@ -71,6 +74,7 @@ gateway_tests = \
 	tests/unit/test_gw_lookup \
 	tests/unit/test_gw_peers \
 	tests/unit/test_gw_resp \
+	tests/unit/test_gw_sessions \
 	tests/unit/test_gw_seal \
 	tests/unit/test_gw_users
 check_PROGRAMS += $(gateway_tests)
@@ -78,6 +82,7 @@ TESTS += $(gateway_tests)
 
 GATEWAY_TEST_CPPFLAGS = $(GATEWAY_CPPFLAGS) $(CMOCKA_CFLAGS)
 GATEWAY_TEST_LIBS = $(GATEWAY_LIBS) $(CMOCKA_LIBS)
+GATEWAY_WORLD = tests/unit/test_gw_world.c tests/unit/test_gw_world.h tests/unit/test.h
 GATEWAY_FIXTURE = tests/unit/test_gw_fixture.c tests/unit/test_gw_fixture.h tests/unit/test.h
 
 tests_unit_test_gw_backend_SOURCES = tests/unit/test_gw_backend.c tests/unit/test.h
@@ -100,7 +105,7 @@ tests_unit_test_gw_lookup_SOURCES = tests/unit/test_gw_lookup.c $(GATEWAY_FIXTUR
 tests_unit_test_gw_lookup_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_lookup_LDADD = $(GATEWAY_TEST_LIBS)
 
-tests_unit_test_gw_peers_SOURCES = tests/unit/test_gw_peers.c tests/unit/test.h
+tests_unit_test_gw_peers_SOURCES = tests/unit/test_gw_peers.c $(GATEWAY_WORLD)
 tests_unit_test_gw_peers_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_peers_LDADD = $(GATEWAY_TEST_LIBS)
 
@@ -111,6 +116,10 @@ tests_unit_test_gw_resp_LDADD = $(GATEWAY_TEST_LIBS)
 tests_unit_test_gw_seal_SOURCES = tests/unit/test_gw_seal.c tests/unit/test.h
 tests_unit_test_gw_seal_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_seal_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_sessions_SOURCES = tests/unit/test_gw_sessions.c $(GATEWAY_WORLD)
+tests_unit_test_gw_sessions_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_sessions_LDADD = $(GATEWAY_TEST_LIBS)
 
 tests_unit_test_gw_users_SOURCES = tests/unit/test_gw_users.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_users_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)

@@ -15,9 +15,9 @@
 
 #define URL_MAX 256
 
-struct https_get {
+struct https_request {
 	struct https_client *c;
-	struct https_get *prev, *next;
+	struct https_request *prev, *next;
 	CURL *easy;
 	struct curl_slist *to, *headers;
 	struct p2p_hit hit;
@@ -34,30 +34,30 @@ struct https_client {
 	struct event_base *base;
 	CURLM *multi;
 	struct event *timer;
-	struct https_get *gets;
-	unsigned int n_gets;
+	struct https_request *requests;
+	unsigned int n_requests;
 	struct https_client_stats stats;
 };
 
 static void done(struct https_client *c);
 
 /* Out of the client and libcurl; what is left is memory. */
-static void get_leave(struct https_get *g)
+static void request_leave(struct https_request *r)
 {
-	struct https_client *c = g->c;
+	struct https_client *c = r->c;
 
-	if (g->prev)
-		g->prev->next = g->next;
+	if (r->prev)
+		r->prev->next = r->next;
 	else
-		c->gets = g->next;
-	if (g->next)
-		g->next->prev = g->prev;
-	c->n_gets--;
-	if (g->easy)
-		curl_multi_remove_handle(c->multi, g->easy);
-	curl_easy_cleanup(g->easy);
-	curl_slist_free_all(g->to);
-	curl_slist_free_all(g->headers);
+		c->requests = r->next;
+	if (r->next)
+		r->next->prev = r->prev;
+	c->n_requests--;
+	if (r->easy)
+		curl_multi_remove_handle(c->multi, r->easy);
+	curl_easy_cleanup(r->easy);
+	curl_slist_free_all(r->to);
+	curl_slist_free_all(r->headers);
 }
 
 /* --- the loop ----------------------------------------------------------------------------------
@@ -153,48 +153,48 @@ static bool on_certificate(const struct p2p_hit *hit, void *arg)
 /* For each new connection. */
 static CURLcode on_tls(CURL *easy, void *ctx, void *arg)
 {
-	struct https_get *g = arg;
+	struct https_request *r = arg;
 	struct p2p_hit *hit = malloc(sizeof(*hit));
 
 	(void)easy;
 	if (!hit)
 		return CURLE_OUT_OF_MEMORY;
-	*hit = g->hit;
+	*hit = r->hit;
 	/* whatever libcurl has set by now: nobody is believed who does not have the key */
-	if (https_tls_expect(ctx, g->c->config.identity.crypto, on_certificate, hit, free)) {
+	if (https_tls_expect(ctx, r->c->config.identity.crypto, on_certificate, hit, free)) {
 		free(hit);
 		return CURLE_OUT_OF_MEMORY;
 	}
-	return https_tls_setup(ctx, &g->c->config.identity) ? CURLE_SSL_CERTPROBLEM : CURLE_OK;
+	return https_tls_setup(ctx, &r->c->config.identity) ? CURLE_SSL_CERTPROBLEM : CURLE_OK;
 }
 
 static size_t on_header(char *data, size_t size, size_t n, void *arg)
 {
-	struct https_get *g = arg;
+	struct https_request *r = arg;
 
 	(void)data;
-	g->headers_len += size * n;
-	if (g->headers_len <= g->c->config.headers_max)
+	r->headers_len += size * n;
+	if (r->headers_len <= r->c->config.headers_max)
 		return size * n;
-	g->too_long = true;
+	r->too_long = true;
 	return 0;
 }
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
-	struct https_get *g = arg;
+	struct https_request *r = arg;
 
 	n *= size;
-	if (n > g->c->config.body_max - g->len) {
-		g->too_long = true;
+	if (n > r->c->config.body_max - r->len) {
+		r->too_long = true;
 		return 0;
 	}
-	memcpy(g->body + g->len, data, n);
-	g->len += n;
+	memcpy(r->body + r->len, data, n);
+	r->len += n;
 	return n;
 }
 
-static int error_of(const struct https_get *g, CURLcode code)
+static int error_of(const struct https_request *r, CURLcode code)
 {
 	switch (code) {
 	case CURLE_OK:
@@ -208,44 +208,44 @@ static int error_of(const struct https_get *g, CURLcode code)
 	case CURLE_OUT_OF_MEMORY:
 		return ENOMEM;
 	case CURLE_WRITE_ERROR:
-		return g->too_long ? EMSGSIZE : EPROTO;
+		return r->too_long ? EMSGSIZE : EPROTO;
 	default:
 		return EPROTO;
 	}
 }
 
-static void answer(struct https_get *g, CURLcode code)
+static void answer(struct https_request *r, CURLcode code)
 {
-	struct https_client *c = g->c;
-	struct https_answer a = {.err = error_of(g, code)};
+	struct https_client *c = r->c;
+	struct https_answer a = {.err = error_of(r, code)};
 	curl_off_t us = 0, wait = 0;
 	long number = 0;
 
-	curl_easy_getinfo(g->easy, CURLINFO_RESPONSE_CODE, &number);
+	curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &number);
 	a.status = (int)number;
 	number = 1;
-	curl_easy_getinfo(g->easy, CURLINFO_NUM_CONNECTS, &number);
+	curl_easy_getinfo(r->easy, CURLINFO_NUM_CONNECTS, &number);
 	a.reused = !number;
-	curl_easy_getinfo(g->easy, CURLINFO_TOTAL_TIME_T, &us);
+	curl_easy_getinfo(r->easy, CURLINFO_TOTAL_TIME_T, &us);
 	a.took_us = (uint32_t)us;
 	us = 0;
-	curl_easy_getinfo(g->easy, CURLINFO_APPCONNECT_TIME_T, &us);
+	curl_easy_getinfo(r->easy, CURLINFO_APPCONNECT_TIME_T, &us);
 	a.tls_us = a.reused ? 0 : (uint32_t)us;
-	curl_easy_getinfo(g->easy, CURLINFO_RETRY_AFTER, &wait);
+	curl_easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &wait);
 	a.retry_after_s = wait > 0 && wait < 3600 ? (unsigned int)wait : 0;
-	a.body = g->body;
-	a.len = g->len;
+	a.body = r->body;
+	a.len = r->len;
 	if (a.err)
 		snprintf(a.text, sizeof(a.text), "%.150s",
-			 *g->error ? g->error : curl_easy_strerror(code));
+			 *r->error ? r->error : curl_easy_strerror(code));
 	if (a.err)
 		c->stats.failed++;
 	else if (a.reused)
 		c->stats.reused++;
 	/* it leaves first, so that h may do what it likes */
-	get_leave(g);
-	g->h(&a, g->arg);
-	free(g);
+	request_leave(r);
+	r->h(&a, r->arg);
+	free(r);
 }
 
 static void done(struct https_client *c)
@@ -254,12 +254,12 @@ static void done(struct https_client *c)
 	int left;
 
 	while ((msg = curl_multi_info_read(c->multi, &left))) {
-		struct https_get *g = NULL;
+		struct https_request *r = NULL;
 
 		if (msg->msg != CURLMSG_DONE)
 			continue;
-		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &g);
-		answer(g, msg->data.result);
+		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &r);
+		answer(r, msg->data.result);
 	}
 }
 
@@ -284,18 +284,32 @@ static int connect_to(const struct sockaddr *addr, char *text, size_t cap)
 	return 0;
 }
 
-#define SET(option, value) ok = ok && curl_easy_setopt(g->easy, option, value) == CURLE_OK
-static bool get_setup(struct https_get *g, const char *url, long deadline_ms)
+#define SET(option, value) ok = ok && curl_easy_setopt(r->easy, option, value) == CURLE_OK
+static bool body_setup(struct https_request *r, const struct https_ask *ask)
 {
-	const struct https_client_config *conf = &g->c->config;
+	bool ok = true;
+
+	if (!strcmp(ask->method, "GET"))
+		return true;
+	if (ask->body) {
+		SET(CURLOPT_POSTFIELDSIZE, (long)ask->len);
+		SET(CURLOPT_COPYPOSTFIELDS, ask->body);
+	}
+	SET(CURLOPT_CUSTOMREQUEST, ask->method);
+	return ok;
+}
+
+static bool request_setup(struct https_request *r, const char *url, long deadline_ms)
+{
+	const struct https_client_config *conf = &r->c->config;
 	bool ok = true;
 
 	SET(CURLOPT_URL, url);
-	SET(CURLOPT_CONNECT_TO, g->to);
-	if (g->headers)
-		SET(CURLOPT_HTTPHEADER, g->headers);
-	SET(CURLOPT_PRIVATE, g);
-	SET(CURLOPT_ERRORBUFFER, g->error);
+	SET(CURLOPT_CONNECT_TO, r->to);
+	if (r->headers)
+		SET(CURLOPT_HTTPHEADER, r->headers);
+	SET(CURLOPT_PRIVATE, r);
+	SET(CURLOPT_ERRORBUFFER, r->error);
 	SET(CURLOPT_NOSIGNAL, 1L);
 	SET(CURLOPT_PROXY, "");
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
@@ -307,68 +321,88 @@ static bool get_setup(struct https_get *g, const char *url, long deadline_ms)
 	SET(CURLOPT_SSL_VERIFYHOST, 0L);
 	SET(CURLOPT_SSL_SESSIONID_CACHE, 0L);
 	SET(CURLOPT_SSL_CTX_FUNCTION, on_tls);
-	SET(CURLOPT_SSL_CTX_DATA, g);
+	SET(CURLOPT_SSL_CTX_DATA, r);
 	SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
-	SET(CURLOPT_OPENSOCKETDATA, g->c);
+	SET(CURLOPT_OPENSOCKETDATA, r->c);
 	SET(CURLOPT_CLOSESOCKETFUNCTION, on_close);
-	SET(CURLOPT_CLOSESOCKETDATA, g->c);
+	SET(CURLOPT_CLOSESOCKETDATA, r->c);
 	SET(CURLOPT_HEADERFUNCTION, on_header);
-	SET(CURLOPT_HEADERDATA, g);
+	SET(CURLOPT_HEADERDATA, r);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
-	SET(CURLOPT_WRITEDATA, g);
+	SET(CURLOPT_WRITEDATA, r);
 	SET(CURLOPT_MAXAGE_CONN, (long)conf->idle_s);
 	SET(CURLOPT_TIMEOUT_MS, deadline_ms);
 	return ok;
 }
 
-int https_client_get(struct https_client *c, const struct p2p_hit *hit, const struct sockaddr *addr,
-		     const char *path, const char *header, uint64_t deadline_ms, https_answer_h *h,
-		     void *arg, struct https_get **gp)
+static bool header_add(struct https_request *r, const char *line)
+{
+	struct curl_slist *list = curl_slist_append(r->headers, line);
+
+	if (list)
+		r->headers = list;
+	return list != NULL;
+}
+
+static bool headers_setup(struct https_request *r, const struct https_ask *ask)
+{
+	bool ok = true;
+
+	for (unsigned int i = 0; i < HTTPS_HEADERS_MAX && ask->header[i]; i++)
+		ok = ok && header_add(r, ask->header[i]);
+	/* without a round trip to ask whether the body may come */
+	if (ask->body)
+		ok = ok && header_add(r, "Content-Type: application/json") &&
+		     header_add(r, "Expect:");
+	return ok;
+}
+
+int https_client_ask(struct https_client *c, const struct p2p_hit *hit, const struct sockaddr *addr,
+		     const struct https_ask *ask, uint64_t deadline_ms, https_answer_h *h,
+		     void *arg, struct https_request **rp)
 {
 	char url[URL_MAX], to[64], text[P2P_HIT_TEXT_MAX];
-	struct https_get *g;
+	struct https_request *r;
 	int n;
 
-	if (c->n_gets >= c->config.requests_max)
+	if (c->n_requests >= c->config.requests_max)
 		return EBUSY;
 	if (connect_to(addr, to, sizeof(to)) || !deadline_ms || deadline_ms > 3600000)
 		return EINVAL;
 	p2p_hit_print(hit, text);
-	n = snprintf(url, sizeof(url), "https://[%s]%s", text, path);
+	n = snprintf(url, sizeof(url), "https://[%s]%s", text, ask->path);
 	if (n < 0 || (size_t)n >= sizeof(url))
 		return EINVAL;
-	g = calloc(1, sizeof(*g) + c->config.body_max);
-	if (!g)
+	r = calloc(1, sizeof(*r) + c->config.body_max);
+	if (!r)
 		return ENOMEM;
-	g->c = c;
-	g->hit = *hit;
-	g->h = h;
-	g->arg = arg;
-	g->easy = curl_easy_init();
-	g->to = curl_slist_append(NULL, to);
-	if (header)
-		g->headers = curl_slist_append(NULL, header);
-	g->next = c->gets;
-	if (g->next)
-		g->next->prev = g;
-	c->gets = g;
-	c->n_gets++;
-	if (!g->easy || !g->to || (header && !g->headers) ||
-	    !get_setup(g, url, (long)deadline_ms) ||
-	    curl_multi_add_handle(c->multi, g->easy) != CURLM_OK) {
-		get_leave(g);
-		free(g);
+	r->c = c;
+	r->hit = *hit;
+	r->h = h;
+	r->arg = arg;
+	r->easy = curl_easy_init();
+	r->to = curl_slist_append(NULL, to);
+	r->next = c->requests;
+	if (r->next)
+		r->next->prev = r;
+	c->requests = r;
+	c->n_requests++;
+	if (!r->easy || !r->to || !headers_setup(r, ask) ||
+	    !request_setup(r, url, (long)deadline_ms) || !body_setup(r, ask) ||
+	    curl_multi_add_handle(c->multi, r->easy) != CURLM_OK) {
+		request_leave(r);
+		free(r);
 		return ENOMEM;
 	}
 	c->stats.requests++;
-	*gp = g;
+	*rp = r;
 	return 0;
 }
 
-void https_client_cancel(struct https_get *g)
+void https_client_cancel(struct https_request *r)
 {
-	get_leave(g);
-	free(g);
+	request_leave(r);
+	free(r);
 }
 
 int https_client_new(struct https_client **cp, struct event_base *base,
@@ -405,8 +439,8 @@ void https_client_free(struct https_client *c)
 {
 	if (!c)
 		return;
-	while (c->gets)
-		https_client_cancel(c->gets);
+	while (c->requests)
+		https_client_cancel(c->requests);
 	if (c->multi)
 		curl_multi_cleanup(c->multi);
 	if (c->timer)

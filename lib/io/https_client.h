@@ -13,7 +13,7 @@
 
 struct event_base;
 struct https_client;
-struct https_get;
+struct https_request;
 
 struct https_client_config {
 	struct https_identity identity;
@@ -39,7 +39,7 @@ struct https_answer {
 	char text[160];	  /* of a failure, for people */
 };
 
-/* Never from inside https_client_get. It may cancel other requests, and begin new ones. */
+/* Never from inside https_client_ask. It may cancel other requests, and begin new ones. */
 typedef void https_answer_h(const struct https_answer *answer, void *arg);
 
 struct https_client_stats {
@@ -52,12 +52,23 @@ int https_client_new(struct https_client **cp, struct event_base *base,
 /* Requests under way are told nothing more. */
 void https_client_free(struct https_client *c);
 
-/* GET path from the peer that has this HIT, at this address. header: one more header line, or NULL.
- * 0: h will be called once, unless it is cancelled. EBUSY, ENOMEM, EINVAL. */
-int https_client_get(struct https_client *c, const struct p2p_hit *hit, const struct sockaddr *addr,
-		     const char *path, const char *header, uint64_t deadline_ms, https_answer_h *h,
-		     void *arg, struct https_get **gp);
-void https_client_cancel(struct https_get *g);
+#define HTTPS_HEADERS_MAX 4
+
+struct https_ask {
+	const char *method; /* "GET", "PUT", "POST", "DELETE" */
+	const char *path;
+	const char *header[HTTPS_HEADERS_MAX]; /* whole lines, up to the first NULL */
+	const char *body;		       /* JSON, copied; NULL: none (a DELETE, a GET) */
+	size_t len;
+};
+
+/* Ask the peer that has this HIT, at this address. 0: h will be called once, unless it is
+ * cancelled. EBUSY, ENOMEM, EINVAL. A request may reach the peer twice: over a kept connection that
+ * it was just closing, and once more. */
+int https_client_ask(struct https_client *c, const struct p2p_hit *hit, const struct sockaddr *addr,
+		     const struct https_ask *ask, uint64_t deadline_ms, https_answer_h *h,
+		     void *arg, struct https_request **rp);
+void https_client_cancel(struct https_request *r);
 void https_client_stats(const struct https_client *c, struct https_client_stats *stats);
 
 #endif

@@ -298,6 +298,28 @@ const struct p2p_hit *https_exchange_hit(const struct https_exchange *x)
 	return x->hit;
 }
 
+const char *https_exchange_method(const struct https_exchange *x)
+{
+	switch (evhttp_request_get_command(x->req)) {
+	case EVHTTP_REQ_PUT:
+		return "PUT";
+	case EVHTTP_REQ_POST:
+		return "POST";
+	case EVHTTP_REQ_DELETE:
+		return "DELETE";
+	default:
+		return "GET";
+	}
+}
+
+const char *https_exchange_body(const struct https_exchange *x, size_t *len)
+{
+	struct evbuffer *body = evhttp_request_get_input_buffer(x->req);
+
+	*len = evbuffer_get_length(body);
+	return *len ? (const char *)evbuffer_pullup(body, -1) : NULL;
+}
+
 const char *https_exchange_path(const struct https_exchange *x)
 {
 	return evhttp_request_get_uri(x->req);
@@ -319,6 +341,12 @@ static const char *reason_of(int status)
 		return "Forbidden";
 	case 404:
 		return "Not Found";
+	case 405:
+		return "Method Not Allowed";
+	case 406:
+		return "Not Acceptable";
+	case 409:
+		return "Conflict";
 	case 503:
 		return "Service Unavailable";
 	}
@@ -412,7 +440,8 @@ int https_server_new(struct https_server **sp, struct event_base *base,
 		err = https_tls_expect(s->ctx, config->identity.crypto, NULL, NULL, NULL);
 	if (err)
 		goto fail;
-	evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET);
+	evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET | EVHTTP_REQ_PUT | EVHTTP_REQ_POST |
+						    EVHTTP_REQ_DELETE);
 	evhttp_set_max_headers_size(s->http, (ev_ssize_t)config->headers_max);
 	evhttp_set_max_body_size(s->http, (ev_ssize_t)config->body_max);
 	evhttp_set_timeout(s->http, (int)(config->idle_ms / 1000) + 1);

@@ -15,7 +15,8 @@ struct event_base;
 struct https_server;
 struct https_exchange;
 
-/* Called for each GET within the limits; must call https_reply once before it returns. */
+/* Called for each GET, PUT, POST and DELETE within the limits; must call https_reply once before it
+ * returns. */
 typedef void https_server_h(struct https_exchange *x, void *arg);
 
 struct https_server_config {
@@ -45,6 +46,10 @@ int https_server_listen(struct https_server *s, const char *address, uint16_t *p
 void https_server_stats(const struct https_server *s, struct https_server_stats *stats);
 
 const struct p2p_hit *https_exchange_hit(const struct https_exchange *x);
+/* "GET", "PUT", "POST", "DELETE" */
+const char *https_exchange_method(const struct https_exchange *x);
+/* Not ended by a NUL; valid until the reply. NULL: none (len 0). */
+const char *https_exchange_body(const struct https_exchange *x, size_t *len);
 const char *https_exchange_path(const struct https_exchange *x);
 /* NULL: not there. */
 const char *https_exchange_header(const struct https_exchange *x, const char *name);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include "lib/base/bytes.h"
+#include "lib/proto/opp.h"
 #include "lib/proto/record.h"
 
 /* By what they protect, the most first: decides between equals. */
@@ -193,6 +194,59 @@ int p2p_offer_add(struct p2p_offer *offer, const char *uri, size_t len)
 		return ENOSPC;
 	offer->address[offer->n_addresses++] = x;
 	return 0;
+}
+
+const char *p2p_family_text(uint8_t family)
+{
+	return family == 4 ? "ipv4" : family == 6 ? "ipv6" : NULL;
+}
+
+uint8_t p2p_family_parse(const char *text, size_t len)
+{
+	return len != 4 || memcmp(text, "ipv", 3) ? 0 : text[3] == '4' ? 4 : text[3] == '6' ? 6 : 0;
+}
+
+static void words_read(uint8_t *list, uint8_t *n, uint8_t max, const struct p2p_opp_words *words,
+		       uint8_t (*parse)(const char *text, size_t len))
+{
+	*n = 0;
+	for (unsigned int i = 0; i < words->n && *n < max; i++) {
+		uint8_t x = parse(words->word[i], strlen(words->word[i]));
+
+		if (x && place(list, *n, x) < 0)
+			list[(*n)++] = x;
+	}
+}
+
+void p2p_offer_read(struct p2p_offer *offer, const struct p2p_opp_offer *told)
+{
+	memset(offer, 0, sizeof(*offer));
+	words_read(offer->signalling, &offer->n_signallings, P2P_OFFER_SIGNALLINGS_MAX,
+		   &told->signalling, p2p_signalling_parse);
+	words_read(offer->family, &offer->n_families, P2P_OFFER_FAMILIES_MAX, &told->family,
+		   p2p_family_parse);
+	words_read(offer->media, &offer->n_medias, P2P_OFFER_MEDIAS_MAX, &told->media,
+		   p2p_media_parse);
+	for (unsigned int i = 0; i < told->n_uris; i++)
+		p2p_offer_add(offer, told->uri[i], strlen(told->uri[i]));
+}
+
+static void words_write(const uint8_t *list, uint8_t n, struct p2p_opp_words *words,
+			const char *(*text)(uint8_t))
+{
+	for (words->n = 0; words->n < n; words->n++)
+		strcpy(words->word[words->n], text(list[words->n]));
+}
+
+void p2p_offer_write(const struct p2p_offer *offer, struct p2p_opp_offer *told)
+{
+	memset(told, 0, sizeof(*told));
+	words_write(offer->signalling, offer->n_signallings, &told->signalling,
+		    p2p_signalling_text);
+	words_write(offer->family, offer->n_families, &told->family, p2p_family_text);
+	words_write(offer->media, offer->n_medias, &told->media, p2p_media_text);
+	for (; told->n_uris < offer->n_addresses; told->n_uris++)
+		strcpy(told->uri[told->n_uris], offer->address[told->n_uris].uri);
 }
 
 /* --- for people --------------------------------------------------------------------------------

@@ -63,6 +63,13 @@ bool p2p_offer_valid(const struct p2p_offer *offer);
 int p2p_offer_address_parse(struct p2p_offer_address *address, const char *uri, size_t len);
 /* Adds a SIP URI. EINVAL: as above; EEXIST: is there; ENOSPC. */
 int p2p_offer_add(struct p2p_offer *offer, const char *uri, size_t len);
+/* From what was told: words and addresses that are not known here, and doubles, are left out. */
+struct p2p_opp_offer;
+void p2p_offer_read(struct p2p_offer *offer, const struct p2p_opp_offer *told);
+void p2p_offer_write(const struct p2p_offer *offer, struct p2p_opp_offer *told);
+/* "ipv4", "ipv6"; NULL, 0: another. */
+const char *p2p_family_text(uint8_t family);
+uint8_t p2p_family_parse(const char *text, size_t len);
 /* The first address of this kind; NULL: none. */
 const char *p2p_offer_uri(const struct p2p_offer *offer, uint8_t signalling, uint8_t family);
 

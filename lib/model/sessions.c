@@ -237,23 +237,29 @@ static bool unused(const struct p2p_sessions_entry *e)
 	return !e->calls;
 }
 
+/* From when on it is to be closed when no call runs over it. */
+static uint64_t idle_ms(const struct p2p_sessions *t, const struct p2p_sessions_entry *e)
+{
+	return e->retiring ? e->used_ms : e->used_ms + t->config.linger_ms;
+}
+
 /* When the next step of an open session is due. */
 static void schedule(const struct p2p_sessions *t, struct p2p_sessions_entry *e)
 {
-	uint64_t due = e->expires_ms, idle = e->used_ms + t->config.linger_ms;
+	uint64_t due = e->expires_ms, idle = idle_ms(t, e);
 
 	if (e->retiring && unused(e))
 		due = e->s.initiator || !e->their_calls ? idle : due;
 	else if (e->s.initiator && unused(e))
 		due = idle;
-	if (e->s.initiator && e->expires_ms - e->lifetime_ms / 2 < due)
-		due = e->expires_ms - e->lifetime_ms / 2;
+	if (e->s.initiator && e->expires_ms - e->terms.lifetime_ms / 2 < due)
+		due = e->expires_ms - e->terms.lifetime_ms / 2;
 	e->due_ms = due < e->expires_ms ? due : e->expires_ms;
 }
 
 static void lasts(struct p2p_sessions_entry *e, uint32_t lifetime_ms, uint64_t began_ms)
 {
-	e->lifetime_ms = lifetime_ms;
+	e->terms.lifetime_ms = lifetime_ms;
 	e->expires_ms = began_ms + lifetime_ms;
 }
 
@@ -277,8 +283,7 @@ int p2p_sessions_begin(struct p2p_sessions *t, const struct p2p_session_id *id,
 }
 
 int p2p_sessions_opened(struct p2p_sessions *t, const struct p2p_session *s,
-			const struct p2p_offer *offer, uint64_t instance, uint32_t lifetime_ms,
-			uint64_t began_ms, uint64_t now_ms)
+			const struct p2p_sessions_terms *terms, uint64_t began_ms, uint64_t now_ms)
 {
 	struct entry *x = find(t, &s->id);
 
@@ -286,11 +291,10 @@ int p2p_sessions_opened(struct p2p_sessions *t, const struct p2p_session *s,
 		return ENOENT;
 	x->e.s = *s;
 	x->e.s.initiator = true;
-	x->e.offer = *offer;
-	x->e.instance = instance;
+	x->e.terms = *terms;
 	x->e.state = P2P_SESSION_OPEN;
 	x->e.opened_ms = x->e.used_ms = now_ms;
-	lasts(&x->e, lifetime_ms, began_ms);
+	lasts(&x->e, terms->lifetime_ms, began_ms);
 	schedule(t, &x->e);
 	return 0;
 }
@@ -304,8 +308,7 @@ int p2p_sessions_acceptable(const struct p2p_sessions *t, const struct p2p_sessi
 }
 
 int p2p_sessions_accept(struct p2p_sessions *t, const struct p2p_session *s,
-			const struct p2p_offer *offer, uint64_t instance, uint32_t lifetime_ms,
-			uint64_t now_ms)
+			const struct p2p_sessions_terms *terms, uint64_t now_ms)
 {
 	struct entry *x;
 	int err;
@@ -320,11 +323,10 @@ int p2p_sessions_accept(struct p2p_sessions *t, const struct p2p_session *s,
 	seen_add(t, &s->id, &s->hit, now_ms);
 	x->e.s = *s;
 	x->e.s.initiator = false;
-	x->e.offer = *offer;
-	x->e.instance = instance;
+	x->e.terms = *terms;
 	x->e.state = P2P_SESSION_OPEN;
 	x->e.opened_ms = x->e.used_ms = now_ms;
-	lasts(&x->e, lifetime_ms, now_ms);
+	lasts(&x->e, terms->lifetime_ms, now_ms);
 	schedule(t, &x->e);
 	return 0;
 }
@@ -352,6 +354,14 @@ int p2p_sessions_renewed(struct p2p_sessions *t, const struct p2p_session_id *id
 	return 0;
 }
 
+/* The pause after what came to nothing. */
+static uint32_t retry_ms(const struct p2p_sessions_entry *e)
+{
+	uint32_t share = e->terms.lifetime_ms / 8;
+
+	return share < P2P_SESSIONS_RETRY_MS ? share : P2P_SESSIONS_RETRY_MS;
+}
+
 int p2p_sessions_stays(struct p2p_sessions *t, const struct p2p_session_id *id, bool busy,
 		       uint64_t now_ms)
 {
@@ -363,8 +373,8 @@ int p2p_sessions_stays(struct p2p_sessions *t, const struct p2p_session_id *id, 
 	if (busy)
 		x->e.used_ms = now_ms;
 	schedule(t, &x->e);
-	if (x->e.due_ms < now_ms + P2P_SESSIONS_RETRY_MS)
-		x->e.due_ms = now_ms + P2P_SESSIONS_RETRY_MS;
+	if (x->e.due_ms < now_ms + retry_ms(&x->e))
+		x->e.due_ms = now_ms + retry_ms(&x->e);
 	if (x->e.due_ms > x->e.expires_ms)
 		x->e.due_ms = x->e.expires_ms;
 	return 0;
@@ -386,7 +396,7 @@ static int touch(struct p2p_sessions *t, const struct p2p_session_id *id, const 
 	before = x->e.due_ms;
 	schedule(t, &x->e);
 	/* the pause after a failed renewal is kept */
-	if (before > now_ms && before <= now_ms + P2P_SESSIONS_RETRY_MS && x->e.due_ms < before)
+	if (before > now_ms && before <= now_ms + retry_ms(&x->e) && x->e.due_ms < before)
 		x->e.due_ms = before;
 	return 0;
 }
@@ -496,8 +506,7 @@ int p2p_sessions_next(struct p2p_sessions *t, uint64_t now_ms, struct p2p_sessio
 	*id = e->s.id;
 	if (e->expires_ms <= now_ms) {
 		*action = P2P_SESSIONS_EXPIRED;
-	} else if ((e->s.initiator || e->retiring) && unused(e) &&
-		   e->used_ms + t->config.linger_ms <= now_ms) {
+	} else if ((e->s.initiator || e->retiring) && unused(e) && idle_ms(t, e) <= now_ms) {
 		e->state = P2P_SESSION_CLOSING;
 		*action = P2P_SESSIONS_CLOSE;
 	} else if (e->s.initiator) {

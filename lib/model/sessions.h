@@ -11,8 +11,8 @@
  *   the other one does:
  *     accept -> OPEN -- renewed or closed by the other one; the lifetime is over -> gone
  *
- * A session that is RETIRING (either side's policy or addresses have changed) is not used for
- * anything new; it is closed when no call runs over it any more. */
+ * A session that is RETIRING (this side's policy has changed) is not used for anything new; it is
+ * closed when no call runs over it any more. */
 #ifndef P2PSIP_MODEL_SESSIONS_H
 #define P2PSIP_MODEL_SESSIONS_H
 
@@ -27,7 +27,8 @@
 #define P2P_SESSIONS_PER_PEER 8
 /* Sessions that one peer may open within the time that ids are remembered. */
 #define P2P_SESSIONS_OPENED_MAX 64
-/* A renewal that failed is tried again after so long. */
+/* A renewal that failed is tried again after so long, or an eighth of the lifetime if that is less.
+ */
 #define P2P_SESSIONS_RETRY_MS 5000
 
 enum p2p_session_state {
@@ -45,16 +46,23 @@ struct p2p_sessions_config {
 	struct p2p_hash_key key;
 };
 
+/* What it was made of. */
+struct p2p_sessions_terms {
+	struct p2p_offer offer; /* the other side's */
+	uint64_t instance;	/* of the other gateway's process */
+	uint32_t lifetime_ms;
+	/* what the other side was told as ours for it; "": none */
+	char own_uri[P2P_CANDIDATE_URI_MAX], own_stream_uri[P2P_CANDIDATE_URI_MAX];
+};
+
 struct p2p_sessions_entry {
 	struct p2p_session s;
+	struct p2p_sessions_terms terms; /* all 0 while OPENING */
 	enum p2p_session_state state;
 	bool retiring;
-	uint64_t instance;	     /* of the other gateway's process; 0: not known yet */
 	uint32_t calls, their_calls; /* running over it, by this side's and the other's count */
-	uint32_t lifetime_ms;
 	uint64_t opened_ms, used_ms, expires_ms;
-	uint64_t due_ms;	/* of the next step; while RENEWING and CLOSING: of none */
-	struct p2p_offer offer; /* the other side's */
+	uint64_t due_ms; /* of the next step; while RENEWING and CLOSING: of none */
 };
 
 struct p2p_sessions;
@@ -67,16 +75,14 @@ void p2p_sessions_linger(struct p2p_sessions *t, uint32_t linger_ms);
 /* This peer opens one: it is OPENING. ENOSPC: too many; EEXIST: there is such an id; ENOMEM. */
 int p2p_sessions_begin(struct p2p_sessions *t, const struct p2p_session_id *id,
 		       const struct p2p_hit *hit, uint64_t now_ms);
-/* The other side has answered; s: all but ttl_ms. It may be used for lifetime_ms from began_ms on,
+/* The other side has answered; s: all but ttl_ms. It may be used for its lifetime from began_ms on,
  * when it was asked for: the other side counts from later. ENOENT: gone meanwhile. */
 int p2p_sessions_opened(struct p2p_sessions *t, const struct p2p_session *s,
-			const struct p2p_offer *offer, uint64_t instance, uint32_t lifetime_ms,
-			uint64_t began_ms, uint64_t now_ms);
+			const struct p2p_sessions_terms *terms, uint64_t began_ms, uint64_t now_ms);
 /* The other side opens one. EALREADY: that id was seen before, whoever had it; ENOSPC: too many
  * sessions, or ids to remember; ENOMEM. */
 int p2p_sessions_accept(struct p2p_sessions *t, const struct p2p_session *s,
-			const struct p2p_offer *offer, uint64_t instance, uint32_t lifetime_ms,
-			uint64_t now_ms);
+			const struct p2p_sessions_terms *terms, uint64_t now_ms);
 /* What p2p_sessions_accept would say: before keys are made. */
 int p2p_sessions_acceptable(const struct p2p_sessions *t, const struct p2p_session_id *id,
 			    const struct p2p_hit *hit, uint64_t now_ms);

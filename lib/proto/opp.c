@@ -417,7 +417,7 @@ static int body_parse(const char *text, size_t len, json_object **out)
 	if (len > P2P_OPP_BODY_MAX)
 		return EMSGSIZE;
 	/* json-c stops at a NUL, and takes what is before it */
-	if (len == 0 || memchr(text, 0, len) != NULL)
+	if (len == 0 || text == NULL || memchr(text, 0, len) != NULL)
 		return EBADMSG;
 	tok = json_tokener_new_ex(P2P_OPP_DEPTH_MAX);
 	if (tok == NULL)

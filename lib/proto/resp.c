@@ -57,6 +57,8 @@ static const char *const codes[] = {
 	[P2P_RESP_NOHANDSHAKE] = "NOHANDSHAKE",
 	[P2P_RESP_PROTO] = "PROTO",
 	[P2P_RESP_INTERNAL] = "INTERNAL",
+	[P2P_RESP_UNREACHABLE] = "UNREACHABLE",
+	[P2P_RESP_NOCOMMON] = "NOCOMMON",
 };
 #define N_CODES (sizeof(codes) / sizeof(codes[0]))
 

@@ -9,7 +9,7 @@
 #include "lib/base/bytes.h"
 
 /* The version that HANDSHAKE offers. */
-#define P2P_RESP_VERSION 1
+#define P2P_RESP_VERSION 2
 
 /* A command is p2p_resp_array(n) and then n bulks; each function sets w->full when it does not
  * fit. */
@@ -31,6 +31,8 @@ enum p2p_resp_code {
 	P2P_RESP_NOHANDSHAKE,
 	P2P_RESP_PROTO,
 	P2P_RESP_INTERNAL,
+	P2P_RESP_UNREACHABLE, /* the other peer's gateway does not answer */
+	P2P_RESP_NOCOMMON,    /* no way to talk that both peers offer */
 };
 
 /* The code word of an error reply (its text without the '-'). */

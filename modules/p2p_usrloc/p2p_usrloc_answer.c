@@ -81,23 +81,23 @@ static bool uris_read(struct p2p_candidate *c, redisReply *const *element, size_
 	return c->n_uris > 0;
 }
 
-/* [hit, order, ttl_ms, flags, n_uris, uri..., instance-hash...] */
+/* [hit, order, ttl_ms, flags, session, n_uris, uri..., instance-hash...] */
 static bool candidate_read(struct p2p_candidate *c, const redisReply *r)
 {
 	uint64_t ttl, flags, n_uris, i;
 	uint8_t h[4];
 
 	memset(c, 0, sizeof(*c));
-	if (r->type != REDIS_REPLY_ARRAY || r->elements < 6 ||
+	if (r->type != REDIS_REPLY_ARRAY || r->elements < 7 ||
 	    r->element[0]->type != REDIS_REPLY_STRING ||
 	    p2p_hit_parse(&c->hit, r->element[0]->str, r->element[0]->len) != 0 ||
 	    !number(r->element[1], &c->order) || !number(r->element[2], &ttl) ||
-	    !number(r->element[3], &flags) || !number(r->element[4], &n_uris) || n_uris == 0 ||
-	    n_uris > r->elements - 5 || !uris_read(c, r->element + 5, n_uris))
+	    !number(r->element[3], &flags) || !number(r->element[5], &n_uris) || n_uris == 0 ||
+	    n_uris > r->elements - 6 || !uris_read(c, r->element + 6, n_uris))
 		return false;
 	c->ttl_ms = ttl > UINT32_MAX ? UINT32_MAX : (uint32_t)ttl;
 	c->flags = (uint32_t)flags;
-	for (i = 5 + n_uris; i < r->elements && c->n_instances < P2P_CANDIDATE_INSTANCES_MAX; i++) {
+	for (i = 6 + n_uris; i < r->elements && c->n_instances < P2P_CANDIDATE_INSTANCES_MAX; i++) {
 		if (r->element[i]->type != REDIS_REPLY_STRING ||
 		    p2p_hex_parse(h, sizeof(h), r->element[i]->str, r->element[i]->len) != 0)
 			return false;

@@ -26,8 +26,8 @@ redisReader *pul_answer_reader(void);
 
 /* HANDSHAKE's answer: pairs of key and value, `hit` among them. info is zeroed first. */
 bool pul_answer_handshake(struct pul_gateway_info *info, const redisReply *r);
-/* ROUTE's: at least one candidate, each [hit, order, ttl_ms, flags, n_uris, uri...,
- * instance-hash...]. Candidates and URIs beyond what a set holds are left out. */
+/* ROUTE's: at least one candidate, each [hit, order, ttl_ms, flags, session, n_uris,
+ * uri..., instance-hash...]. Candidates and URIs beyond what a set holds are left out. */
 bool pul_answer_route(struct p2p_candidate_set *set, const redisReply *r);
 /* PEER's: [hit, epoch, lease_ms_left, n_uris, uri...], about hit and no other. */
 bool pul_answer_peer(struct p2p_candidate_set *set, const redisReply *r, const struct p2p_hit *hit);

@@ -227,13 +227,13 @@ class Gateway:
         if cmd == "PING":
             return b"+PONG\r\n"
         if cmd == "HANDSHAKE":
-            if mode == "version" or argv[1] != "1":
+            if mode == "version" or argv[1] != "2":
                 return b"-PROTO this gateway speaks version 7\r\n"
             with self.lock:
                 self.handshakes.append(argv)
             state["shaken"] = True
             state["instance"] = argv[3]
-            return self.array(["server", "mock", "version", "1", "hit", self.hit,
+            return self.array(["server", "mock", "version", "2", "hit", self.hit,
                                "overlay", self.overlay, "epoch", self.epoch])
         if not state["shaken"]:
             return b"-NOHANDSHAKE say HANDSHAKE first\r\n"
@@ -278,7 +278,7 @@ class Gateway:
         if not found:
             return b"-NOTFOUND nobody\r\n"
         return self.array([[c["hit"], c.get("order", 1), c.get("ttl", 180000), c.get("flags", 0),
-                            len(c["uris"])] + list(c["uris"]) + list(c.get("hashes", []))
+                            c.get("session", ""), len(c["uris"])] + list(c["uris"]) + list(c.get("hashes", []))
                            for c in found])
 
     def do_peer(self, state, argv):

@@ -12,12 +12,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):       # pylint: disable=invalid-name
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = sys.argv[5].encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    do_PUT = do_POST = do_DELETE = do_GET
 
 
 def main():

@@ -39,7 +39,7 @@ class Gateways(scene.Scene):
 
     def client(self, g, instance=None):
         c = resp.Client(g.socket, 20)
-        c("HANDSHAKE", "1", "test", instance or "instance-" + g.node.name)
+        c("HANDSHAKE", "2", "test", instance or "instance-" + g.node.name)
         return c
 
     def address(self, g):

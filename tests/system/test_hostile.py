@@ -33,7 +33,7 @@ COMMANDS = [
     ("NOSUCH",), ("PUBLISH",), ("PUBLISH", "x" * 5000, "1"), ("PUBLISH", "bob", "-1"),
     ("PUBLISH", "bob", "18446744073709551616"), ("WITHDRAW", "\0\0", "1"), ("ROUTE", "bob"),
     ("ROUTE", "bob", "99999999999999"), ("ROUTE", "", "100"), ("PEER", "zz", "10"),
-    ("HANDSHAKE", "1", "x"), ("HANDSHAKE", "1", "x", "y", "uri", "http://x"), ("SYNCED", "x"),
+    ("HANDSHAKE", "2", "x"), ("HANDSHAKE", "2", "x", "y", "uri", "http://x"), ("SYNCED", "x"),
     ("SUBSCRIBE",), ("OFFER",), ("OFFER", "handle", "nothex"), ("ANSWER", "sdp", "v=0"),
     ("DELETE", "handle", "0123456789abcdef"), ("QUERY", "handle"),
     ("INFO", "\xff" * 300), ("COMMAND", "DOCS", "x"), ("USERS", "-1"), ("RECORDS", "x", "y"),
@@ -93,7 +93,7 @@ def one_command(daemon, path, args):
     """On a connection of its own: an argument over the limits ends it, after an error."""
     with resp.Client(path) as c:
         if path == daemon.socket:
-            c("HANDSHAKE", "1", "test", os.urandom(8).hex())
+            c("HANDSHAKE", "2", "test", os.urandom(8).hex())
         try:
             c(*args)
         except resp.Error as e:

@@ -40,7 +40,7 @@ class Module:
 
     def __init__(self, gateway, instance):
         self.client = resp.Client(gateway.socket)
-        self.client("HANDSHAKE", "1", "test", instance)
+        self.client("HANDSHAKE", "2", "test", instance)
 
     def close(self):
         self.client.close()

@@ -156,7 +156,7 @@ class Gateway:
         out = []
         for i, (hit, uris, opt) in enumerate(self.users.get(name, [])):
             out.append([hit, opt.get("order", 1000 + i), opt.get("ttl", 60000),
-                        opt.get("flags", 0), len(uris)] + uris + opt.get("instances", []))
+                        opt.get("flags", 0), opt.get("session", ""), len(uris)] + uris + opt.get("instances", []))
         return out
 
     def _answer(self, c, args):

@@ -171,17 +171,19 @@ static void on_got(const struct https_answer *a, void *arg)
 }
 
 static void ask(struct world *w, const struct p2p_hit *hit, const char *header, uint64_t ms,
-		struct got *g, struct https_get **gp)
+		struct got *g, struct https_request **gp)
 {
 	g->done = false;
-	assert_ok(https_client_get(w->client, hit, (struct sockaddr *)&w->addr, "/x", header, ms,
-				   on_got, g, gp));
+	assert_ok(https_client_ask(
+		w->client, hit, (struct sockaddr *)&w->addr,
+		&(struct https_ask){.method = "GET", .path = "/x", .header = {header}}, ms, on_got,
+		g, gp));
 	assert_false(g->done);
 }
 
 static struct https_answer get(struct world *w, const char *header)
 {
-	struct https_get *unused;
+	struct https_request *unused;
 	struct got g;
 
 	ask(w, &w->b.hit, header, 2000, &g, &unused);
@@ -231,7 +233,7 @@ static void test_kept(void **state)
 static void test_another_hit(void **state)
 {
 	struct world *w = *state;
-	struct https_get *unused;
+	struct https_request *unused;
 	struct got g;
 
 	assert_ok(get(w, NULL).err);
@@ -276,7 +278,7 @@ static void test_sizes(void **state)
 static void test_deadline_and_cancel(void **state)
 {
 	struct world *w = *state;
-	struct https_get *first, *second, *unused;
+	struct https_request *first, *second, *unused;
 	struct got g = {0}, h = {0};
 	uint64_t start = now_us();
 
@@ -431,7 +433,7 @@ static void test_rate(void **state)
 static void test_idle_max(void **state)
 {
 	struct world *w = *state;
-	struct https_get *unused;
+	struct https_request *unused;
 	struct https_client_stats st;
 	struct got g[4];
 

@@ -10,7 +10,14 @@
 #define LINGER 120000u
 #define SEEN 240000u
 
-static const struct p2p_offer offer;
+/* For so long, with a gateway's process of that number. */
+static const struct p2p_sessions_terms *terms(uint32_t lifetime_ms, uint64_t instance)
+{
+	static struct p2p_sessions_terms t;
+
+	t = (struct p2p_sessions_terms){.lifetime_ms = lifetime_ms, .instance = instance};
+	return &t;
+}
 
 static struct p2p_hit hit(uint8_t n)
 {
@@ -47,7 +54,7 @@ static struct p2p_session opened(struct p2p_sessions *t, uint8_t id, uint8_t pee
 	struct p2p_session s = session(id, peer);
 
 	assert_ok(p2p_sessions_begin(t, &s.id, &s.hit, now));
-	assert_ok(p2p_sessions_opened(t, &s, &offer, 7, LIFE, now, now));
+	assert_ok(p2p_sessions_opened(t, &s, terms(LIFE, 7), now, now));
 	return s;
 }
 
@@ -86,9 +93,9 @@ static void test_opening(void **state)
 	assert_int_equal(p2p_sessions_used(t, &s.id, 1, T0), ENOENT);
 	nothing_due(t, T0 + 10 * LIFE); /* whoever asks for it has the deadline */
 	assert_true(p2p_sessions_due(t) == UINT64_MAX);
-	assert_int_equal(p2p_sessions_opened(t, &other, &offer, 7, LIFE, T0, T0), ENOENT);
-	assert_ok(p2p_sessions_opened(t, &s, &offer, 7, LIFE, T0, T0 + 50));
-	assert_int_equal(p2p_sessions_opened(t, &s, &offer, 7, LIFE, T0, T0 + 60), ENOENT);
+	assert_int_equal(p2p_sessions_opened(t, &other, terms(LIFE, 7), T0, T0), ENOENT);
+	assert_ok(p2p_sessions_opened(t, &s, terms(LIFE, 7), T0, T0 + 50));
+	assert_int_equal(p2p_sessions_opened(t, &s, terms(LIFE, 7), T0, T0 + 60), ENOENT);
 	assert_ptr_equal(p2p_sessions_best(t, &s.hit, T0 + 60), e);
 	assert_true(e->s.initiator && e->expires_ms == T0 + LIFE);
 	assert_memory_equal(e->s.key_out, s.key_out, sizeof(s.key_out));
@@ -161,7 +168,7 @@ static void test_responder(void **state)
 	struct p2p_session s = session(1, 1);
 
 	(void)state;
-	assert_ok(p2p_sessions_accept(t, &s, &offer, 7, LIFE, T0));
+	assert_ok(p2p_sessions_accept(t, &s, terms(LIFE, 7), T0));
 	assert_false(p2p_sessions_find(t, &s.id)->s.initiator);
 	assert_ok(p2p_sessions_used(t, &s.id, 1, T0 + 10));
 	nothing_due(t, T0 + LIFE - 1);
@@ -177,15 +184,15 @@ static void test_replay(void **state)
 	struct p2p_session s = session(1, 1), thief = session(1, 2);
 
 	(void)state;
-	assert_ok(p2p_sessions_accept(t, &s, &offer, 7, LIFE, T0));
-	assert_int_equal(p2p_sessions_accept(t, &s, &offer, 7, LIFE, T0 + 1), EALREADY);
-	assert_int_equal(p2p_sessions_accept(t, &thief, &offer, 7, LIFE, T0 + 1), EALREADY);
+	assert_ok(p2p_sessions_accept(t, &s, terms(LIFE, 7), T0));
+	assert_int_equal(p2p_sessions_accept(t, &s, terms(LIFE, 7), T0 + 1), EALREADY);
+	assert_int_equal(p2p_sessions_accept(t, &thief, terms(LIFE, 7), T0 + 1), EALREADY);
 	/* also when it was closed meanwhile */
 	assert_ok(p2p_sessions_remove(t, &s.id));
-	assert_int_equal(p2p_sessions_accept(t, &s, &offer, 7, LIFE, T0 + SEEN - 1), EALREADY);
+	assert_int_equal(p2p_sessions_accept(t, &s, terms(LIFE, 7), T0 + SEEN - 1), EALREADY);
 	assert_int_equal(p2p_sessions_begin(t, &s.id, &s.hit, T0 + SEEN - 1), EEXIST);
 	assert_int_equal(p2p_sessions_count(t), 0);
-	assert_ok(p2p_sessions_accept(t, &s, &offer, 7, LIFE, T0 + SEEN));
+	assert_ok(p2p_sessions_accept(t, &s, terms(LIFE, 7), T0 + SEEN));
 	p2p_sessions_free(t);
 }
 
@@ -197,10 +204,10 @@ static void test_bounds(void **state)
 	(void)state;
 	for (uint8_t i = 1; i <= P2P_SESSIONS_PER_PEER; i++) {
 		s = session(i, 1);
-		assert_ok(p2p_sessions_accept(t, &s, &offer, 7, LIFE, T0));
+		assert_ok(p2p_sessions_accept(t, &s, terms(LIFE, 7), T0));
 	}
 	s = session(50, 1);
-	assert_int_equal(p2p_sessions_accept(t, &s, &offer, 7, LIFE, T0), ENOSPC);
+	assert_int_equal(p2p_sessions_accept(t, &s, terms(LIFE, 7), T0), ENOSPC);
 	assert_int_equal(p2p_sessions_begin(t, &s.id, &s.hit, T0), ENOSPC);
 	/* others have room as long as the table has */
 	opened(t, 60, 2, T0);
@@ -214,15 +221,15 @@ static void test_bounds(void **state)
 	/* one that opens and closes all the time is held up, and nobody else with it */
 	for (uint8_t i = P2P_SESSIONS_PER_PEER + 1; i <= P2P_SESSIONS_OPENED_MAX; i++) {
 		s = session(i + 100, 1);
-		assert_ok(p2p_sessions_accept(t, &s, &offer, 7, LIFE, T0));
+		assert_ok(p2p_sessions_accept(t, &s, terms(LIFE, 7), T0));
 		assert_ok(p2p_sessions_remove(t, &s.id));
 	}
 	s = session(250, 1);
-	assert_int_equal(p2p_sessions_accept(t, &s, &offer, 7, LIFE, T0), ENOSPC);
+	assert_int_equal(p2p_sessions_accept(t, &s, terms(LIFE, 7), T0), ENOSPC);
 	s = session(251, 5);
-	assert_ok(p2p_sessions_accept(t, &s, &offer, 7, LIFE, T0));
+	assert_ok(p2p_sessions_accept(t, &s, terms(LIFE, 7), T0));
 	s = session(250, 1);
-	assert_ok(p2p_sessions_accept(t, &s, &offer, 7, LIFE, T0 + SEEN));
+	assert_ok(p2p_sessions_accept(t, &s, terms(LIFE, 7), T0 + SEEN));
 	p2p_sessions_free(t);
 }
 
@@ -236,10 +243,10 @@ static void test_both_open(void **state)
 	(void)state;
 	opened(here, 9, 2, T0);
 	s = session(9, 1);
-	assert_ok(p2p_sessions_accept(there, &s, &offer, 7, LIFE, T0));
+	assert_ok(p2p_sessions_accept(there, &s, terms(LIFE, 7), T0));
 	opened(there, 5, 1, T0);
 	s = session(5, 2);
-	assert_ok(p2p_sessions_accept(here, &s, &offer, 7, LIFE, T0));
+	assert_ok(p2p_sessions_accept(here, &s, terms(LIFE, 7), T0));
 	assert_int_equal(p2p_sessions_best(here, &b, T0)->s.id.b[0], 5);
 	assert_int_equal(p2p_sessions_best(there, &a, T0)->s.id.b[0], 5);
 	assert_non_null(p2p_sessions_of(here, &b, 1));
@@ -258,13 +265,26 @@ static void test_retired(void **state)
 	struct p2p_session s = session(1, 1);
 
 	(void)state;
-	assert_ok(p2p_sessions_accept(t, &s, &offer, 7, LIFE, T0));
+	assert_ok(p2p_sessions_accept(t, &s, terms(LIFE, 7), T0));
 	assert_ok(p2p_sessions_used(t, &s.id, 1, T0));
 	assert_ok(p2p_sessions_retire(t, &s.id, T0));
 	nothing_due(t, T0 + LINGER); /* a call runs */
+	assert_null(p2p_sessions_best(t, &s.hit, T0));
+	assert_int_equal(p2p_sessions_retire(t, &s.id, T0), EALREADY);
+	/* the last one ends: at once, without lingering */
 	assert_ok(p2p_sessions_used(t, &s.id, 0, T0 + 200000));
-	nothing_due(t, T0 + 200000 + LINGER - 1);
-	due_is(t, T0 + 200000 + LINGER, &s, P2P_SESSIONS_CLOSE);
+	due_is(t, T0 + 200000, &s, P2P_SESSIONS_CLOSE);
+	/* the other side counts some: asked again, until it counts none */
+	assert_ok(p2p_sessions_stays(t, &s.id, true, T0 + 200050));
+	assert_ok(p2p_sessions_their_calls(t, &s.id, 1));
+	nothing_due(t, T0 + 500000);
+	assert_ok(p2p_sessions_their_calls(t, &s.id, 0));
+	due_is(t, T0 + 500000, &s, P2P_SESSIONS_CLOSE);
+	assert_ok(p2p_sessions_remove(t, &s.id));
+	/* with no call over it, it has no use left */
+	s = opened(t, 2, 1, T0);
+	assert_ok(p2p_sessions_retire(t, &s.id, T0 + 1));
+	due_is(t, T0 + 1, &s, P2P_SESSIONS_CLOSE);
 	p2p_sessions_free(t);
 }
 

@@ -108,7 +108,7 @@ class Overlay:
         """Until gateway C finds every one of these users (numbers) in the DHT."""
         end = time.monotonic() + timeout
         with contextlib.closing(sides.Resp(self.socket("c", "gw.sock"))) as gateway:
-            gateway.ask("HANDSHAKE", 1, "bench", secrets.token_hex(8))
+            gateway.ask("HANDSHAKE", 2, "bench", secrets.token_hex(8))
             for user in users:
                 while not self._found(gateway, user):
                     if time.monotonic() > end:
@@ -118,7 +118,7 @@ class Overlay:
     def check_published(self, users, sample):
         """The gateway of A serves all users 0..users-1, and C finds a sample of them."""
         with contextlib.closing(sides.Resp(self.socket("a", "gw.sock"))) as gateway:
-            gateway.ask("HANDSHAKE", 1, "bench", secrets.token_hex(8))
+            gateway.ask("HANDSHAKE", 2, "bench", secrets.token_hex(8))
             missing = [u for u in range(users) if gateway.ask("SERVES", f"u{u:06d}") != 1]
         if missing:
             raise RuntimeError(f"{len(missing)} of {users} users are not at the gateway, "
