@@ -27,6 +27,8 @@ struct world {
 	struct https_client *client;
 	struct sockaddr_in addr;
 	unsigned int requests;
+	char method[8], body[128], two[8]; /* of the last one */
+	size_t body_len;
 	struct p2p_hit caller; /* of the last request */
 	size_t answer;	       /* bytes to answer with */
 };
@@ -56,9 +58,14 @@ static void on_request(struct https_exchange *x, void *arg)
 {
 	static char body[8192];
 	struct world *w = arg;
+	const char *sent = https_exchange_body(x, &w->body_len);
 
 	memset(body, ' ', sizeof(body));
 	w->requests++;
+	snprintf(w->method, sizeof(w->method), "%s", https_exchange_method(x));
+	snprintf(w->body, sizeof(w->body), "%.*s", (int)w->body_len, sent ? sent : "");
+	snprintf(w->two, sizeof(w->two), "%s",
+		 https_exchange_header(x, "Two") ? https_exchange_header(x, "Two") : "");
 	w->caller = *https_exchange_hit(x);
 	https_reply(x, 200, 0, body, w->answer);
 }
@@ -429,6 +436,61 @@ static void test_rate(void **state)
 	assert_int_equal(get(w, NULL).status, 200);
 }
 
+static struct https_answer send_body(struct world *w, const char *method, const char *body)
+{
+	struct https_request *unused;
+	struct got g = {0};
+
+	assert_ok(https_client_ask(w->client, &w->b.hit, (struct sockaddr *)&w->addr,
+				   &(struct https_ask){.method = method,
+						       .path = "/x",
+						       .header = {"One: 1", "Two: 2"},
+						       .body = body,
+						       .len = body ? strlen(body) : 0},
+				   2000, on_got, &g, &unused));
+	assert_true(wait_for(w, &g.done, 3000));
+	return g.a;
+}
+
+static void test_methods(void **state)
+{
+	static const char *const bodies[] = {"{\"a\":1}", NULL};
+	struct world *w = *state;
+	char big[102];
+
+	for (unsigned int i = 0; i < 2; i++) {
+		const char *body = bodies[i];
+
+		for (unsigned int j = 0; j < 3; j++) {
+			static const char *const methods[] = {"PUT", "POST", "DELETE"};
+			struct https_answer a = send_body(w, methods[j], j < 2 ? body : NULL);
+
+			/* evhttp takes no PUT and POST that do not say how long they are */
+			assert_ok(a.err);
+			assert_int_equal(a.status, 200);
+			assert_string_equal(w->method, methods[j]);
+			assert_string_equal(w->body, j < 2 && body ? body : "");
+			assert_string_equal(w->two, "2");
+			/* without asking first, and over one connection */
+			assert_int_equal(a.reused, i > 0 || j > 0);
+		}
+	}
+	assert_int_equal(send_body(w, "GET", NULL).status, 200);
+	assert_string_equal(w->method, "GET");
+	/* none that there is no use for, and none that is too long */
+	w->requests = 0;
+	assert_int_not_equal(send_body(w, "PATCH", "{}").status, 200);
+	assert_int_equal(w->requests, 0);
+	memset(big, ' ', sizeof(big));
+	big[100] = 0;
+	assert_int_equal(send_body(w, "PUT", big).status, 200);
+	big[100] = ' ';
+	big[101] = 0;
+	assert_int_not_equal(send_body(w, "PUT", big).status, 200);
+	assert_int_equal(w->requests, 1);
+	assert_int_equal(send_body(w, "PUT", "{}").status, 200);
+}
+
 /* Many peers that are not spoken to cost no connection. */
 static void test_idle_max(void **state)
 {
@@ -455,6 +517,7 @@ int main(void)
 		TEST(test_another_hit),
 		TEST(test_expired_certificate),
 		TEST(test_sizes),
+		TEST(test_methods),
 		TEST(test_deadline_and_cancel),
 		TEST(test_slow),
 		TEST(test_connections_per_address),

@@ -15,6 +15,8 @@
 #include <unistd.h>
 #include "dht-gateway/gateway_metrics.h"
 #include "dht-gateway/gateway_resp.h"
+#include "dht-gateway/gateway_session.h"
+#include "lib/base/bytes.h"
 #include "tests/unit/test_gw_fixture.h"
 
 #define URI2 "sip:192.0.2.2:5060;transport=udp"
@@ -370,6 +372,134 @@ static void test_peer(void **state)
 	hang_up(&c);
 }
 
+#define ID "000102030405060708090a0b0c0d0e0f"
+
+/* The other peer opens a session, as its gateway would. */
+static void other_opens(struct socks *s)
+{
+	uint8_t id[P2P_OPP_SESSION_ID_LEN];
+	struct p2p_opp_open open = {
+		.instance = 1,
+		.lifetime_s = 60,
+		.offer = {.signalling = {.n = 1, .word = {"udp"}},
+			  .family = {.n = 1, .word = {"ipv4"}},
+			  .media = {.n = 1, .word = {"srtp-sdes"}},
+			  .n_uris = 1,
+			  .uri = {URI2}},
+	};
+	struct p2p_opp_opened opened;
+	struct p2p_opp_error error;
+
+	assert_ok(p2p_hex_parse(id, sizeof(id), ID, 32));
+	assert_int_equal(gw_session_accept(s->f->gw->sessions, gw_identity_hit(s->f->other), id,
+					   &open, &opened, &error),
+			 0);
+}
+
+static void hear_event(struct conn *c, const char *what)
+{
+	redisReply *r = hear(c);
+	char want[64];
+
+	snprintf(want, sizeof(want), "%s " ID, what);
+	assert_int_equal(r->elements, 3);
+	assert_string_equal(r->element[1]->str, "sessions");
+	assert_string_equal(r->element[2]->str, want);
+	freeReplyObject(r);
+}
+
+static const char *value_of(const redisReply *pairs, const char *key);
+
+static void test_sessions(void **state)
+{
+	struct socks *s = *state;
+	struct conn c = dial(s, s->f->settings.socket), sub = dial(s, s->f->settings.socket),
+		    admin = dial(s, s->f->settings.admin_socket);
+	char hit[P2P_HIT_TEXT_MAX];
+	redisReply *r;
+
+	shake(&c, "abcd");
+	p2p_hit_print(gw_identity_hit(s->f->other), hit);
+	say(&sub, "SUBSCRIBE sessions");
+	freeReplyObject(hear(&sub));
+	say(&c, "SESSION " ID);
+	expect(&c, "NOTFOUND");
+	say(&c, "USED " ID " 1");
+	expect(&c, "NOTFOUND");
+	say(&c, "REFUSED " ID);
+	expect(&c, "OK");
+	other_opens(s);
+	hear_event(&sub, "open");
+	say(&c, "SESSION " ID);
+	r = hear(&c);
+	assert_int_equal(r->type, REDIS_REPLY_ARRAY);
+	assert_int_equal(r->elements, 12);
+	assert_string_equal(r->element[0]->str, ID);
+	assert_string_equal(r->element[1]->str, hit);
+	assert_string_equal(r->element[2]->str, "responder");
+	assert_in_range(atoi(r->element[3]->str), 59000, 60000);
+	assert_int_equal(r->element[4]->len, 64);
+	assert_int_equal(r->element[5]->len, 64);
+	assert_string_not_equal(r->element[4]->str, r->element[5]->str);
+	assert_string_equal(r->element[6]->str, "udp");
+	assert_string_equal(r->element[7]->str, "4");
+	assert_string_equal(r->element[8]->str, "srtp-sdes");
+	assert_string_equal(r->element[9]->str, URI2);
+	assert_string_equal(r->element[10]->str, "");
+	assert_string_equal(r->element[11]->str, "0");
+	freeReplyObject(r);
+	/* the same for whoever asks for one with that peer, and ROUTE */
+	say(&c, "PEERSESSION %s 300", hit);
+	r = hear(&c);
+	assert_int_equal(r->type, REDIS_REPLY_ARRAY);
+	assert_string_equal(r->element[0]->str, ID);
+	freeReplyObject(r);
+	other_serves(s, "bob");
+	say(&c, "ROUTE bob 500");
+	r = hear(&c);
+	assert_int_equal(r->element[0]->element[4]->type, REDIS_REPLY_ARRAY);
+	assert_string_equal(r->element[0]->element[4]->element[0]->str, ID);
+	freeReplyObject(r);
+	say(&c, "USED " ID " 2");
+	expect(&c, "OK");
+	say(&admin, "SESSIONS");
+	r = hear(&admin);
+	assert_int_equal(r->element[1]->elements, 1);
+	assert_string_equal(value_of(r->element[1]->element[0], "id"), ID);
+	assert_string_equal(value_of(r->element[1]->element[0], "peer"), hit);
+	assert_string_equal(value_of(r->element[1]->element[0], "state"), "open");
+	assert_string_equal(value_of(r->element[1]->element[0], "calls"), "2");
+	assert_string_equal(value_of(r->element[1]->element[0], "media"), "srtp-sdes");
+	assert_string_equal(value_of(r->element[1]->element[0], "family"), "ipv4");
+	freeReplyObject(r);
+	say(&c, "REFUSED " ID);
+	expect(&c, "OK");
+	hear_event(&sub, "close");
+	say(&c, "SESSION " ID);
+	expect(&c, "NOTFOUND");
+	/* nobody who could be asked for another */
+	say(&c, "PEERSESSION %s 300", hit);
+	expect(&c, "NOTFOUND");
+	/* arguments */
+	say(&c, "SESSION 00");
+	expect(&c, "BADARG");
+	say(&c, "SESSION 000102030405060708090A0B0C0D0E0F");
+	expect(&c, "BADARG");
+	say(&c, "USED " ID " x");
+	expect(&c, "BADARG");
+	say(&c, "USED " ID " 10000001");
+	expect(&c, "BADARG");
+	say(&c, "REFUSED x");
+	expect(&c, "BADARG");
+	say(&c, "PEERSESSION 192.0.2.1 300");
+	expect(&c, "BADARG");
+	say(&c, "PEERSESSION %s 0", hit);
+	expect(&c, "BADARG");
+	hang_up(&sub);
+	hang_up(&admin);
+	hang_up(&c);
+}
+
 static void test_events(void **state)
 {
 	struct socks *s = *state;
@@ -530,6 +660,7 @@ int main(void)
 		T(test_pipeline),
 		T(test_gone),
 		T(test_peer),
+		T(test_sessions),
 		T(test_events),
 		T(test_admin),
 		T(test_garbage),
