@@ -93,7 +93,7 @@ def one_command(daemon, path, args):
     """On a connection of its own: an argument over the limits ends it, after an error."""
     with resp.Client(path) as c:
         if path == daemon.socket:
-            c("HANDSHAKE", "2", "test", os.urandom(8).hex())
+            c("HANDSHAKE", daemon.RESP_VERSION, "test", os.urandom(8).hex())
         try:
             c(*args)
         except resp.Error as e:

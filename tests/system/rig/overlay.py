@@ -73,6 +73,8 @@ class Daemon:
 
 
 class Gateway(Daemon):
+    RESP_VERSION = 2            # in its HANDSHAKE
+
     def __init__(self, node, bootstrap, secret, ipv6=False, uris=(), backend="opendht"):
         name = "gateway-" + node.name
         dht = {"backend": backend, "port": DHT_PORT,
@@ -133,6 +135,8 @@ class Gateway(Daemon):
 
 
 class Relay(Daemon):
+    RESP_VERSION = 1
+
     def __init__(self, node, rtpengines):
         super().__init__(node, "relay-" + node.name, "relay/p2psip-relay", {
             "relay": {"log_level": "dbg"},
