@@ -47,6 +47,42 @@ static int ice(const struct resp_arg *a, const char **ng)
 	return 0;
 }
 
+static int transport(const struct resp_arg *a, enum ng_transport *t)
+{
+	static const char *const names[] = {
+		[NG_TRANSPORT_KEEP] = "keep",	   [NG_TRANSPORT_RTP] = "rtp",
+		[NG_TRANSPORT_SDES] = "srtp-sdes", [NG_TRANSPORT_DTLS] = "srtp-dtls",
+		[NG_TRANSPORT_OSRTP] = "osrtp",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(a->s, names[i]) == 0) {
+			*t = (enum ng_transport)i;
+			return 0;
+		}
+	}
+	return EINVAL;
+}
+
+/* Does a media section name a profile with feedback: m=audio 49170 RTP/SAVPF 0? */
+static bool feedback(const char *sdp, size_t len)
+{
+	const char *p, *end = sdp + len, *e, *word;
+
+	for (p = sdp; p < end; p = e + 1) {
+		e = memchr(p, '\n', (size_t)(end - p));
+		if (e == NULL)
+			e = end;
+		if (e - p < 2 || p[0] != 'm' || p[1] != '=')
+			continue;
+		word = memmem(p, (size_t)(e - p), "AVPF", 4);
+		if (word != NULL && word + 4 < e && word[4] == ' ')
+			return true;
+	}
+	return false;
+}
+
 static int flags(struct relay_args *args, const struct resp_arg *a)
 {
 	char *save, *word;
@@ -64,10 +100,10 @@ static int flags(struct relay_args *args, const struct resp_arg *a)
 }
 
 /* What has been given, and once only. */
-enum key { HANDLE, CALLID, FROMTAG, TOTAG, FROM, TO, ICE, FLAGS, SDP, KEYS };
+enum key { HANDLE, CALLID, FROMTAG, TOTAG, FROM, TO, ICE, FLAGS, TRANSPORT, SDP, KEYS };
 
-static const char *const key_names[KEYS] = {"handle", "callid", "fromtag", "totag", "from",
-					    "to",     "ice",	"flags",   "sdp"};
+static const char *const key_names[KEYS] = {"handle", "callid", "fromtag", "totag",	"from",
+					    "to",     "ice",	"flags",   "transport", "sdp"};
 
 int relay_args_parse(struct relay_args *a, const char *prefix, int argc,
 		     const struct resp_arg *argv, unsigned int need, const char **err)
@@ -106,6 +142,8 @@ int relay_args_parse(struct relay_args *a, const char *prefix, int argc,
 		*err = "ice must be remove, force or keep";
 	else if (v[FLAGS] != NULL && flags(a, v[FLAGS]) != 0)
 		*err = "flags are too many or too long";
+	else if (v[TRANSPORT] != NULL && transport(v[TRANSPORT], &a->transport) != 0)
+		*err = "transport must be rtp, srtp-sdes, srtp-dtls, osrtp or keep";
 	else if (v[SDP] != NULL && (v[SDP]->len == 0 || v[SDP]->len > RELAY_SDP_MAX))
 		*err = "sdp is empty or longer than 60 KiB";
 	else if (v[SDP] != NULL && memchr(v[SDP]->s, '\0', v[SDP]->len) != NULL)
@@ -124,6 +162,7 @@ int relay_args_parse(struct relay_args *a, const char *prefix, int argc,
 	if (v[SDP] != NULL) {
 		a->sdp = v[SDP]->s;
 		a->sdp_len = v[SDP]->len;
+		a->feedback = feedback(a->sdp, a->sdp_len);
 	}
 	/* the handle first: two calls never have the same beginning */
 	snprintf(a->id, sizeof(a->id), "%s-%s-%s", prefix, v[HANDLE]->s, v[CALLID]->s);

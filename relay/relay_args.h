@@ -8,6 +8,7 @@
 #include "lib/io/resp_server.h"
 #include "relay/relay_call.h"
 #include "relay/relay_settings.h"
+#include "relay/ng/ng_msg.h"
 
 /* Hexadecimal digits of a handle. */
 #define RELAY_HANDLE_LEN 16
@@ -19,7 +20,9 @@ struct relay_args {
 	char id[RELAY_CALL_ID_MAX + 1]; /* prefix-handle-Call-ID */
 	const char *from_tag, *to_tag;	/* NULL: not given */
 	bool from_overlay, to_overlay;
-	const char *ice; /* as ng wants it; NULL: keep */
+	const char *ice;	     /* as ng wants it; NULL: keep */
+	enum ng_transport transport; /* of the leg towards the receiver */
+	bool feedback;		     /* the SDP offers a profile with feedback (AVPF, SAVPF) */
 	const char *flags[RELAY_FLAGS_MAX];
 	size_t n_flags;
 	const char *sdp;

@@ -80,6 +80,9 @@ static void on_offer_or_answer(struct resp_request *req, int argc, const struct 
 	p->change = true;
 	o = (struct ng_offer){
 		.answer = answer,
+		.transport = a.transport,
+		/* a phone that did not ask for it may not know the profile; DTLS phones do */
+		.feedback = a.to_overlay ? a.feedback : a.transport == NG_TRANSPORT_DTLS,
 		.call_id = a.id,
 		.from_tag = a.from_tag,
 		.to_tag = a.to_tag,
@@ -173,8 +176,8 @@ static void on_closed(struct resp_client *client, void *arg)
 }
 
 static const struct resp_command commands[] = {
-	{"OFFER", 13, 19, true, on_offer, "Anchor an offer: the new SDP"},
-	{"ANSWER", 15, 19, true, on_answer, "Anchor an answer: the new SDP"},
+	{"OFFER", 13, 21, true, on_offer, "Anchor an offer: the new SDP"},
+	{"ANSWER", 15, 21, true, on_answer, "Anchor an answer: the new SDP"},
 	{"DELETE", 5, 9, true, on_delete, "Release a call: 1 if it was known"},
 	{"QUERY", 5, 9, true, on_query, "What rtpengine says about a call, JSON"},
 	{0},

@@ -399,6 +399,51 @@ void ng_request_free(struct ng_request *r)
 	free(r);
 }
 
+/* What a leg's transport is in rtpengine's words (10.5 to 12). An answer goes back in the profile
+ * that was offered on its leg, whatever is said here: only what it may be keyed with is. */
+static void put_transport(struct ng_request *r, const struct ng_offer *offer)
+{
+	/* Suites never offered and never taken: those that do not encrypt or are too short a proof,
+	 * F8 and AES-192, which nobody asks for. An INVITE with all twelve of rtpengine's does not
+	 * fit into a datagram. Newer rtpengines know "only-", 10.5 does not. */
+	static const char *const sdes[] = {
+		"no-NULL_HMAC_SHA1_80",	      "no-NULL_HMAC_SHA1_32",
+		"no-F8_128_HMAC_SHA1_80",     "no-F8_128_HMAC_SHA1_32",
+		"no-AES_192_CM_HMAC_SHA1_80", "no-AES_192_CM_HMAC_SHA1_32",
+		"no-AES_256_CM_HMAC_SHA1_80", "no-AES_256_CM_HMAC_SHA1_32",
+		"no-AES_CM_128_HMAC_SHA1_32", "no-AEAD_AES_128_GCM",
+	};
+	static const char *const off[] = {"off"}, *const offer_both[] = {"offer"};
+	const char *profile = NULL;
+
+	switch (offer->transport) {
+	case NG_TRANSPORT_KEEP:
+		return;
+	case NG_TRANSPORT_RTP:
+		profile = offer->feedback ? "RTP/AVPF" : "RTP/AVP";
+		break;
+	case NG_TRANSPORT_SDES:
+		profile = offer->feedback ? "RTP/SAVPF" : "RTP/SAVP";
+		break;
+	case NG_TRANSPORT_DTLS:
+		profile = offer->feedback ? "UDP/TLS/RTP/SAVPF" : "UDP/TLS/RTP/SAVP";
+		break;
+	case NG_TRANSPORT_OSRTP:
+		profile = offer->feedback ? "RTP/AVPF" : "RTP/AVP";
+		if (!offer->answer)
+			ben_list(r, "OSRTP", offer_both, 1);
+		break;
+	}
+	if (!offer->answer)
+		ben_pair(r, "transport-protocol", profile);
+	if (offer->transport != NG_TRANSPORT_DTLS)
+		ben_pair(r, "DTLS", "off");
+	if (offer->transport == NG_TRANSPORT_SDES || offer->transport == NG_TRANSPORT_OSRTP)
+		ben_list(r, "SDES", sdes, sizeof(sdes) / sizeof(sdes[0]));
+	else
+		ben_list(r, "SDES", off, 1);
+}
+
 struct ng_request *ng_request_offer(const struct ng_offer *offer)
 {
 	/* The origin too: a phone that compares o= lines must not see the other's address */
@@ -420,6 +465,7 @@ struct ng_request *ng_request_offer(const struct ng_offer *offer)
 		ben_pair(r, "ICE", offer->ice);
 	if (offer->to_family != NULL)
 		ben_pair(r, "address-family", offer->to_family);
+	put_transport(r, offer);
 	if (offer->n_flags > 0)
 		ben_list(r, "flags", offer->flags, offer->n_flags);
 	ben_word(r, "sdp");

@@ -65,8 +65,19 @@ void ng_reply_call_state(const struct ng_reply *reply, struct ng_call_state *sta
 typedef bool ng_call_id_h(const char *id, size_t len, void *arg);
 int ng_reply_calls(const struct ng_reply *reply, ng_call_id_h *f, void *arg);
 
+/* How media goes on the leg that an SDP is written for. */
+enum ng_transport {
+	NG_TRANSPORT_KEEP = 0, /* as the SDP says; an answer: as was offered on that leg */
+	NG_TRANSPORT_RTP,      /* RTP/AVP */
+	NG_TRANSPORT_SDES,     /* RTP/SAVP, keys in the SDP (RFC 4568) */
+	NG_TRANSPORT_DTLS,     /* UDP/TLS/RTP/SAVP, keys by DTLS (RFC 5764) */
+	NG_TRANSPORT_OSRTP,    /* RTP/AVP with keys in the SDP, for whoever wants them (RFC 8643) */
+};
+
 struct ng_offer {
 	bool answer; /* else an offer */
+	enum ng_transport transport;
+	bool feedback; /* the profile with feedback: AVPF, SAVPF (RFC 4585, RFC 5124) */
 	const char *call_id;
 	const char *from_tag; /* of the side that offers */
 	const char *to_tag;   /* NULL: not known yet */

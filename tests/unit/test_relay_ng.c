@@ -208,6 +208,77 @@ static void test_request(void **state)
 	free((char *)o.sdp);
 }
 
+/* The request's text, in `text`. */
+static void offer_text(const struct ng_offer *o, char *text, size_t size)
+{
+	struct ng_request *req = ng_request_offer(o);
+	char *packet;
+	size_t len;
+
+	assert_non_null(req);
+	assert_int_equal(ng_request_datagram(req, "c", &packet, &len), 0);
+	assert_true(len < size);
+	memcpy(text, packet, len);
+	text[len] = '\0';
+	free(packet);
+	ng_request_free(req);
+}
+
+static void test_transport(void **state)
+{
+	/* what rtpengine is told for each, with and without feedback; answers keep the profile */
+	static const struct {
+		enum ng_transport transport;
+		const char *plain, *feedback;
+		bool dtls, sdes, osrtp;
+	} want[] = {
+		{NG_TRANSPORT_RTP, "7:RTP/AVP", "8:RTP/AVPF", false, false, false},
+		{NG_TRANSPORT_SDES, "8:RTP/SAVP", "9:RTP/SAVPF", false, true, false},
+		{NG_TRANSPORT_DTLS, "16:UDP/TLS/RTP/SAVP", "17:UDP/TLS/RTP/SAVPF", true, false,
+		 false},
+		{NG_TRANSPORT_OSRTP, "7:RTP/AVP", "8:RTP/AVPF", false, true, true},
+	};
+	struct ng_offer o = {
+		.call_id = "x",
+		.from_tag = "f",
+		.from_if = "ua",
+		.to_if = "ovl",
+		.sdp = "v=0",
+		.sdp_len = 3,
+	};
+	char text[1024], profile[64];
+	size_t i;
+
+	(void)state;
+	offer_text(&o, text, sizeof(text));
+	assert_null(strstr(text, "transport-protocol"));
+	assert_null(strstr(text, "DTLS"));
+	assert_null(strstr(text, "SDES"));
+	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+		o.transport = want[i].transport;
+		o.answer = o.feedback = false;
+		snprintf(profile, sizeof(profile), "18:transport-protocol%s", want[i].plain);
+		offer_text(&o, text, sizeof(text));
+		assert_non_null(strstr(text, profile));
+		assert_int_equal(strstr(text, "4:DTLS3:off") == NULL, want[i].dtls);
+		assert_int_equal(strstr(text, "4:SDESl3:offe") == NULL, want[i].sdes);
+		/* a suite that does not encrypt is never one of them */
+		assert_int_equal(strstr(text, "4:SDESl20:no-NULL_HMAC_SHA1_80") != NULL,
+				 want[i].sdes);
+		assert_int_equal(strstr(text, "5:OSRTPl5:offere") != NULL, want[i].osrtp);
+		o.feedback = true;
+		snprintf(profile, sizeof(profile), "18:transport-protocol%s", want[i].feedback);
+		offer_text(&o, text, sizeof(text));
+		assert_non_null(strstr(text, profile));
+		o.answer = true;
+		offer_text(&o, text, sizeof(text));
+		assert_null(strstr(text, "transport-protocol"));
+		assert_null(strstr(text, "OSRTP"));
+		assert_int_equal(strstr(text, "4:DTLS3:off") == NULL, want[i].dtls);
+		assert_int_equal(strstr(text, "4:SDESl3:offe") == NULL, want[i].sdes);
+	}
+}
+
 static void test_spec(void **state)
 {
 	static const char *const bad[] = {
@@ -313,6 +384,49 @@ static void test_args(void **state)
 		assert_int_equal(a.n_flags, 3);
 		assert_string_equal(a.flags[2], "c");
 	}
+}
+
+static void test_args_transport(void **state)
+{
+	static const struct {
+		const char *text;
+		enum ng_transport transport;
+	} good[] = {
+		{"keep", NG_TRANSPORT_KEEP},	  {"rtp", NG_TRANSPORT_RTP},
+		{"srtp-sdes", NG_TRANSPORT_SDES}, {"srtp-dtls", NG_TRANSPORT_DTLS},
+		{"osrtp", NG_TRANSPORT_OSRTP},
+	};
+	static const char *const bad[] = {"", "RTP", "srtp", "rtp ", "RTP/SAVP", "srtp-dtls2"};
+	const char *v[] = {"OFFER",  "handle",	  "0123456789abcdef",
+			   "callid", "c",	  "fromtag",
+			   "f",	     "from",	  "ua",
+			   "to",     "ovl",	  "sdp",
+			   "v=0",    "transport", ""};
+	struct relay_args a;
+	const char *why;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(args(&a, RELAY_NEED_SDP, &why, 13, v), 0);
+	assert_int_equal(a.transport, NG_TRANSPORT_KEEP);
+	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		v[14] = good[i].text;
+		assert_int_equal(args(&a, RELAY_NEED_SDP, &why, 15, v), 0);
+		assert_int_equal(a.transport, good[i].transport);
+		assert_false(a.feedback);
+	}
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		v[14] = bad[i];
+		assert_int_equal(args(&a, RELAY_NEED_SDP, &why, 15, v), EINVAL);
+		assert_non_null(strstr(why, "srtp-sdes"));
+	}
+	v[14] = "rtp";
+	v[12] = "v=0\r\ns=AVPF \r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\n";
+	assert_int_equal(args(&a, RELAY_NEED_SDP, &why, 15, v), 0);
+	assert_true(a.feedback);
+	v[12] = "v=0\ns=AVPF \nm=audio 9 RTP/AVP 0\nm=AVPF";
+	assert_int_equal(args(&a, RELAY_NEED_SDP, &why, 15, v), 0);
+	assert_false(a.feedback);
 }
 
 static void test_settings(void **state)
@@ -450,10 +564,11 @@ static void test_calls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_split),	   cmocka_unit_test(test_reply),
-		cmocka_unit_test(test_call_state), cmocka_unit_test(test_list),
-		cmocka_unit_test(test_request),	   cmocka_unit_test(test_spec),
-		cmocka_unit_test(test_args),	   cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_split),	       cmocka_unit_test(test_reply),
+		cmocka_unit_test(test_call_state),     cmocka_unit_test(test_list),
+		cmocka_unit_test(test_request),	       cmocka_unit_test(test_spec),
+		cmocka_unit_test(test_args),	       cmocka_unit_test(test_transport),
+		cmocka_unit_test(test_args_transport), cmocka_unit_test(test_settings),
 		cmocka_unit_test(test_calls),
 	};
 
