@@ -22,11 +22,26 @@ enum p2p_candidate_flag {
 		1, /* the peer's lease ran out: try it last, its absence is unknown */
 };
 
+/* Is there a session to send to this peer with, or why is there none? */
+enum p2p_candidate_session {
+	P2P_CANDIDATE_SESSION_NONE = 0,	   /* its gateway does not speak of sessions */
+	P2P_CANDIDATE_SESSION_OPEN,	   /* there is one */
+	P2P_CANDIDATE_SESSION_UNREACHABLE, /* its gateway does not answer */
+	P2P_CANDIDATE_SESSION_NOCOMMON_SIGNALLING,
+	P2P_CANDIDATE_SESSION_NOCOMMON_MEDIA, /* no way to talk that both sides allow */
+	P2P_CANDIDATE_SESSION_REFUSED,	      /* not a member for it, or not who it should be */
+};
+
+/* Why there is none, for people; with NUL. */
+#define P2P_CANDIDATE_WHY_MAX 64
+
 struct p2p_candidate {
 	struct p2p_hit hit;
 	uint64_t order;	 /* the record's hybrid logical clock */
 	uint32_t ttl_ms; /* how long the record may be believed from when it was answered */
 	uint32_t flags;	 /* enum p2p_candidate_flag */
+	uint8_t session; /* enum p2p_candidate_session */
+	char why[P2P_CANDIDATE_WHY_MAX];
 	uint8_t n_uris;
 	uint8_t n_instances;
 	uint32_t instance[P2P_CANDIDATE_INSTANCES_MAX]; /* p2p_instance_hash() of each contact */

@@ -39,6 +39,7 @@ struct p2p_session {
 	struct p2p_session_id id;
 	struct p2p_hit hit; /* the other peer */
 	bool initiator;	    /* this peer opened it */
+	bool retiring;	    /* for the calls that run over it only */
 	uint8_t signalling; /* one enum p2p_signalling */
 	uint8_t media;	    /* one enum p2p_media */
 	uint8_t family;	    /* 4 or 6: the addresses of uri */

@@ -68,7 +68,9 @@ typedef struct p2p_usrloc_api {
 	 * escape, too long). Whether its domain is this server's own is the script's question. */
 	int (*name_from_uri)(const str *uri, struct p2p_name *name);
 	/* What the cache holds for a name; set is written unless P2P_CACHE_MISS (n may be 0 for a
-	 * name served here that no other peer is known to serve). Never blocks on I/O. */
+	 * name served here that no other peer is known to serve). All candidates
+	 * have a session that is open, or a gateway that speaks of none: else it is a miss. Never
+	 * blocks on I/O. */
 	enum p2p_cache_state (*cache_get)(const struct p2p_name *name,
 					  struct p2p_candidate_set *set);
 	/* Forget one peer's candidate of a name (hit), or the whole entry (hit NULL). */
@@ -102,6 +104,9 @@ typedef struct p2p_usrloc_api {
 	int (*session_by_id)(const struct p2p_session_id *id, struct p2p_session *session);
 	/* So many calls run over it now; 0: it was only used. */
 	void (*session_used)(const struct p2p_session_id *id, unsigned int calls);
+	/* The other peer's Kamailio says that it does not know it: not used any more from now on.
+	 * The gateway is told before any question that is asked after this. */
+	void (*session_refused)(const struct p2p_session_id *id);
 } p2p_usrloc_api_t;
 
 typedef int (*p2p_usrloc_bind_f)(p2p_usrloc_api_t *api);

@@ -233,6 +233,26 @@ void pul_sessions_used(const struct p2p_session_id *id, uint32_t calls);
 /* The next one from *at on (0: the first) that the gateway has to be told about. */
 bool pul_sessions_take_report(unsigned int *at, struct p2p_session_id *id, uint32_t *calls);
 unsigned int pul_sessions_count(void);
+/* The other peer's Kamailio does not know it: closed at once, and the gateway will be told. False:
+ * not known, or closed already. */
+bool pul_sessions_refused(const struct p2p_session_id *id);
+/* Client process only: one that the gateway has to be told is refused. */
+bool pul_sessions_take_refused(struct p2p_session_id *id);
+/* The gateway may have forgotten them, and how many calls run over each. */
+void pul_sessions_recheck_all(void);
+/* Client process only: one that the gateway is to be asked about. */
+bool pul_sessions_take_recheck(struct p2p_session_id *id);
+/* Is there one for either of the above? */
+bool pul_sessions_waiting(void);
+
+struct pul_session_view {
+	struct p2p_session s; /* without its keys */
+	uint32_t calls;
+	bool closed;
+};
+
+/* Up to n sessions from *at (0: the first) on; sets it to where to go on, 0 at the end. */
+unsigned int pul_sessions_page(unsigned int *at, struct pul_session_view *view, unsigned int n);
 
 /* --- _ul.c: usrloc ---------------------------------------------------------------------------- */
 
@@ -284,6 +304,7 @@ enum pul_counter {
 	PUL_CNT_LOOKUPS,
 	PUL_CNT_REFRESHES,
 	PUL_CNT_NOTIFIED,
+	PUL_CNT_SESSIONS_REFUSED,
 	PUL_CNT_CONNECTS,
 	PUL_CNT_DISCONNECTS,
 	PUL_CNT_PROTOCOL_ERRORS,

@@ -81,8 +81,60 @@ static bool uris_read(struct p2p_candidate *c, redisReply *const *element, size_
 	return c->n_uris > 0;
 }
 
+static bool is_word(const redisReply *r, const char *word)
+{
+	return r->len == strlen(word) && memcmp(r->str, word, r->len) == 0;
+}
+
+static void text_take(char *to, size_t room, const char *s, size_t n)
+{
+	size_t len = n < room - 1 ? n : room - 1, i;
+
+	for (i = 0; i < len; i++)
+		to[i] = s[i] >= ' ' && s[i] < 0x7f ? s[i] : '?';
+	to[len] = '\0';
+}
+
+/* "word why" or "word": why there is no session. A word of a later version says as much as none. */
+static void session_none(struct p2p_candidate *c, const redisReply *r)
+{
+	static const struct {
+		const char *word;
+		enum p2p_candidate_session session;
+	} words[] = {
+		{"unreachable", P2P_CANDIDATE_SESSION_UNREACHABLE},
+		{"nocommon-signalling", P2P_CANDIDATE_SESSION_NOCOMMON_SIGNALLING},
+		{"nocommon-media", P2P_CANDIDATE_SESSION_NOCOMMON_MEDIA},
+		{"refused", P2P_CANDIDATE_SESSION_REFUSED},
+	};
+	size_t len = strcspn(r->str, " "), i;
+
+	c->session = P2P_CANDIDATE_SESSION_NONE;
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (len == strlen(words[i].word) && memcmp(r->str, words[i].word, len) == 0)
+			c->session = (uint8_t)words[i].session;
+	if (len < r->len)
+		text_take(c->why, sizeof(c->why), r->str + len + 1, r->len - len - 1);
+}
+
+static bool session_read(struct p2p_candidate *c, const redisReply *r, pul_session_h *found)
+{
+	struct p2p_session s;
+
+	if (r->type == REDIS_REPLY_STRING) {
+		session_none(c, r);
+		return true;
+	}
+	if (!pul_answer_session(&s, r) || p2p_hit_cmp(&s.hit, &c->hit) != 0)
+		return false;
+	c->session = P2P_CANDIDATE_SESSION_OPEN;
+	if (found != NULL)
+		found(&s);
+	return true;
+}
+
 /* [hit, order, ttl_ms, flags, session, n_uris, uri..., instance-hash...] */
-static bool candidate_read(struct p2p_candidate *c, const redisReply *r)
+static bool candidate_read(struct p2p_candidate *c, const redisReply *r, pul_session_h *found)
 {
 	uint64_t ttl, flags, n_uris, i;
 	uint8_t h[4];
@@ -93,7 +145,8 @@ static bool candidate_read(struct p2p_candidate *c, const redisReply *r)
 	    p2p_hit_parse(&c->hit, r->element[0]->str, r->element[0]->len) != 0 ||
 	    !number(r->element[1], &c->order) || !number(r->element[2], &ttl) ||
 	    !number(r->element[3], &flags) || !number(r->element[5], &n_uris) || n_uris == 0 ||
-	    n_uris > r->elements - 6 || !uris_read(c, r->element + 6, n_uris))
+	    n_uris > r->elements - 6 || !uris_read(c, r->element + 6, n_uris) ||
+	    !session_read(c, r->element[4], found))
 		return false;
 	c->ttl_ms = ttl > UINT32_MAX ? UINT32_MAX : (uint32_t)ttl;
 	c->flags = (uint32_t)flags;
@@ -106,7 +159,7 @@ static bool candidate_read(struct p2p_candidate *c, const redisReply *r)
 	return true;
 }
 
-bool pul_answer_route(struct p2p_candidate_set *set, const redisReply *r)
+bool pul_answer_route(struct p2p_candidate_set *set, const redisReply *r, pul_session_h *found)
 {
 	size_t i;
 
@@ -114,7 +167,7 @@ bool pul_answer_route(struct p2p_candidate_set *set, const redisReply *r)
 	if (r->type != REDIS_REPLY_ARRAY || r->elements == 0)
 		return false;
 	for (i = 0; i < r->elements && set->n < P2P_CANDIDATES_MAX; i++) {
-		if (!candidate_read(&set->c[set->n], r->element[i]))
+		if (!candidate_read(&set->c[set->n], r->element[i], found))
 			return false;
 		set->n++;
 	}
@@ -138,11 +191,6 @@ bool pul_answer_peer(struct p2p_candidate_set *set, const redisReply *r, const s
 		return false;
 	c->ttl_ms = ttl > UINT32_MAX ? UINT32_MAX : (uint32_t)ttl;
 	return true;
-}
-
-static bool is_word(const redisReply *r, const char *word)
-{
-	return r->len == strlen(word) && memcmp(r->str, word, r->len) == 0;
 }
 
 bool pul_answer_session(struct p2p_session *s, const redisReply *r)
@@ -177,16 +225,13 @@ bool pul_answer_session(struct p2p_session *s, const redisReply *r)
 		return false;
 	memcpy(s->uri, e[9]->str, e[9]->len);
 	memcpy(s->stream_uri, e[10]->str, e[10]->len);
+	s->retiring = r->elements > 11 && e[11]->type == REDIS_REPLY_STRING && is_word(e[11], "1");
 	return true;
 }
 
 static void info_take(char *to, size_t room, const redisReply *value)
 {
-	size_t len = value->len < room - 1 ? value->len : room - 1, i;
-
-	for (i = 0; i < len; i++)
-		to[i] = value->str[i] >= ' ' && value->str[i] < 0x7f ? value->str[i] : '?';
-	to[len] = '\0';
+	text_take(to, room, value->str, value->len);
 }
 
 bool pul_answer_handshake(struct pul_gateway_info *info, const redisReply *r)

@@ -26,13 +26,17 @@ redisReader *pul_answer_reader(void);
 
 /* HANDSHAKE's answer: pairs of key and value, `hit` among them. info is zeroed first. */
 bool pul_answer_handshake(struct pul_gateway_info *info, const redisReply *r);
+/* Told of each session that ROUTE's answer has. */
+typedef void pul_session_h(const struct p2p_session *s);
+
 /* ROUTE's: at least one candidate, each [hit, order, ttl_ms, flags, session, n_uris,
- * uri..., instance-hash...]. Candidates and URIs beyond what a set holds are left out. */
-bool pul_answer_route(struct p2p_candidate_set *set, const redisReply *r);
+ * uri..., instance-hash...]. Candidates and URIs beyond what a set holds are left out. session is
+ * an array as below, with the candidate's HIT, or a text: why there is none. */
+bool pul_answer_route(struct p2p_candidate_set *set, const redisReply *r, pul_session_h *found);
 /* PEER's: [hit, epoch, lease_ms_left, n_uris, uri...], about hit and no other. */
 bool pul_answer_peer(struct p2p_candidate_set *set, const redisReply *r, const struct p2p_hit *hit);
-/* A session: [id, hit, role, ttl_ms, key_out, key_in, signalling, family, media, uri, stream_uri].
- */
+/* A session: [id, hit, role, ttl_ms, key_out, key_in, signalling, family, media, uri, stream_uri,
+ * retiring...]. */
 bool pul_answer_session(struct p2p_session *s, const redisReply *r);
 
 #endif

@@ -37,13 +37,15 @@ struct entry {
 _Static_assert(P2P_NAME_MAX <= UINT8_MAX, "key_len is too small");
 _Static_assert(P2P_CANDIDATE_URI_MAX <= UINT8_MAX, "a URI's length is kept in one byte");
 
-/* The fixed part of a packed candidate; then its instances, then length and text of each URI. */
+/* The fixed part of a packed candidate; then its instances, the text why there is no session, then
+ * length and text of each URI. */
 struct packed {
 	struct p2p_hit hit;
 	uint64_t order;
 	uint64_t valid_until_ms;
 	uint32_t flags;
 	uint8_t n_uris, n_instances;
+	uint8_t session, why_len;
 };
 
 struct shard {
@@ -141,7 +143,8 @@ static bool usable(const struct horizon *h, uint64_t valid_until_ms)
 
 static size_t packed_size(const struct p2p_candidate *c)
 {
-	size_t size = sizeof(struct packed) + c->n_instances * sizeof(c->instance[0]);
+	size_t size =
+		sizeof(struct packed) + c->n_instances * sizeof(c->instance[0]) + strlen(c->why);
 	unsigned int i;
 
 	for (i = 0; i < c->n_uris; i++)
@@ -158,6 +161,8 @@ static uint8_t *pack(uint8_t *p, const struct p2p_candidate *c, uint64_t now_ms)
 		.flags = c->flags,
 		.n_uris = c->n_uris,
 		.n_instances = c->n_instances,
+		.session = c->session,
+		.why_len = (uint8_t)strlen(c->why),
 	};
 	unsigned int i;
 	size_t len;
@@ -166,6 +171,8 @@ static uint8_t *pack(uint8_t *p, const struct p2p_candidate *c, uint64_t now_ms)
 	p += sizeof(fixed);
 	memcpy(p, c->instance, c->n_instances * sizeof(c->instance[0]));
 	p += c->n_instances * sizeof(c->instance[0]);
+	memcpy(p, c->why, fixed.why_len);
+	p += fixed.why_len;
 	for (i = 0; i < c->n_uris; i++) {
 		len = strlen(c->uri[i]);
 		*p++ = (uint8_t)len;
@@ -189,9 +196,15 @@ static const uint8_t *unpack(const uint8_t *p, struct p2p_candidate *c, struct p
 		c->flags = fixed->flags;
 		c->n_uris = fixed->n_uris;
 		c->n_instances = fixed->n_instances;
+		c->session = fixed->session;
 		memcpy(c->instance, p, fixed->n_instances * sizeof(c->instance[0]));
 	}
 	p += fixed->n_instances * sizeof(c->instance[0]);
+	if (c != NULL) {
+		memcpy(c->why, p, fixed->why_len);
+		c->why[fixed->why_len] = '\0';
+	}
+	p += fixed->why_len;
 	for (i = 0; i < fixed->n_uris; i++) {
 		len = *p++;
 		if (c != NULL) {
@@ -569,13 +582,27 @@ void pul_cache_stats(struct pul_cache *cache, struct pul_cache_stats *st)
 	}
 }
 
+/* No call goes out without the session that was agreed for it, and none is refused for a reason
+ * that may have passed: the gateway is asked, and answers at once where it has just tried. */
+static bool session_usable(const struct p2p_candidate *c)
+{
+	return c->session == P2P_CANDIDATE_SESSION_NONE ||
+	       (c->session == P2P_CANDIDATE_SESSION_OPEN &&
+		pul_sessions_by_hit(&c->hit, NULL) == 0);
+}
+
 enum p2p_cache_state pul_routes_get(const struct p2p_name *name, struct p2p_candidate_set *set)
 {
 	enum p2p_cache_state state = pul_cache_get(pul_routes, name->s, name->len, set);
 	bool others;
+	int i;
 
-	if (state != P2P_CACHE_MISS && set->n > 0)
+	if (state != P2P_CACHE_MISS && set->n > 0) {
+		for (i = 0; i < set->n; i++)
+			if (!session_usable(&set->c[i]))
+				return P2P_CACHE_MISS;
 		return state;
+	}
 	/* "No other peer" is worth knowing only of our own users: for anybody else it would be
 	 * absence, which is never taken from a cache. */
 	if (!pul_users_serves(name, &others)) {

@@ -38,6 +38,8 @@
 #define HOLD_BUSY_MS 100
 #define HOLD_ERROR_MS 1000
 #define SWEEP_MS 60000
+/* How often the gateway is told of calls over sessions. */
+#define REPORT_MS 2000
 /* Lines a minute about the gateway's coming and going */
 #define CHANGES_LOGGED 8
 
@@ -83,6 +85,7 @@ static struct {
 	uint64_t next_ms;
 } scan;
 static uint64_t next_sweep_ms;
+static uint64_t next_report_ms;
 
 int pul_client_advertise(const str *uri)
 {
@@ -185,6 +188,7 @@ static void gateway_lost(const char *why)
 static void resync_begin(void)
 {
 	pul_users_mark_all();
+	pul_sessions_recheck_all();
 	cursor.left = pul_users_buckets();
 	synced = false;
 	hold_until_ms = 0;
@@ -435,6 +439,65 @@ static void publish_run(uint64_t now)
 		synced_send();
 }
 
+/* --- calls over sessions --- */
+
+static void used_h(struct pul_conn *conn, const redisReply *r, void *arg)
+{
+	struct p2p_session_id *id = arg;
+
+	(void)conn;
+	if (r != NULL && r->type == REDIS_REPLY_ERROR) {
+		if (p2p_resp_code(r->str, r->len) == P2P_RESP_NOTFOUND)
+			pul_sessions_close(id);
+		else if (pul_log_ok("used", 4))
+			LM_WARN("the gateway says to USED: %.*s\n", (int)r->len, r->str);
+	}
+	pkg_free(id);
+}
+
+/* False: it could not be sent. */
+static bool used_send(const struct p2p_session_id *id, uint32_t calls, uint64_t now)
+{
+	char text[P2P_SESSION_ID_TEXT_MAX];
+	struct p2p_session_id *kept = pkg_malloc(sizeof(*kept));
+	uint8_t command[96];
+	struct p2p_writer w;
+
+	if (kept == NULL) {
+		PKG_MEM_ERROR;
+		return false;
+	}
+	*kept = *id;
+	p2p_session_id_print(id, text);
+	p2p_writer_init(&w, command, sizeof(command));
+	p2p_resp_array(&w, 3);
+	p2p_resp_str(&w, "USED");
+	p2p_resp_str(&w, text);
+	p2p_resp_u64(&w, calls);
+	if (pul_conn_send(&main_conn, command, w.len,
+			  now + (uint64_t)pul_settings.gateway_timeout_ms, used_h, kept) == 0)
+		return true;
+	pkg_free(kept);
+	return false;
+}
+
+static void report_run(uint64_t now)
+{
+	struct p2p_session_id id;
+	unsigned int at = 0;
+	uint32_t calls;
+
+	if (now < next_report_ms || main_conn.state != PUL_CONN_READY || main_conn.doomed)
+		return;
+	next_report_ms = now + REPORT_MS;
+	while (pul_sessions_take_report(&at, &id, &calls)) {
+		if (!used_send(&id, calls, now)) {
+			pul_sessions_used(&id, calls); /* again next time */
+			return;
+		}
+	}
+}
+
 /* --- being told --- */
 
 static void name_changed(const redisReply *r)
@@ -471,6 +534,23 @@ static void peer_changed(const redisReply *r)
 		pul_lookup_peer(&hit);
 }
 
+/* "open id", "change id", "close id" */
+static void session_changed(const redisReply *r)
+{
+	struct p2p_session_id id;
+	const char *space = memchr(r->str, ' ', r->len);
+	size_t word = space != NULL ? (size_t)(space - r->str) : 0;
+
+	if (space == NULL || p2p_session_id_parse(&id, space + 1, r->len - word - 1) != 0) {
+		pul_count(PUL_CNT_PROTOCOL_ERRORS);
+		return;
+	}
+	if (word == 5 && memcmp(r->str, "close", 5) == 0)
+		pul_sessions_close(&id);
+	else
+		pul_lookup_session(&id); /* when there is no room for it, its first use asks */
+}
+
 static void push_h(struct pul_conn *conn, const redisReply *r)
 {
 	(void)conn;
@@ -484,6 +564,8 @@ static void push_h(struct pul_conn *conn, const redisReply *r)
 		name_changed(r->element[2]);
 	else if (strcmp(r->element[1]->str, "peers") == 0)
 		peer_changed(r->element[2]);
+	else if (strcmp(r->element[1]->str, "sessions") == 0)
+		session_changed(r->element[2]);
 }
 
 static void subscribed_h(struct pul_conn *conn, const redisReply *r, void *arg)
@@ -498,6 +580,7 @@ static void subscribed_h(struct pul_conn *conn, const redisReply *r, void *arg)
 	}
 	/* what happened while nobody was told: what is cached has to be asked again */
 	atomic_fetch_add(&pul_shared->cache_gen, 1);
+	pul_sessions_recheck_all();
 	conn->state = PUL_CONN_READY;
 	sub_backoff.up_ms = pul_now_ms();
 }
@@ -506,6 +589,7 @@ static void sub_handshake_h(struct pul_conn *conn, const redisReply *r, void *ar
 {
 	static const char users[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$5\r\nusers\r\n";
 	static const char peers[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$5\r\npeers\r\n";
+	static const char sessions[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$8\r\nsessions\r\n";
 	uint64_t deadline = pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms;
 
 	(void)arg;
@@ -513,7 +597,8 @@ static void sub_handshake_h(struct pul_conn *conn, const redisReply *r, void *ar
 		return;
 	if (r->type != REDIS_REPLY_ARRAY ||
 	    pul_conn_send(conn, users, sizeof(users) - 1, deadline, subscribed_h, NULL) != 0 ||
-	    pul_conn_send(conn, peers, sizeof(peers) - 1, deadline, subscribed_h, NULL) != 0)
+	    pul_conn_send(conn, peers, sizeof(peers) - 1, deadline, subscribed_h, NULL) != 0 ||
+	    pul_conn_send(conn, sessions, sizeof(sessions) - 1, deadline, subscribed_h, NULL) != 0)
 		pul_conn_doom(conn, "handshake refused");
 }
 
@@ -615,6 +700,8 @@ static uint64_t loop_due(void)
 	else
 		due = earlier(due, main_conn.used_ms + (uint64_t)pul_settings.gateway_timeout_ms);
 	if (main_conn.state == PUL_CONN_READY) {
+		if (pul_sessions_count() > 0)
+			due = earlier(due, next_report_ms);
 		if (sub_conn.state == PUL_CONN_CLOSED)
 			due = earlier(due, sub_backoff.next_ms);
 		else if (sub_conn.owed > 0)
@@ -627,8 +714,9 @@ static void work_run(uint64_t now)
 {
 	/* Besides what workers tell there is what changed while it was on its way, and what the
 	 * gateway did not take. */
-	if (soon_ms == UINT64_MAX && (atomic_load(&pul_shared->wake_soon) ||
-				      (main_conn.state == PUL_CONN_READY && pul_users_work())))
+	if (soon_ms == UINT64_MAX &&
+	    (atomic_load(&pul_shared->wake_soon) ||
+	     (main_conn.state == PUL_CONN_READY && (pul_users_work() || pul_sessions_waiting()))))
 		soon_ms = now + (uint64_t)pul_settings.publish_delay_ms;
 	if (now < soon_ms && !window_full)
 		return;
@@ -672,6 +760,7 @@ void pul_client_run(void)
 		if (atomic_exchange(&pul_shared->wake_now, 0))
 			pul_lookup_questions(pul_question_take_all());
 		work_run(now);
+		report_run(now);
 		if (now >= next_sweep_ms) {
 			pul_cache_sweep(pul_routes);
 			pul_cache_sweep(pul_peers);

@@ -272,6 +272,25 @@ static bool session_read(const struct pul_lookup *l, const redisReply *r)
 	       pul_sessions_put(&s) == 0;
 }
 
+/* The gateway does not know it (any more). */
+static void session_gone(const struct p2p_hit *hit)
+{
+	struct p2p_session_id id;
+
+	memcpy(&id, hit, sizeof(id));
+	pul_sessions_close(&id);
+}
+
+/* One that came with the answer to ROUTE. */
+static void session_learn(const struct p2p_session *s)
+{
+	if (pul_sessions_put(s) != 0) {
+		pul_count(PUL_CNT_PROTOCOL_ERRORS);
+		if (pul_log_ok("session", 7))
+			LM_WARN("the gateway gives one session to two peers\n");
+	}
+}
+
 static void lookup_start(struct pul_lookup *l);
 
 /* Those who can still wait get another search. When this one did not complete: only those who
@@ -346,7 +365,7 @@ static void lookup_reply_h(struct pul_conn *conn, const redisReply *r, void *arg
 	} else if (l->kind == P2P_QUESTION_SESSION) {
 		sense = session_read(l, r);
 	} else {
-		sense = pul_answer_route(&set, r);
+		sense = pul_answer_route(&set, r, session_learn);
 	}
 	if (!sense) {
 		set.n = 0;
@@ -367,6 +386,8 @@ static void lookup_reply_h(struct pul_conn *conn, const redisReply *r, void *arg
 			pul_cache_put(pul_peers, &l->hit, sizeof(l->hit), &set);
 		else if (l->kind == P2P_QUESTION_PEER)
 			pul_cache_drop(pul_peers, &l->hit, sizeof(l->hit), NULL);
+		else if (l->kind == P2P_QUESTION_SESSION && code == P2P_ANSWER_ABSENT)
+			session_gone(&l->hit);
 	} else if (code == P2P_ANSWER_UNKNOWN && sense) {
 		lookup_again(l, false);
 	}
@@ -425,6 +446,34 @@ static struct pul_conn *pool_choose(void)
 	return best;
 }
 
+static void refused_told_h(struct pul_conn *conn, const redisReply *r, void *arg)
+{
+	(void)arg;
+	if (r != NULL && r->type == REDIS_REPLY_ERROR)
+		pul_conn_doom(conn, "REFUSED: %.*s", (int)r->len, r->str);
+}
+
+/* Ahead of a search, on the same connection: the gateway would answer it with that session. */
+static void refused_tell(struct pul_conn *conn)
+{
+	char text[P2P_SESSION_ID_TEXT_MAX];
+	uint8_t command[96];
+	struct p2p_session_id id;
+	struct p2p_writer w;
+
+	while (pul_sessions_take_refused(&id)) {
+		p2p_session_id_print(&id, text);
+		p2p_writer_init(&w, command, sizeof(command));
+		p2p_resp_array(&w, 2);
+		p2p_resp_str(&w, "REFUSED");
+		p2p_resp_str(&w, text);
+		if (pul_conn_send(conn, command, w.len,
+				  pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms,
+				  refused_told_h, NULL) != 0)
+			return; /* the connection is lost, and the search with it */
+	}
+}
+
 static void lookup_start(struct pul_lookup *l)
 {
 	uint64_t now = pul_now_ms(), left = l->deadline_ms > now ? l->deadline_ms - now : 1;
@@ -464,6 +513,8 @@ static void lookup_start(struct pul_lookup *l)
 		break;
 	}
 	conn = atomic_load(&pul_shared->gateway_up) ? pool_choose() : NULL;
+	if (conn != NULL && l->kind == P2P_QUESTION_ROUTE)
+		refused_tell(conn);
 	err = conn == NULL ? ENOTCONN
 			   : pul_conn_send(conn, command, w.len,
 					   now + left + (uint64_t)pul_settings.gateway_timeout_ms,
@@ -571,6 +622,29 @@ bool pul_lookup_peer(const struct p2p_hit *hit)
 	return background(P2P_QUESTION_PEER, NULL, hit);
 }
 
+bool pul_lookup_session(const struct p2p_session_id *id)
+{
+	struct p2p_hit key;
+
+	memcpy(&key, id, sizeof(key));
+	return background(P2P_QUESTION_SESSION, NULL, &key);
+}
+
+/* What the gateway has to be told and asked about sessions, when no search does it. */
+static void sessions_refresh(void)
+{
+	struct p2p_session_id id;
+	struct pul_conn *conn;
+
+	if (!pul_sessions_waiting() || !atomic_load(&pul_shared->gateway_up))
+		return;
+	conn = pool_choose();
+	if (conn != NULL)
+		refused_tell(conn);
+	while (n_background < BACKGROUND_MAX && pul_sessions_take_recheck(&id))
+		pul_lookup_session(&id);
+}
+
 void pul_lookup_refresh(void)
 {
 	struct p2p_name name;
@@ -578,6 +652,7 @@ void pul_lookup_refresh(void)
 	struct p2p_hit hit;
 	size_t len;
 
+	sessions_refresh();
 	while (n_background < BACKGROUND_MAX &&
 	       pul_cache_take_wanted(pul_routes, name.s, &name.len))
 		pul_lookup_name(&name);

@@ -21,6 +21,7 @@ void pul_lookup_questions(struct pul_box *box);
 /* Look up in the background. False: as many as allowed are under way. */
 bool pul_lookup_name(const struct p2p_name *name);
 bool pul_lookup_peer(const struct p2p_hit *hit);
+bool pul_lookup_session(const struct p2p_session_id *id);
 /* Stale entries in use, as far as there is room. */
 void pul_lookup_refresh(void);
 /* The gateway said that this name changed: an answer under way may be outdated. */

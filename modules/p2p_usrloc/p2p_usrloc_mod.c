@@ -145,6 +145,14 @@ static unsigned int api_uptime(void)
 	return (unsigned int)((pul_now_ms() - started_ms) / 1000);
 }
 
+static void api_session_refused(const struct p2p_session_id *id)
+{
+	if (pul_sessions_refused(id)) {
+		pul_count(PUL_CNT_SESSIONS_REFUSED);
+		pul_wake_soon();
+	}
+}
+
 static int api_name_has_domain(void)
 {
 	return pul_names_have_domain();
@@ -170,5 +178,6 @@ static int p2p_usrloc_bind(p2p_usrloc_api_t *api)
 	api->session_by_hit = pul_sessions_by_hit;
 	api->session_by_id = pul_sessions_by_id;
 	api->session_used = pul_sessions_used;
+	api->session_refused = api_session_refused;
 	return 0;
 }

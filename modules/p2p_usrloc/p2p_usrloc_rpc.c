@@ -107,6 +107,20 @@ static void rpc_list(rpc_t *rpc, void *ctx)
 	pkg_free(view);
 }
 
+static const char *session_text(uint8_t session)
+{
+	static const char *const text[] = {
+		[P2P_CANDIDATE_SESSION_NONE] = "none",
+		[P2P_CANDIDATE_SESSION_OPEN] = "open",
+		[P2P_CANDIDATE_SESSION_UNREACHABLE] = "unreachable",
+		[P2P_CANDIDATE_SESSION_NOCOMMON_SIGNALLING] = "no common signalling",
+		[P2P_CANDIDATE_SESSION_NOCOMMON_MEDIA] = "no common media",
+		[P2P_CANDIDATE_SESSION_REFUSED] = "refused",
+	};
+
+	return session < sizeof(text) / sizeof(text[0]) ? text[session] : "none";
+}
+
 static void show_candidates(rpc_t *rpc, void *top, const struct p2p_candidate_set *set,
 			    const char *state)
 {
@@ -122,6 +136,8 @@ static void show_candidates(rpc_t *rpc, void *top, const struct p2p_candidate_se
 		p2p_hit_print(&c->hit, text);
 		snprintf(order, sizeof(order), "%" PRIu64, c->order);
 		if (rpc->array_add(list, "{", &item) < 0 ||
+		    rpc->struct_add(item, "ss", "session", (char *)session_text(c->session),
+				    "session_why", (char *)c->why) < 0 ||
 		    rpc->struct_add(item, "ssds[", "hit", text, "order", order, "ttl_ms",
 				    (int)(c->ttl_ms > INT32_MAX ? INT32_MAX : c->ttl_ms), "lease",
 				    c->flags & P2P_CANDIDATE_LAPSED ? "lapsed" : "valid", "uris",
@@ -238,6 +254,45 @@ static void rpc_peers(rpc_t *rpc, void *ctx)
 	cache_list(rpc, ctx, pul_peers, true);
 }
 
+static void rpc_sessions(rpc_t *rpc, void *ctx)
+{
+	char id[P2P_SESSION_ID_TEXT_MAX], hit[P2P_HIT_TEXT_MAX];
+	struct pul_session_view *view;
+	const struct p2p_session *s;
+	unsigned int count, n, i, at;
+	uint64_t position;
+	void *items, *item;
+
+	if (!page_args(rpc, ctx, &position, &count))
+		return;
+	view = pkg_malloc(count * sizeof(*view));
+	if (view == NULL) {
+		rpc->fault(ctx, 500, "no memory");
+		return;
+	}
+	at = (unsigned int)(position & UINT32_MAX);
+	n = pul_sessions_page(&at, view, count);
+	page_head(rpc, ctx, at, "sessions", &items);
+	for (i = 0; items != NULL && i < n; i++) {
+		if (rpc->array_add(items, "{", &item) < 0)
+			break;
+		s = &view[i].s;
+		p2p_session_id_print(&s->id, id);
+		p2p_hit_print(&s->hit, hit);
+		rpc->struct_add(item, "sssssds", "id", id, "peer", hit, "state",
+				view[i].closed ? "closed"
+				: s->retiring  ? "retiring"
+					       : "open",
+				"role", s->initiator ? "initiator" : "responder", "signalling",
+				(char *)p2p_signalling_text(s->signalling), "family",
+				(int)s->family, "media", (char *)p2p_media_text(s->media));
+		rpc->struct_add(item, "ddss", "calls", (int)view[i].calls, "ttl_ms",
+				(int)(s->ttl_ms > INT32_MAX ? INT32_MAX : s->ttl_ms), "uri",
+				(char *)s->uri, "stream_uri", (char *)s->stream_uri);
+	}
+	pkg_free(view);
+}
+
 static void rpc_cache_flush(rpc_t *rpc, void *ctx)
 {
 	unsigned int names = pul_cache_flush(pul_routes), peers = pul_cache_flush(pul_peers);
@@ -290,6 +345,7 @@ static void rpc_status(rpc_t *rpc, void *ctx)
 			atomic_load(&pul_shared->lookups), "questions",
 			atomic_load(&pul_shared->questions), "lookup_connections",
 			atomic_load(&pul_shared->connections));
+	rpc->struct_add(top, "d", "sessions", (int)pul_sessions_count());
 }
 
 struct stats_ctx {
@@ -331,6 +387,10 @@ static const char *peers_doc[] = {
 	"Peers in the cache of peer records. Parameters: [cursor [count]]; go on with `next` until "
 	"it is 0.",
 	0};
+static const char *sessions_doc[] = {
+	"Sessions with other peers: how SIP and media go to each, and how many calls of this "
+	"server run over it. Parameters: [cursor [count]]; go on with `next` until it is 0.",
+	0};
 static const char *flush_doc[] = {"Empty both caches. No parameters.", 0};
 static const char *sync_doc[] = {
 	"Look through usrloc's contacts and publish all users again. No parameters.", 0};
@@ -343,6 +403,7 @@ rpc_export_t pul_rpc[] = {
 	{"p2p_usrloc.stats", rpc_stats, stats_doc, 0},
 	{"p2p_usrloc.cache", rpc_cache, cache_doc, 0},
 	{"p2p_usrloc.peers", rpc_peers, peers_doc, 0},
+	{"p2p_usrloc.sessions", rpc_sessions, sessions_doc, 0},
 	{"p2p_usrloc.cache_flush", rpc_cache_flush, flush_doc, 0},
 	{"p2p_usrloc.sync", rpc_sync, sync_doc, 0},
 	{"p2p_usrloc.status", rpc_status, status_doc, 0},

@@ -3,6 +3,9 @@
  *
  *	put --> OPEN --close, refused, its ttl is over--> CLOSED --SESSION_GRACE_MS--> gone
  *
+ * What the gateway has to be told (refused, calls) and asked (recheck) is kept in the slots until
+ * the client process takes it.
+ *
  * An open session is used to send with and to verify; a closed one only to verify what was on its
  * way. All slots are taken at the start, so that no message costs an allocation. When all are in
  * use the one that ends first makes room. One lock; it is held for a look-up and one copy. */
@@ -21,12 +24,15 @@ struct slot {
 	uint64_t until_ms; /* OPEN: its ttl is over; CLOSED: forgotten */
 	bool used, closed;
 	uint32_t calls;
-	bool report; /* calls, or use, since the gateway was told */
+	bool report;  /* calls, or use, since the gateway was told */
+	bool refused; /* by the other peer's Kamailio: the gateway was not told yet */
+	bool recheck; /* the gateway is to be asked whether it still knows it */
 };
 
 struct sessions {	 /* shm */
 	gen_lock_t lock; /* guards all below */
 	unsigned int n, max, mask;
+	atomic_uint n_refused, n_recheck; /* slots with that mark; read without the lock too */
 	struct slot *free;
 	struct slot **by_id, **by_hit; /* mask + 1 each */
 	struct slot slot[];
@@ -81,6 +87,17 @@ static struct slot **hit_head(const struct p2p_hit *hit)
 
 /* --- from here to the next line of dashes: the lock is held --- */
 
+static void mark(bool *flag, bool value, atomic_uint *count)
+{
+	if (*flag == value)
+		return;
+	*flag = value;
+	if (value)
+		atomic_fetch_add(count, 1);
+	else
+		atomic_fetch_sub(count, 1);
+}
+
 static void slot_release(struct slot *slot)
 {
 	struct slot **link;
@@ -91,6 +108,8 @@ static void slot_release(struct slot *slot)
 	for (link = hit_head(&slot->s.hit); *link != slot; link = &(*link)->hit_next)
 		;
 	*link = slot->hit_next;
+	mark(&slot->refused, false, &sessions->n_refused);
+	mark(&slot->recheck, false, &sessions->n_recheck);
 	memset(slot, 0, sizeof(*slot)); /* keys do not stay behind */
 	slot->id_next = sessions->free;
 	sessions->free = slot;
@@ -184,6 +203,9 @@ int pul_sessions_put(const struct p2p_session *s)
 		sessions->n++;
 	}
 	slot->s = *s;
+	mark(&slot->recheck, false, &sessions->n_recheck);
+	if (slot->refused)
+		goto out; /* the answer is older than the refusal */
 	slot->closed = false;
 	slot->until_ms = now + s->ttl_ms;
 out:
@@ -232,7 +254,7 @@ int pul_sessions_by_hit(const struct p2p_hit *hit, struct p2p_session *out)
 		if (p2p_hit_cmp(&slot->s.hit, hit) != 0)
 			continue;
 		slot_age(slot, now);
-		if (slot->closed)
+		if (slot->closed || slot->s.retiring)
 			continue;
 		if (best == NULL || memcmp(&slot->s.id, &best->s.id, sizeof(best->s.id)) < 0)
 			best = slot;
@@ -274,6 +296,111 @@ bool pul_sessions_take_report(unsigned int *at, struct p2p_session_id *id, uint3
 	}
 	lock_release(&sessions->lock);
 	return found;
+}
+
+bool pul_sessions_refused(const struct p2p_session_id *id)
+{
+	uint64_t now = pul_now_ms();
+	struct slot *slot;
+	bool was_open = false;
+
+	lock_get(&sessions->lock);
+	slot = slot_find(id, now);
+	if (slot != NULL && !slot->closed) {
+		was_open = true;
+		slot_close(slot, now);
+		mark(&slot->refused, true, &sessions->n_refused);
+	}
+	lock_release(&sessions->lock);
+	return was_open;
+}
+
+bool pul_sessions_take_refused(struct p2p_session_id *id)
+{
+	struct slot *slot;
+	bool found = false;
+	unsigned int i;
+
+	if (atomic_load(&sessions->n_refused) == 0)
+		return false;
+	lock_get(&sessions->lock);
+	for (i = 0; i < sessions->max && !found; i++) {
+		slot = &sessions->slot[i];
+		if (!slot->used || !slot->refused)
+			continue;
+		mark(&slot->refused, false, &sessions->n_refused);
+		*id = slot->s.id;
+		found = true;
+	}
+	lock_release(&sessions->lock);
+	return found;
+}
+
+void pul_sessions_recheck_all(void)
+{
+	struct slot *slot;
+	unsigned int i;
+
+	lock_get(&sessions->lock);
+	for (i = 0; i < sessions->max; i++) {
+		slot = &sessions->slot[i];
+		if (!slot->used || slot->closed)
+			continue;
+		mark(&slot->recheck, true, &sessions->n_recheck);
+		slot->report |= slot->calls > 0;
+	}
+	lock_release(&sessions->lock);
+}
+
+bool pul_sessions_take_recheck(struct p2p_session_id *id)
+{
+	struct slot *slot;
+	bool found = false;
+	unsigned int i;
+
+	if (atomic_load(&sessions->n_recheck) == 0)
+		return false;
+	lock_get(&sessions->lock);
+	for (i = 0; i < sessions->max && !found; i++) {
+		slot = &sessions->slot[i];
+		if (!slot->used || !slot->recheck)
+			continue;
+		mark(&slot->recheck, false, &sessions->n_recheck);
+		*id = slot->s.id;
+		found = true;
+	}
+	lock_release(&sessions->lock);
+	return found;
+}
+
+bool pul_sessions_waiting(void)
+{
+	return atomic_load(&sessions->n_refused) > 0 || atomic_load(&sessions->n_recheck) > 0;
+}
+
+unsigned int pul_sessions_page(unsigned int *at, struct pul_session_view *view, unsigned int n)
+{
+	uint64_t now = pul_now_ms();
+	struct slot *slot;
+	unsigned int got = 0;
+
+	lock_get(&sessions->lock);
+	for (; *at < sessions->max && got < n; (*at)++) {
+		slot = &sessions->slot[*at];
+		if (!slot->used)
+			continue;
+		slot_age(slot, now);
+		copy_out(slot, now, &view[got].s);
+		memset(view[got].s.key_in, 0, sizeof(view[got].s.key_in));
+		memset(view[got].s.key_out, 0, sizeof(view[got].s.key_out));
+		view[got].calls = slot->calls;
+		view[got].closed = slot->closed;
+		got++;
+	}
+	if (*at >= sessions->max)
+		*at = 0;
+	lock_release(&sessions->lock);
+	return got;
 }
 
 unsigned int pul_sessions_count(void)

@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		reply = NULL;
 		if (redisReaderGetReply(reader, &reply) != REDIS_OK || reply == NULL)
 			break;
-		if (pul_answer_route(&set, reply)) {
+		if (pul_answer_route(&set, reply, NULL)) {
 			must(set.n >= 1 && set.n <= P2P_CANDIDATES_MAX);
 			for (i = 0; i < set.n; i++)
 				candidate_check(&set.c[i]);

@@ -772,6 +772,95 @@ static void test_sessions(void **state)
 	assert_int_equal(pul_sessions_count(), 0);
 }
 
+/* What the gateway is to be told and asked, once each. */
+static void test_sessions_refused_and_rechecked(void **state)
+{
+	struct p2p_session a = session_of(9, 1, 60000), b = session_of(3, 1, 90000),
+			   old = session_of(1, 1, 90000), got;
+	struct pul_session_view view[2];
+	struct p2p_session_id id;
+	unsigned int at = 0;
+	uint32_t calls;
+
+	(void)state;
+	assert_false(pul_sessions_waiting());
+	assert_false(pul_sessions_refused(&a.id));
+	old.retiring = true;
+	assert_ok(pul_sessions_put(&a));
+	assert_ok(pul_sessions_put(&b));
+	assert_ok(pul_sessions_put(&old)); /* the lowest id, but for running calls only */
+	assert_ok(pul_sessions_by_hit(&a.hit, &got));
+	assert_memory_equal(&got.id, &b.id, sizeof(b.id));
+	assert_ok(pul_sessions_by_id(&old.id, &got));
+
+	assert_true(pul_sessions_refused(&b.id));
+	assert_false(pul_sessions_refused(&b.id));
+	assert_ok(pul_sessions_by_hit(&a.hit, &got));
+	assert_memory_equal(&got.id, &a.id, sizeof(a.id));
+	assert_ok(pul_sessions_put(&b)); /* an answer from before: it stays closed */
+	assert_int_equal(pul_sessions_by_id(&b.id, NULL), 1);
+	assert_true(pul_sessions_waiting());
+	assert_true(pul_sessions_take_refused(&id));
+	assert_memory_equal(&id, &b.id, sizeof(id));
+	assert_false(pul_sessions_take_refused(&id));
+	assert_false(pul_sessions_waiting());
+
+	pul_sessions_used(&a.id, 2);
+	assert_true(pul_sessions_take_report(&at, &id, &calls));
+	pul_sessions_recheck_all(); /* the gateway may have forgotten the calls too */
+	at = 0;
+	assert_true(pul_sessions_take_report(&at, &id, &calls));
+	assert_int_equal(calls, 2);
+	assert_false(pul_sessions_take_report(&at, &id, &calls));
+	assert_true(pul_sessions_take_recheck(&id));
+	assert_ok(pul_sessions_put(&a)); /* answered, or told anew: not asked again */
+	assert_ok(pul_sessions_put(&old));
+	assert_false(pul_sessions_take_recheck(&id));
+
+	at = 0;
+	assert_int_equal(pul_sessions_page(&at, view, 2), 2);
+	assert_int_not_equal(at, 0);
+	assert_memory_equal(view[0].s.key_in, "\0\0\0\0\0\0\0\0", 8);
+	assert_int_equal(pul_sessions_page(&at, view, 2), 1);
+	assert_int_equal(at, 0);
+
+	pul_sessions_recheck_all();
+	assert_true(pul_sessions_waiting());
+	now_ms += 200000; /* all are over: nothing is left to be asked */
+	assert_int_equal(pul_sessions_by_id(&a.id, NULL), -1);
+	assert_int_equal(pul_sessions_by_id(&b.id, NULL), -1);
+	assert_int_equal(pul_sessions_by_id(&old.id, NULL), -1);
+	assert_false(pul_sessions_waiting());
+}
+
+static void test_a_cached_user_needs_the_session(void **state)
+{
+	struct p2p_session s = session_of(7, 4, 60000);
+	struct p2p_candidate_set set = {.n = 1};
+	struct p2p_name bob = {.len = 3, .s = "bob"};
+
+	(void)state;
+	set.c[0].hit = s.hit;
+	set.c[0].ttl_ms = 600000;
+	set.c[0].session = P2P_CANDIDATE_SESSION_OPEN;
+	strcpy(set.c[0].why, "no answer");
+	assert_ok(pul_sessions_put(&s));
+	assert_ok(pul_cache_put(pul_routes, bob.s, bob.len, &set));
+	assert_int_equal(pul_routes_get(&bob, &set), P2P_CACHE_FRESH);
+	assert_int_equal(set.c[0].session, P2P_CANDIDATE_SESSION_OPEN);
+	assert_true(pul_sessions_close(&s.id));
+	assert_int_equal(pul_routes_get(&bob, &set), P2P_CACHE_MISS);
+	set.n = 1;
+	set.c[0].session = P2P_CANDIDATE_SESSION_UNREACHABLE;
+	assert_ok(pul_cache_put(pul_routes, bob.s, bob.len, &set));
+	assert_int_equal(pul_routes_get(&bob, &set), P2P_CACHE_MISS);
+	assert_int_equal(pul_cache_get(pul_routes, bob.s, bob.len, &set), P2P_CACHE_FRESH);
+	assert_string_equal(set.c[0].why, "no answer");
+	set.c[0].session = P2P_CANDIDATE_SESSION_NONE; /* its gateway never had one */
+	assert_ok(pul_cache_put(pul_routes, bob.s, bob.len, &set));
+	assert_int_equal(pul_routes_get(&bob, &set), P2P_CACHE_FRESH);
+}
+
 static void test_sessions_are_bounded(void **state)
 {
 	struct p2p_session s;
@@ -815,6 +904,8 @@ int main(void)
 		T(test_threads),
 		T(test_sessions),
 		T(test_sessions_are_bounded),
+		T(test_sessions_refused_and_rechecked),
+		T(test_a_cached_user_needs_the_session),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

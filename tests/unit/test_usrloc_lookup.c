@@ -101,6 +101,38 @@ int pul_sessions_put(const struct p2p_session *s)
 	return 0;
 }
 
+static struct p2p_session_id closed, refused, recheck;
+static bool is_refused, is_recheck;
+
+bool pul_sessions_close(const struct p2p_session_id *id)
+{
+	closed = *id;
+	return true;
+}
+
+bool pul_sessions_take_refused(struct p2p_session_id *id)
+{
+	bool was = is_refused;
+
+	*id = refused;
+	is_refused = false;
+	return was;
+}
+
+bool pul_sessions_take_recheck(struct p2p_session_id *id)
+{
+	bool was = is_recheck;
+
+	*id = recheck;
+	is_recheck = false;
+	return was;
+}
+
+bool pul_sessions_waiting(void)
+{
+	return is_refused || is_recheck;
+}
+
 void pul_conn_init(struct pul_conn *conn)
 {
 	memset(conn, 0, sizeof(*conn));
@@ -254,6 +286,11 @@ static redisReply bulk(const char *text)
 		.type = REDIS_REPLY_STRING, .str = (char *)(uintptr_t)text, .len = strlen(text)};
 }
 
+static void keep(const struct p2p_session *s)
+{
+	put = *s;
+}
+
 /* A session that is asked for by its id: the answer is about it, or makes no sense. */
 static void test_session(void **state)
 {
@@ -300,6 +337,107 @@ static void test_session(void **state)
 		one_answer(box, code[i]);
 		assert_int_equal(put.ttl_ms, i == 0 ? 60000 : 0);
 	}
+	/* what the gateway does not know is not used any more */
+	assert_memory_equal(&closed, &boxes[2].q.session, sizeof(closed));
+}
+
+/* ROUTE's session element: an array, or why there is none. */
+static void test_route_session(void **state)
+{
+	static const char *const text[] = {
+		"000102030405060708090a0b0c0d0e0f",
+		"2001:22:a:1::a",
+		"initiator",
+		"60000",
+		"1111111111111111111111111111111111111111111111111111111111111111",
+		"2222222222222222222222222222222222222222222222222222222222222222",
+		"tcp",
+		"6",
+		"srtp-sdes",
+		"sip:[2001:db8::1]:5060;transport=tcp",
+		"",
+		"1",
+		"of a later version",
+	};
+	static const struct {
+		const char *text, *why;
+		enum p2p_candidate_session session;
+	} none[] = {
+		{"", "", P2P_CANDIDATE_SESSION_NONE},
+		{"unreachable no answer", "no answer", P2P_CANDIDATE_SESSION_UNREACHABLE},
+		{"nocommon-signalling tls", "tls", P2P_CANDIDATE_SESSION_NOCOMMON_SIGNALLING},
+		{"nocommon-media", "", P2P_CANDIDATE_SESSION_NOCOMMON_MEDIA},
+		{"refused revoked\r\nX: y", "revoked??X: y", P2P_CANDIDATE_SESSION_REFUSED},
+		{"later word", "word", P2P_CANDIDATE_SESSION_NONE},
+	};
+	redisReply e[13], *ep[13], s = {.type = REDIS_REPLY_ARRAY, .elements = 13, .element = ep};
+	redisReply hit = bulk(text[1]), order = bulk("5"), ttl = bulk("60000"), flags = bulk("0"),
+		   why, one = bulk("1"), uri = bulk("sip:192.0.2.1:5060");
+	redisReply *cp[] = {&hit, &order, &ttl, &flags, &s, &one, &uri};
+	redisReply cand = {.type = REDIS_REPLY_ARRAY, .elements = 7, .element = cp},
+		   *rp[] = {&cand};
+	const redisReply route = {.type = REDIS_REPLY_ARRAY, .elements = 1, .element = rp};
+	struct p2p_candidate_set set;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 13; i++) {
+		e[i] = bulk(text[i]);
+		ep[i] = &e[i];
+	}
+	memset(&put, 0, sizeof(put));
+	assert_true(pul_answer_route(&set, &route, keep));
+	assert_int_equal(set.c[0].session, P2P_CANDIDATE_SESSION_OPEN);
+	assert_true(put.retiring && put.initiator && put.family == 6);
+	assert_int_equal(put.media, P2P_MEDIA_SDES);
+	e[11] = bulk("0");
+	assert_true(pul_answer_route(&set, &route, keep));
+	assert_false(put.retiring);
+	e[1] = bulk("2001:22:a:1::b"); /* with another peer than the candidate */
+	assert_false(pul_answer_route(&set, &route, keep));
+	cp[4] = &why;
+	for (i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		why = bulk(none[i].text);
+		assert_true(pul_answer_route(&set, &route, NULL));
+		assert_int_equal(set.c[0].session, none[i].session);
+		assert_string_equal(set.c[0].why, none[i].why);
+	}
+	why.type = REDIS_REPLY_INTEGER;
+	assert_false(pul_answer_route(&set, &route, NULL));
+}
+
+/* REFUSED goes ahead of a search, and without one; sessions to be asked about are asked about. */
+static void test_sessions_told_and_asked(void **state)
+{
+	struct pul_box *box = &boxes[0];
+
+	(void)state;
+	refused.b[0] = 0xab;
+	is_refused = true;
+	memset(box, 0, sizeof(*box));
+	box->q.kind = P2P_QUESTION_ROUTE;
+	box->q.flags = P2P_QUESTION_FRESH;
+	box->q.reply_fd = workers[0];
+	box->q.name = (struct p2p_name){.len = 3, .s = "bob"};
+	box->deadline_ms = now_ms + 1000;
+	pul_lookup_questions(box);
+	assert_int_equal(n_asked, 2);
+	assert_non_null(strstr(asked[0].text, "REFUSED\r\n$32\r\nab0000"));
+	assert_non_null(strstr(asked[1].text, "ROUTE"));
+	reply(0, &(redisReply){.type = REDIS_REPLY_STATUS, .str = "OK", .len = 2});
+	reply(1, NULL);
+	reply(2, &(redisReply){.type = REDIS_REPLY_ERROR, .str = "NOTFOUND", .len = 8});
+	one_answer(box, P2P_ANSWER_ABSENT);
+
+	n_asked = 0;
+	is_refused = is_recheck = true;
+	recheck.b[0] = 0xcd;
+	pul_lookup_refresh();
+	assert_int_equal(n_asked, 2);
+	assert_non_null(strstr(asked[0].text, "REFUSED"));
+	assert_non_null(strstr(asked[1].text, "SESSION\r\n$32\r\ncd0000"));
+	reply(1, &(redisReply){.type = REDIS_REPLY_ERROR, .str = "NOTFOUND", .len = 8});
+	assert_memory_equal(&closed, &recheck, sizeof(closed));
 }
 
 static void test_absent(void **state)
@@ -391,8 +529,13 @@ static void test_full_worker(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_absent),		T(test_session),     T(test_absence_outdated),
-		T(test_gives_up_early), T(test_full_worker),
+		T(test_absent),
+		T(test_session),
+		T(test_absence_outdated),
+		T(test_route_session),
+		T(test_sessions_told_and_asked),
+		T(test_gives_up_early),
+		T(test_full_worker),
 	};
 
 	pul_settings.query_connections = 2;
