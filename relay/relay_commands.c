@@ -83,6 +83,7 @@ static void on_offer_or_answer(struct resp_request *req, int argc, const struct 
 		.transport = a.transport,
 		/* a phone that did not ask for it may not know the profile; DTLS phones do */
 		.feedback = a.to_overlay ? a.feedback : a.transport == NG_TRANSPORT_DTLS,
+		.gcm = a.to_overlay,
 		.call_id = a.id,
 		.from_tag = a.from_tag,
 		.to_tag = a.to_tag,

@@ -3,6 +3,7 @@ kamailiomod_LTLIBRARIES += p2p_media.la
 
 p2p_media_la_SOURCES = \
 	modules/p2p_media/p2p_media.h \
+	modules/p2p_media/p2p_media_body.c \
 	modules/p2p_media/p2p_media_dialog.c \
 	modules/p2p_media/p2p_media_exchange.c \
 	modules/p2p_media/p2p_media_mod.c \
@@ -11,7 +12,8 @@ p2p_media_la_SOURCES = \
 	modules/p2p_media/p2p_media_rpc.c \
 	modules/p2p_media/p2p_media_sdp.c modules/p2p_media/p2p_media_sdp.h \
 	modules/p2p_media/p2p_media_session.c \
-	modules/p2p_media/p2p_media_stats.c
+	modules/p2p_media/p2p_media_stats.c \
+	modules/p2p_media/p2p_media_transport.c
 p2p_media_la_CPPFLAGS = $(MODULE_CPPFLAGS) -D_GNU_SOURCE $(HIREDIS_CFLAGS) \
 	-DMOD_NAME='"p2p_media"' -DMOD_NAMEID=p2p_media
 p2p_media_la_CFLAGS = $(MODULE_CFLAGS)

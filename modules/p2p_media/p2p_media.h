@@ -25,12 +25,22 @@ struct p2p_media_config {
 	enum p2p_media_anchor anchor;
 	str rr_param;
 	str ice, flags;
-	int nat_bflag; /* -1: none */
+	int nat_bflag;	    /* -1: none */
+	uint8_t peer_media; /* enum p2p_media towards peers with which there is no session; 0: any
+			     */
+	const char *phone_media; /* what phones are offered that a peer calls: the relay's word */
+	int srtp_bflag, dtls_bflag; /* branches to be offered that instead; -1: none */
 };
 extern struct p2p_media_config p2p_media_config;
 extern struct tm_binds p2p_media_tm;
 extern struct rr_binds p2p_media_rr;
 extern p2p_route_api_t p2p_media_route; /* peer_status NULL: p2p_route is not loaded */
+
+/* One of the two sides of a call. */
+struct p2p_media_side {
+	bool overlay;  /* another peer, else a phone */
+	uint8_t media; /* enum p2p_media: how media goes to that peer; 0: not said */
+};
 
 /* --- relay: p2p_media_relay.c --------------------------------------------------------------- */
 /* One SDP on its way through the relay. */
@@ -38,8 +48,10 @@ struct p2p_media_exchange {
 	bool answer;
 	uint64_t handle;
 	str callid;
-	str offerer_tag, answerer_tag; /* answerer_tag empty: not known yet */
-	bool from_overlay, to_overlay; /* of this SDP's sender and receiver */
+	str offerer_tag, answerer_tag;	/* answerer_tag empty: not known yet */
+	struct p2p_media_side from, to; /* this SDP's sender and receiver */
+	const char *transport; /* of the receiver's leg, the relay's word; NULL: not said */
+	bool refused;	       /* its transport was not as it must be */
 	str sdp;
 };
 
@@ -66,11 +78,12 @@ void p2p_media_relay_reset(void);
 
 /* --- sessions: p2p_media_session.c ---------------------------------------------------------- */
 /* What a call's Record-Route parameter says: which handle, the caller's and the callee's side, and
- * who is the caller. Text: 16 hex digits, '.', two letters of 'u' (phone) or 'o' (overlay), '.',
- * 8 hex digits of a hash of the caller's tag. */
+ * who is the caller. Text: 16 hex digits, '.', a letter for each side ('u' a phone; a peer: 'r'
+ * RTP, 's' SRTP keyed in the SDP, 'd' SRTP keyed by DTLS, 'o' not said), '.', 8 hex digits of a
+ * hash of the caller's tag. */
 struct p2p_media_ticket {
 	uint64_t handle;
-	bool caller_overlay, callee_overlay;
+	struct p2p_media_side caller, callee;
 	uint32_t caller_hash;
 };
 #define P2P_MEDIA_TICKET_LEN (16 + 1 + 2 + 1 + 8)
@@ -89,7 +102,7 @@ enum p2p_media_branch_state {
 struct p2p_media_branch {
 	int state;
 	uint64_t handle;
-	bool from_overlay, to_overlay; /* the request's sender and receiver */
+	struct p2p_media_side from, to; /* the request's sender and receiver */
 };
 
 /* What is known of one transaction. shm; made by whoever handles the request, freed by tm with the
@@ -99,9 +112,11 @@ struct p2p_media_session {
 	struct p2p_media_session *next, *prev; /* all of them; under the list's lock */
 	unsigned int serial;
 	bool dialog; /* an in-dialog request: branch[0] is the call's own handle, not ours to end */
-	bool has_sdp;	/* the request brought one: its replies bring answers */
-	bool whole;	/* offered before forking: branch[0] holds for all */
-	int failed;	/* the p2p_media_result of a branch that could not be anchored, else 0 */
+	bool has_sdp; /* the request brought one: its replies bring answers */
+	bool whole;   /* offered before forking: branch[0] holds for all */
+	int failed;   /* the p2p_media_result of a branch that could not be anchored, else 0 */
+	/* the SDP's transport and the one it should have had (0: that was not the reason) */
+	uint8_t refused_found, refused_want;
 	bool anchored;	/* a branch could */
 	bool settled;	/* its transaction is at its end: what is left belongs to the dialog */
 	int winner;	/* the branch whose 2xx came first, -2: a 2xx of our own; atomic */
@@ -134,10 +149,44 @@ typedef void p2p_media_session_visit_f(const struct p2p_media_session *s, void *
 unsigned int p2p_media_session_visit(unsigned int after, unsigned int max,
 				     p2p_media_session_visit_f *f, void *arg);
 
+/* --- transport: p2p_media_transport.c ------------------------------------------------------- */
+int p2p_media_transport_init(void);
+void p2p_media_transport_destroy(void);
+/* How media goes between this server and the peer that the message came from or goes to: enum
+ * p2p_media, or 0 where nothing says. */
+uint8_t p2p_media_transport_of(struct sip_msg *msg);
+/* Is an SDP with this media (struct p2p_media_sdp) as it is wanted (0: any)? */
+bool p2p_media_transport_fits(uint8_t found, uint8_t want);
+/* Must media be anchored to be as it is wanted, this SDP (NULL: it comes later) being given? */
+bool p2p_media_transport_needs(uint8_t want, const struct p2p_media_sdp *sdp);
+/* The relay's word for the leg of a phone that a peer's offer goes to. */
+const char *p2p_media_transport_phone(void);
+/* Counted, and logged once a minute and source. ours: it is what would have gone to a peer. */
+void p2p_media_transport_refused(struct sip_msg *msg, uint8_t found, uint8_t want, bool ours);
+/* 488 with the reason that a Reason header (RFC 3326) tells. A p2p_media_result. */
+int p2p_media_refuse(struct sip_msg *msg);
+
 /* --- policy: p2p_media_policy.c ------------------------------------------------------------- */
 /* Shall this new call's media be anchored? sdp NULL: the offer comes later. */
 bool p2p_media_policy_wants(struct sip_msg *msg, const struct p2p_media_sdp *sdp, bool from_overlay,
 			    bool to_overlay);
+
+/* --- bodies: p2p_media_body.c ---------------------------------------------------------------- */
+/* A message's SDP, in its own buffer. */
+struct p2p_media_body {
+	bool there;
+	str sdp;
+	struct p2p_media_sdp info;
+};
+
+/* 0 (there or not), or a p2p_media_result. */
+int p2p_media_body_find(struct sip_msg *msg, struct p2p_media_body *b);
+/* Takes fresh (pkg), whatever comes of it. P2P_MEDIA_DONE or P2P_MEDIA_ERROR. */
+int p2p_media_body_replace(struct sip_msg *msg, const str *old, str *fresh);
+/* A provisional reply goes on without an SDP that would lead the caller past the relay: an
+ * unreliable one may do so (RFC 6337 section 3.1.1: the answer comes in the 2xx), a reliable one
+ * may not. */
+void p2p_media_body_drop(struct sip_msg *msg);
 
 /* --- messages: p2p_media_exchange.c --------------------------------------------------------- */
 /* What the script functions do, whatever the route: 1 done, or nothing to do; -1 must be anchored
@@ -172,6 +221,7 @@ enum p2p_media_counter {
 	P2P_MEDIA_FAILED_BUSY,
 	P2P_MEDIA_FAILED_UNKNOWN,
 	P2P_MEDIA_FAILED_REFUSED,
+	P2P_MEDIA_REFUSED_TRANSPORT,
 	P2P_MEDIA_BAD_BODIES,
 	P2P_MEDIA_BREAKER_OPENED,
 	P2P_MEDIA_DELETES_DROPPED,

@@ -6,113 +6,14 @@
  *   PRACK or UPDATE with an offer: the answer in its 200 */
 #include <errno.h>
 #include <string.h>
-#include "core/data_lump.h"
 #include "core/dprint.h"
 #include "core/dset.h"
 #include "core/mem/mem.h"
-#include "core/parser/parse_content.h"
 #include "core/parser/parse_cseq.h"
 #include "core/parser/parse_from.h"
 #include "core/parser/parse_to.h"
 #include "core/route.h"
 #include "modules/p2p_media/p2p_media.h"
-
-/* A message's SDP, in its own buffer. */
-struct body {
-	bool there;
-	str sdp;
-	struct p2p_media_sdp info;
-};
-
-/* Has another module (rtpengine, say, in the script's NAT handling) put its own body in place of
- * this one? It reads the message as it came in, so there can be one such module for a message. */
-static bool replaced(const struct sip_msg *msg, const char *sdp)
-{
-	const struct lump *l;
-
-	for (l = msg->body_lumps; l != NULL; l = l->next)
-		if (l->op == LUMP_DEL && l->u.offset <= (int)(sdp - msg->buf) &&
-		    l->u.offset + l->len > (int)(sdp - msg->buf) && l->after != NULL)
-			return true;
-	return false;
-}
-
-/* 0 (there or not), or a p2p_media_result. */
-static int body_find(struct sip_msg *msg, struct body *b)
-{
-	size_t off, len, total;
-	char *body;
-	int err;
-
-	memset(b, 0, sizeof(*b));
-	if (parse_headers(msg, HDR_EOH_F, 0) < 0)
-		return P2P_MEDIA_BAD_SDP;
-	if (msg->content_type == NULL)
-		return 0;
-	body = get_body(msg);
-	if (body == NULL)
-		return 0;
-	total = (size_t)(msg->buf + msg->len - body);
-	if (msg->content_length != NULL && get_content_length(msg) >= 0 &&
-	    (size_t)get_content_length(msg) < total)
-		total = (size_t)get_content_length(msg);
-	err = p2p_media_sdp_find(msg->content_type->body.s, (size_t)msg->content_type->body.len,
-				 body, total, &off, &len);
-	if (err == ENOENT)
-		return 0;
-	b->sdp.s = body + off;
-	b->sdp.len = (int)len;
-	if (err == 0 && replaced(msg, b->sdp.s)) {
-		LM_DBG("another module takes care of the media of %.*s\n",
-		       msg->callid ? msg->callid->body.len : 0,
-		       msg->callid ? msg->callid->body.s : "");
-		return 0;
-	}
-	if (err != 0 || p2p_media_sdp_inspect(b->sdp.s, len, &b->info) != 0) {
-		p2p_media_count(P2P_MEDIA_BAD_BODIES);
-		LM_DBG("body of %.*s cannot be understood\n",
-		       msg->callid ? msg->callid->body.len : 0,
-		       msg->callid ? msg->callid->body.s : "");
-		return P2P_MEDIA_BAD_SDP;
-	}
-	/* a session without any media has nothing to anchor */
-	b->there = b->info.sections > 0;
-	return 0;
-}
-
-static int body_replace(struct sip_msg *msg, const str *old, str *fresh)
-{
-	struct lump *l;
-
-	/* Content-Length is set by the core, which counts body lumps */
-	l = del_lump(msg, (unsigned int)(old->s - msg->buf), (unsigned int)old->len, 0);
-	if (l == NULL || insert_new_lump_after(l, fresh->s, (unsigned int)fresh->len, 0) == NULL) {
-		LM_ERR("cannot replace the body\n");
-		pkg_free(fresh->s);
-		return P2P_MEDIA_ERROR;
-	}
-	return P2P_MEDIA_DONE;
-}
-
-/* A provisional reply goes on without an SDP that would lead the caller past the relay: an
- * unreliable one may do so (RFC 6337 section 3.1.1: the answer comes in the 2xx), a reliable one
- * may not. */
-static void body_drop(struct sip_msg *msg)
-{
-	struct hdr_field *h;
-	char *body = get_body(msg);
-
-	for (h = msg->headers; h != NULL; h = h->next)
-		if (h->name.len == 4 && strncasecmp(h->name.s, "RSeq", 4) == 0)
-			return;
-	h = msg->content_type;
-	if (body == NULL || h == NULL ||
-	    del_lump(msg, (unsigned int)(body - msg->buf),
-		     (unsigned int)(msg->buf + msg->len - body), 0) == NULL ||
-	    del_lump(msg, (unsigned int)(h->name.s - msg->buf), (unsigned int)h->len,
-		     HDR_CONTENTTYPE_T) == NULL)
-		LM_ERR("cannot drop the body\n");
-}
 
 static str from_tag(struct sip_msg *msg)
 {
@@ -151,9 +52,26 @@ static int failure(int err)
 	}
 }
 
-/* Through the relay, and into the message. */
-static int exchange(struct sip_msg *msg, const struct body *b, struct p2p_media_exchange *x)
+/* An SDP whose transport is not as it must be; ours: of what was to go to a peer. */
+static int refused(struct sip_msg *msg, struct p2p_media_session *s, struct p2p_media_exchange *x,
+		   uint8_t found, bool ours)
 {
+	uint8_t want = ours ? x->to.media : x->from.media;
+
+	x->refused = true;
+	p2p_media_transport_refused(msg, found, want, ours);
+	if (s != NULL) {
+		s->refused_found = found;
+		s->refused_want = want;
+	}
+	return P2P_MEDIA_BAD_SDP;
+}
+
+/* Through the relay, and into the message. s: its transaction's; NULL: it has none (ACK). */
+static int exchange(struct sip_msg *msg, struct p2p_media_session *s,
+		    const struct p2p_media_body *b, struct p2p_media_exchange *x)
+{
+	struct p2p_media_sdp info;
 	str fresh;
 	int err;
 
@@ -161,11 +79,46 @@ static int exchange(struct sip_msg *msg, const struct body *b, struct p2p_media_
 	x->sdp = b->sdp;
 	if (x->offerer_tag.len == 0)
 		return P2P_MEDIA_BAD_SDP;
+	if (!p2p_media_transport_fits(b->info.media, x->from.media))
+		return refused(msg, s, x, b->info.media, false);
+	if (x->to.media != 0)
+		x->transport = p2p_media_text(x->to.media);
+	else if (x->from.media != 0 && !x->answer && s != NULL && !s->dialog)
+		/* within a call rtpengine knows what the phone speaks */
+		x->transport = p2p_media_transport_phone();
 	p2p_media_count(x->answer ? P2P_MEDIA_ANSWERS : P2P_MEDIA_OFFERS);
 	err = p2p_media_relay_exchange(x, &fresh);
 	if (err != 0)
 		return failure(err);
-	return body_replace(msg, &b->sdp, &fresh);
+	/* what rtpengine leaves as it came (T.38, say) must not go out beside what is encrypted */
+	if (x->to.media != 0 && (p2p_media_sdp_inspect(fresh.s, (size_t)fresh.len, &info) != 0 ||
+				 !p2p_media_transport_fits(info.media, x->to.media))) {
+		pkg_free(fresh.s);
+		return refused(msg, s, x, info.media, true);
+	}
+	return p2p_media_body_replace(msg, &b->sdp, &fresh);
+}
+
+/* The same for a message that cannot be refused. Where media must be encrypted, an SDP that did not
+ * go through the relay is not passed on either: the receiver's media would go out in clear. */
+static int exchange_or_decline(struct sip_msg *msg, struct p2p_media_session *s,
+			       const struct p2p_media_body *b, struct p2p_media_exchange *x)
+{
+	int result = exchange(msg, s, b, x);
+	str fresh;
+
+	if (result == P2P_MEDIA_DONE ||
+	    (!x->refused && ((x->from.media | x->to.media) & ~P2P_MEDIA_RTP) == 0))
+		return result;
+	fresh.s = pkg_malloc((size_t)b->sdp.len + P2P_MEDIA_SECTIONS_MAX);
+	if (fresh.s == NULL) {
+		PKG_MEM_ERROR;
+		return P2P_MEDIA_ERROR;
+	}
+	fresh.len = (int)p2p_media_sdp_decline(b->sdp.s, (size_t)b->sdp.len, fresh.s);
+	x->refused = true;
+	return p2p_media_body_replace(msg, &b->sdp, &fresh) == P2P_MEDIA_DONE ? result
+									      : P2P_MEDIA_ERROR;
 }
 
 /* An SDP in a request: its sender is the offerer, or with `answer` the other one is. */
@@ -205,8 +158,8 @@ static int ticket_add(struct sip_msg *msg, const struct p2p_media_session *s,
 {
 	struct p2p_media_ticket t = {
 		.handle = b->handle,
-		.caller_overlay = b->from_overlay,
-		.callee_overlay = b->to_overlay,
+		.caller = b->from,
+		.callee = b->to,
 		.caller_hash = s->caller_hash,
 	};
 	char text[P2P_MEDIA_TICKET_LEN + 1], param[64];
@@ -235,17 +188,24 @@ static int branch_index(void)
 	return ctx != NULL && ctx->branch_index >= 0 ? ctx->branch_index : -1;
 }
 
-static int call_begin(struct sip_msg *msg, const struct body *b)
+static int call_begin(struct sip_msg *msg, const struct p2p_media_body *b)
 {
+	const struct p2p_media_sdp *info = b->there ? &b->info : NULL;
 	struct p2p_media_exchange x = {.answer = false};
 	int index = branch_index(), result;
 	struct p2p_media_session *s;
 	struct p2p_media_branch *br;
 
-	x.from_overlay = sender_is_peer(msg);
-	x.to_overlay = p2p_ruid_is_peer(&msg->ruid);
-	if (!p2p_media_policy_wants(msg, b->there ? &b->info : NULL, x.from_overlay,
-				    x.to_overlay)) {
+	x.from.overlay = sender_is_peer(msg);
+	x.to.overlay = p2p_ruid_is_peer(&msg->ruid);
+	/* from one peer to another goes no call but by the operator's own doing: then the branch's
+	 * session is the one that is known */
+	if (x.to.overlay)
+		x.to.media = p2p_media_transport_of(msg);
+	else if (x.from.overlay)
+		x.from.media = p2p_media_transport_of(msg);
+	if (!p2p_media_transport_needs(x.from.media | x.to.media, info) &&
+	    !p2p_media_policy_wants(msg, info, x.from.overlay, x.to.overlay)) {
 		p2p_media_count(P2P_MEDIA_BYPASSED);
 		return P2P_MEDIA_DONE;
 	}
@@ -264,15 +224,15 @@ static int call_begin(struct sip_msg *msg, const struct body *b)
 	if (br->state != P2P_MEDIA_FREE)
 		return P2P_MEDIA_DONE; /* called twice */
 	br->handle = p2p_media_handle(msg, s->whole ? -1 : index);
-	br->from_overlay = x.from_overlay;
-	br->to_overlay = x.to_overlay;
+	br->from = x.from;
+	br->to = x.to;
 	s->has_sdp = b->there;
 	__atomic_store_n(&br->state, P2P_MEDIA_RESERVED, __ATOMIC_RELEASE);
 	result = P2P_MEDIA_DONE;
 	if (b->there) {
 		x.handle = br->handle;
 		request_tags(msg, &x);
-		result = exchange(msg, b, &x);
+		result = exchange(msg, s, b, &x);
 		/* also after a time-out: the relay may have done it all the same */
 		if (!p2p_media_branch_move(br, P2P_MEDIA_RESERVED, P2P_MEDIA_OFFERED))
 			p2p_media_relay_delete(br->handle, &s->callid); /* ended meanwhile */
@@ -339,8 +299,16 @@ static bool prack_answers(struct sip_msg *msg)
 	return late;
 }
 
-static int dialog_request(struct sip_msg *msg, const struct body *b,
-			  const struct p2p_media_ticket *t, enum p2p_media_role role)
+/* A call keeps what it began with, unless the session now wants more: the ticket alone, which is
+ * not signed, must not weaken it. */
+static void side_strengthen(struct p2p_media_side *side, uint8_t media)
+{
+	if (side->overlay && media > side->media)
+		side->media = media;
+}
+
+static int dialog_request(struct sip_msg *msg, const struct p2p_media_body *b,
+			  const struct p2p_media_ticket *t, uint8_t media, enum p2p_media_role role)
 {
 	/* an ACK has no transaction to remember it by */
 	static unsigned int ack_id;
@@ -352,8 +320,10 @@ static int dialog_request(struct sip_msg *msg, const struct body *b,
 	int result;
 
 	x.handle = t->handle;
-	x.from_overlay = from_caller ? t->caller_overlay : t->callee_overlay;
-	x.to_overlay = from_caller ? t->callee_overlay : t->caller_overlay;
+	x.from = from_caller ? t->caller : t->callee;
+	x.to = from_caller ? t->callee : t->caller;
+	side_strengthen(&x.from, media);
+	side_strengthen(&x.to, media);
 	if (msg->REQ_METHOD == METHOD_ACK) {
 		if (!b->there || (ack_id == msg->id && ack_pid == msg->pid))
 			return P2P_MEDIA_DONE;
@@ -362,7 +332,7 @@ static int dialog_request(struct sip_msg *msg, const struct body *b,
 		if (role == P2P_MEDIA_AUTO)
 			x.answer = true;
 		request_tags(msg, &x);
-		return exchange(msg, b, &x);
+		return exchange_or_decline(msg, NULL, b, &x);
 	}
 	if (role == P2P_MEDIA_AUTO && msg->REQ_METHOD == METHOD_PRACK && b->there)
 		x.answer = prack_answers(msg);
@@ -375,15 +345,38 @@ static int dialog_request(struct sip_msg *msg, const struct body *b,
 	s->dialog = true;
 	s->has_sdp = b->there;
 	s->branch[0].handle = t->handle;
-	s->branch[0].from_overlay = x.from_overlay;
-	s->branch[0].to_overlay = x.to_overlay;
+	s->branch[0].from = x.from;
+	s->branch[0].to = x.to;
 	if (!b->there)
 		return P2P_MEDIA_DONE;
 	request_tags(msg, &x);
-	result = exchange(msg, b, &x);
+	if (msg->REQ_METHOD == METHOD_PRACK)
+		return exchange_or_decline(msg, s, b, &x);
+	result = exchange(msg, s, b, &x);
 	if (result != P2P_MEDIA_DONE)
 		s->failed = result;
 	return result;
+}
+
+/* A request within a call that is not anchored. The session with the peer may want media to be
+ * encrypted, which it cannot be any more: the call began when that was not so, or somebody has
+ * taken the ticket out on the way. */
+static int dialog_unanchored(struct sip_msg *msg, const struct p2p_media_body *b, uint8_t media)
+{
+	struct p2p_media_session *s;
+
+	if (!b->there || b->info.media == 0 || (media & ~P2P_MEDIA_RTP) == 0 ||
+	    msg->REQ_METHOD == METHOD_ACK)
+		return P2P_MEDIA_DONE;
+	s = p2p_media_session_get(msg);
+	if (s == NULL)
+		return P2P_MEDIA_ERROR;
+	s->dialog = true;
+	s->failed = P2P_MEDIA_BAD_SDP;
+	s->refused_found = b->info.media;
+	s->refused_want = media;
+	p2p_media_transport_refused(msg, b->info.media, media, false);
+	return P2P_MEDIA_BAD_SDP;
 }
 
 /* --- replies -------------------------------------------------------------------------------- */
@@ -406,7 +399,7 @@ static int reply(struct sip_msg *msg, enum p2p_media_role role)
 	int status = (int)msg->first_line.u.reply.statuscode, index, result, state;
 	struct p2p_media_exchange x = {0};
 	struct p2p_media_branch *b;
-	struct body body;
+	struct p2p_media_body body;
 
 	if (s == NULL || (index = reply_branch(s)) < 0)
 		return P2P_MEDIA_DONE;
@@ -419,26 +412,26 @@ static int reply(struct sip_msg *msg, enum p2p_media_role role)
 			p2p_media_branch_end(s, (unsigned int)index);
 		return P2P_MEDIA_DONE;
 	}
-	result = body_find(msg, &body);
+	result = p2p_media_body_find(msg, &body);
 	if (result != 0)
 		return result;
 	if (body.there) {
 		x.answer = role == P2P_MEDIA_AUTO ? s->has_sdp : role == P2P_MEDIA_ANSWER;
 		x.handle = b->handle;
-		x.from_overlay = b->to_overlay;
-		x.to_overlay = b->from_overlay;
+		x.from = b->to;
+		x.to = b->from;
 		/* the request's sender has the From tag in replies too; each To tag is an early
 		 * dialog of its own (the next proxy may have forked), and rtpengine goes by the
 		 * one that spoke last */
 		x.offerer_tag = x.answer ? from_tag(msg) : to_tag(msg);
 		x.answerer_tag = x.answer ? to_tag(msg) : from_tag(msg);
-		result = exchange(msg, &body, &x);
+		result = exchange_or_decline(msg, s, &body, &x);
 		if (!x.answer && !s->dialog &&
 		    !p2p_media_branch_move(b, P2P_MEDIA_RESERVED, P2P_MEDIA_OFFERED) &&
 		    __atomic_load_n(&b->state, __ATOMIC_ACQUIRE) == P2P_MEDIA_DELETED)
 			p2p_media_relay_delete(b->handle, &s->callid);
-		if (result == P2P_MEDIA_UNAVAILABLE && status < 200)
-			body_drop(msg);
+		if (result == P2P_MEDIA_UNAVAILABLE && status < 200 && !x.refused)
+			p2p_media_body_drop(msg);
 	} else {
 		result = P2P_MEDIA_DONE;
 	}
@@ -459,7 +452,9 @@ static bool in_failure_route(void)
 int p2p_media_handle_message(struct sip_msg *msg, enum p2p_media_role role)
 {
 	struct p2p_media_ticket ticket;
-	struct body b;
+	struct p2p_media_body b;
+	uint8_t media;
+	bool anchored;
 	int result;
 
 	if (msg->first_line.type == SIP_REPLY) {
@@ -493,18 +488,19 @@ int p2p_media_handle_message(struct sip_msg *msg, enum p2p_media_role role)
 	if (parse_headers(msg, HDR_EOH_F, 0) < 0 || msg->callid == NULL)
 		return P2P_MEDIA_BAD_SDP;
 	if (to_tag(msg).len > 0) {
-		if (ticket_of(msg, &ticket) != 0)
-			return P2P_MEDIA_DONE; /* not anchored: whatever its body is */
-		result = body_find(msg, &b);
-		return result != 0 ? result : dialog_request(msg, &b, &ticket, role);
+		media = p2p_media_transport_of(msg);
+		anchored = ticket_of(msg, &ticket) == 0;
+		if (!anchored && (media & ~P2P_MEDIA_RTP) == 0)
+			return P2P_MEDIA_DONE; /* whatever its body is */
+		result = p2p_media_body_find(msg, &b);
+		if (result != 0)
+			return result;
+		return anchored ? dialog_request(msg, &b, &ticket, media, role)
+				: dialog_unanchored(msg, &b, media);
 	}
 	if (msg->REQ_METHOD != METHOD_INVITE)
 		return P2P_MEDIA_DONE;
-	if (p2p_media_config.anchor == P2P_MEDIA_NEVER) {
-		p2p_media_count(P2P_MEDIA_BYPASSED);
-		return P2P_MEDIA_DONE;
-	}
-	result = body_find(msg, &b);
+	result = p2p_media_body_find(msg, &b);
 	return result != 0 ? call_refused(msg, result) : call_begin(msg, &b);
 }
 

@@ -24,12 +24,16 @@ struct p2p_media_config p2p_media_config = {
 	.rr_param = str_init("p2pm"),
 	.ice = str_init("remove"),
 	.nat_bflag = -1,
+	.phone_media = "osrtp",
+	.srtp_bflag = -1,
+	.dtls_bflag = -1,
 };
 struct tm_binds p2p_media_tm;
 struct rr_binds p2p_media_rr;
 p2p_route_api_t p2p_media_route;
 
 static str anchor_name = str_init("always");
+static str phone_media_name = str_init("osrtp"), peer_media_name = str_init("any");
 
 /* --- script functions ----------------------------------------------------------------------- */
 
@@ -76,6 +80,13 @@ static int w_delete(struct sip_msg *msg, char *a, char *b)
 	return p2p_media_release(msg);
 }
 
+static int w_refuse(struct sip_msg *msg, char *a, char *b)
+{
+	(void)a;
+	(void)b;
+	return p2p_media_refuse(msg);
+}
+
 static int w_failed(struct sip_msg *msg, char *a, char *b)
 {
 	(void)a;
@@ -94,6 +105,7 @@ static cmd_export_t commands[] = {
 	 REQUEST_ROUTE | BRANCH_ROUTE | ONREPLY_ROUTE},
 	{"p2p_media_delete", (cmd_function)w_delete, 0, 0, 0, ANY_MESSAGE},
 	{"p2p_media_failed", (cmd_function)w_failed, 0, 0, 0, REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_media_refuse", (cmd_function)w_refuse, 0, 0, 0, REQUEST_ROUTE | FAILURE_ROUTE},
 	{0, 0, 0, 0, 0, 0},
 };
 
@@ -107,6 +119,10 @@ static param_export_t parameters[] = {
 	{"ice", PARAM_STR, &p2p_media_config.ice},
 	{"flags", PARAM_STR, &p2p_media_config.flags},
 	{"nat_bflag", PARAM_INT, &p2p_media_config.nat_bflag},
+	{"peer_media", PARAM_STR, &peer_media_name},
+	{"phone_media", PARAM_STR, &phone_media_name},
+	{"srtp_bflag", PARAM_INT, &p2p_media_config.srtp_bflag},
+	{"dtls_bflag", PARAM_INT, &p2p_media_config.dtls_bflag},
 	{0, 0, 0},
 };
 
@@ -126,6 +142,8 @@ static sr_kemi_t kemi_exports[] = {
 	{str_init(P2P_MEDIA_NAME), str_init("p2p_media_delete"), SR_KEMIP_INT, p2p_media_release,
 	 NO_PARAMETERS},
 	{str_init(P2P_MEDIA_NAME), str_init("p2p_media_failed"), SR_KEMIP_INT, p2p_media_failed,
+	 NO_PARAMETERS},
+	{str_init(P2P_MEDIA_NAME), str_init("p2p_media_refuse"), SR_KEMIP_INT, p2p_media_refuse,
 	 NO_PARAMETERS},
 	{{0, 0}, {0, 0}, 0, NULL, {0, 0, 0, 0, 0, 0}},
 };
@@ -147,6 +165,7 @@ static bool range(const char *name, int value, int min, int max)
 
 static int parameters_check(void)
 {
+	static const char *const phone_media[] = {"osrtp", "rtp", "srtp-sdes", "srtp-dtls", NULL};
 	struct p2p_media_config *c = &p2p_media_config;
 	int i;
 
@@ -166,7 +185,27 @@ static int parameters_check(void)
 		       c->ice.s);
 		return -1;
 	}
-	if (!range("timeout_ms", c->timeout_ms, TIMEOUT_MS_MIN, TIMEOUT_MS_MAX) ||
+	if (!is(&peer_media_name, "any")) {
+		c->peer_media = p2p_media_parse(peer_media_name.s, (size_t)peer_media_name.len);
+		if (c->peer_media == 0) {
+			LM_ERR("parameter peer_media is \"%.*s\": must be any, rtp, srtp-sdes or "
+			       "srtp-dtls\n",
+			       peer_media_name.len, peer_media_name.s);
+			return -1;
+		}
+	}
+	for (i = 0; phone_media[i] != NULL && !is(&phone_media_name, phone_media[i]); i++)
+		;
+	c->phone_media = phone_media[i];
+	if (c->phone_media == NULL) {
+		LM_ERR("parameter phone_media is \"%.*s\": must be osrtp, rtp, srtp-sdes or "
+		       "srtp-dtls\n",
+		       phone_media_name.len, phone_media_name.s);
+		return -1;
+	}
+	if (!range("srtp_bflag", c->srtp_bflag, -1, 31) ||
+	    !range("dtls_bflag", c->dtls_bflag, -1, 31) ||
+	    !range("timeout_ms", c->timeout_ms, TIMEOUT_MS_MIN, TIMEOUT_MS_MAX) ||
 	    !range("breaker_failures", c->breaker_failures, 1, BREAKER_FAILURES_MAX) ||
 	    !range("breaker_open_ms", c->breaker_open_ms, 1, BREAKER_OPEN_MS_MAX) ||
 	    !range("nat_bflag", c->nat_bflag, -1, 31))
@@ -207,7 +246,8 @@ static int mod_init(void)
 	if (module_loaded("p2p_route") && p2p_route_load_api(&p2p_media_route) < 0)
 		return -1;
 	if (p2p_media_stats_init() < 0 || p2p_media_rpc_init() < 0 || p2p_media_relay_init() < 0 ||
-	    p2p_media_session_init() < 0 || p2p_media_dialog_init() < 0)
+	    p2p_media_transport_init() < 0 || p2p_media_session_init() < 0 ||
+	    p2p_media_dialog_init() < 0)
 		return -1;
 	return 0;
 }
@@ -223,6 +263,7 @@ static int child_init(int rank)
 static void mod_destroy(void)
 {
 	p2p_media_session_destroy();
+	p2p_media_transport_destroy();
 	p2p_media_relay_destroy();
 }
 

@@ -401,8 +401,8 @@ static int error_code(const redisReply *reply)
 /* Collects the arguments of one command. */
 struct arguments {
 	int n;
-	const char *v[20];
-	size_t len[20];
+	const char *v[24];
+	size_t len[24];
 };
 
 static void add_len(struct arguments *a, const char *key, const char *s, size_t len)
@@ -440,8 +440,10 @@ int p2p_media_relay_exchange(const struct p2p_media_exchange *x, str *out)
 	add_len(&a, "fromtag", x->offerer_tag.s, (size_t)x->offerer_tag.len);
 	if (x->answerer_tag.len > 0)
 		add_len(&a, "totag", x->answerer_tag.s, (size_t)x->answerer_tag.len);
-	add_str(&a, "from", x->from_overlay ? "ovl" : "ua");
-	add_str(&a, "to", x->to_overlay ? "ovl" : "ua");
+	add_str(&a, "from", x->from.overlay ? "ovl" : "ua");
+	add_str(&a, "to", x->to.overlay ? "ovl" : "ua");
+	if (x->transport != NULL)
+		add_str(&a, "transport", x->transport);
 	add_len(&a, "ice", p2p_media_config.ice.s, (size_t)p2p_media_config.ice.len);
 	if (p2p_media_config.flags.len > 0)
 		add_len(&a, "flags", p2p_media_config.flags.s, (size_t)p2p_media_config.flags.len);

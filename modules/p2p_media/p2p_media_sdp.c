@@ -206,9 +206,131 @@ static bool active(const char *line, size_t len)
 	return false;
 }
 
+/* Is the port 0, and nothing that a more lenient parser might take for another? */
+static bool declined(const char *line, size_t len)
+{
+	const char *p = memchr(line, ' ', len), *end = line + len, *port;
+
+	if (p == NULL)
+		return false;
+	for (port = ++p; p < end && *p == '0'; p++)
+		;
+	return p > port && (p == end || *p == ' ' || *p == '/');
+}
+
+/* One media section, or the lines before the first. */
+struct section {
+	bool open; /* not declined */
+	enum { PLAIN, SECURE, TLS, OTHER } profile;
+	bool crypto, in_clear; /* a=crypto; one that does not encrypt */
+	bool fingerprint;
+};
+
+static bool begins(const char *line, size_t len, const char *word)
+{
+	size_t n = strlen(word);
+
+	return len >= n && memcmp(line, word, n) == 0;
+}
+
+/* m=audio 49170/2 RTP/AVP 0 */
+static void section_begin(struct section *x, const char *line, size_t len)
+{
+	static const struct {
+		const char *name;
+		int profile;
+	} profiles[] = {
+		{"RTP/AVP", PLAIN},    {"RTP/AVPF", PLAIN},	  {"RTP/SAVP", SECURE},
+		{"RTP/SAVPF", SECURE}, {"UDP/TLS/RTP/SAVP", TLS}, {"UDP/TLS/RTP/SAVPF", TLS},
+	};
+	const char *p = memchr(line, ' ', len), *end = line + len, *e;
+	size_t i;
+
+	memset(x, 0, sizeof(*x));
+	x->open = !declined(line, len);
+	x->profile = OTHER;
+	p = p != NULL ? memchr(p + 1, ' ', (size_t)(end - p - 1)) : NULL;
+	if (p == NULL)
+		return;
+	p++;
+	e = memchr(p, ' ', (size_t)(end - p));
+	if (e == NULL)
+		e = end;
+	for (i = 0; i < sizeof(profiles) / sizeof(profiles[0]); i++)
+		if ((size_t)(e - p) == strlen(profiles[i].name) &&
+		    strncasecmp(p, profiles[i].name, (size_t)(e - p)) == 0)
+			x->profile = profiles[i].profile;
+}
+
+static void section_attribute(struct section *x, const char *line, size_t len)
+{
+	const char *suite;
+
+	if (begins(line, len, "a=fingerprint:")) {
+		x->fingerprint = true;
+	} else if (begins(line, len, "a=crypto:")) {
+		/* a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:... (RFC 4568 section 9.1) */
+		x->crypto = true;
+		suite = memchr(line, ' ', len);
+		while (suite != NULL && suite < line + len && *suite == ' ')
+			suite++;
+		if (suite == NULL || begins(suite, (size_t)(line + len - suite), "NULL") ||
+		    memmem(line, len, "UNENCRYPTED_SRTP", strlen("UNENCRYPTED_SRTP")) != NULL)
+			x->in_clear = true;
+	}
+}
+
+static uint8_t section_media(const struct section *x, const struct section *session)
+{
+	bool fingerprint = x->fingerprint || session->fingerprint;
+
+	if (!x->open)
+		return 0;
+	switch (x->profile) {
+	case PLAIN:
+		return P2P_MEDIA_RTP;
+	case OTHER:
+		return P2P_MEDIA_SDP_OTHER;
+	case TLS:
+		return fingerprint ? P2P_MEDIA_DTLS : P2P_MEDIA_SDP_BROKEN;
+	case SECURE:
+		break;
+	}
+	if (fingerprint)
+		return P2P_MEDIA_DTLS;
+	return x->crypto && !x->in_clear ? P2P_MEDIA_SDES : P2P_MEDIA_SDP_BROKEN;
+}
+
+size_t p2p_media_sdp_decline(const char *s, size_t len, char *out)
+{
+	const char *p = s, *end = s + len, *e, *sp, *port;
+	size_t n = 0;
+
+	for (; p < end; p = e) {
+		e = memchr(p, '\n', (size_t)(end - p));
+		e = e != NULL ? e + 1 : end;
+		sp = e - p > 2 && p[0] == 'm' && p[1] == '=' ? memchr(p, ' ', (size_t)(e - p))
+							     : NULL;
+		if (sp != NULL && !declined(p, (size_t)(e - p))) {
+			sp++;
+			memcpy(out + n, p, (size_t)(sp - p));
+			n += (size_t)(sp - p);
+			out[n++] = '0';
+			for (port = sp; port < e && *port != ' ' && *port != '\r' && *port != '\n';
+			     port++)
+				;
+			p = port;
+		}
+		memcpy(out + n, p, (size_t)(e - p));
+		n += (size_t)(e - p);
+	}
+	return n;
+}
+
 int p2p_media_sdp_inspect(const char *s, size_t len, struct p2p_media_sdp *sdp)
 {
 	const char *p = s, *end = s + len, *e;
+	struct section session = {0}, x = {0};
 	size_t n, i;
 
 	memset(sdp, 0, sizeof(*sdp));
@@ -228,10 +350,14 @@ int p2p_media_sdp_inspect(const char *s, size_t len, struct p2p_media_sdp *sdp)
 			if (((unsigned char)p[i] < 0x20 && p[i] != '\t') || p[i] == 0x7f)
 				return EBADMSG;
 		if (n > 2 && p[0] == 'm') {
+			sdp->media |= section_media(&x, &session);
 			if (++sdp->sections > P2P_MEDIA_SECTIONS_MAX)
 				return E2BIG;
+			section_begin(&x, p, n);
 			if (active(p, n))
 				sdp->active++;
+		} else if (n > 2 && p[0] == 'a') {
+			section_attribute(sdp->sections == 0 ? &session : &x, p, n);
 		} else if (n > 2 && p[0] == 'c' && sdp->address[0] == '\0') {
 			address_of(p, n, sdp->address);
 		}
@@ -239,6 +365,7 @@ int p2p_media_sdp_inspect(const char *s, size_t len, struct p2p_media_sdp *sdp)
 			break;
 		p = e + 1;
 	}
+	sdp->media |= section_media(&x, &session);
 	return 0;
 }
 

@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include "lib/model/session.h"
 
 /* Longest SDP that is handed to the relay. */
 #define P2P_MEDIA_SDP_MAX (60 * 1024)
@@ -22,9 +24,16 @@
 int p2p_media_sdp_find(const char *type, size_t typelen, const char *body, size_t len, size_t *off,
 		       size_t *sdplen);
 
+/* Beside enum p2p_media, of an active media section: */
+#define P2P_MEDIA_SDP_OTHER 0x40  /* not RTP: T.38 over udptl, say */
+#define P2P_MEDIA_SDP_BROKEN 0x80 /* SRTP without a key, or with one that leaves it in clear */
+
 struct p2p_media_sdp {
 	unsigned int sections; /* m= lines */
 	unsigned int active;   /* of them with a port other than 0 */
+	/* How the active ones are to run: enum p2p_media and the two above, as a mask. SRTP that
+	 * offers both kinds of keys counts as DTLS, which is what rtpengine then takes. */
+	uint8_t media;
 	/* of the session's c= line, or else the first section's that has one; "" when there is none
 	 */
 	char address[P2P_MEDIA_ADDRESS_MAX];
@@ -33,6 +42,10 @@ struct p2p_media_sdp {
 /* Check and look into an SDP (RFC 4566 section 5, as far as needed here). EBADMSG: it does not
  * begin with v=0, a line is no "x=", or holds a control character; E2BIG: over the limits. */
 int p2p_media_sdp_inspect(const char *s, size_t len, struct p2p_media_sdp *sdp);
+
+/* The same SDP with all its media declined (RFC 3264 section 6: port 0). out has room for len
+ * and P2P_MEDIA_SECTIONS_MAX bytes; returns how many there are. s has passed inspect. */
+size_t p2p_media_sdp_decline(const char *s, size_t len, char *out);
 
 /* Is it an address that is not routed on the Internet (RFC 1918, RFC 6598, link-local, ULA)? */
 bool p2p_media_address_private(const char *address);

@@ -100,10 +100,45 @@ uint64_t p2p_media_handle(struct sip_msg *msg, int branch)
 	return p2p_hash(&list->salt, buf, (size_t)n);
 }
 
+static const struct {
+	char letter;
+	struct p2p_media_side side;
+} sides[] = {
+	{'u', {false, 0}},
+	{'o', {true, 0}},
+	{'r', {true, P2P_MEDIA_RTP}},
+	{'s', {true, P2P_MEDIA_SDES}},
+	{'d', {true, P2P_MEDIA_DTLS}},
+};
+#define SIDES (sizeof(sides) / sizeof(sides[0]))
+
+static char side_letter(const struct p2p_media_side *side)
+{
+	size_t i;
+
+	for (i = 0; i < SIDES; i++)
+		if (sides[i].side.overlay == side->overlay && sides[i].side.media == side->media)
+			return sides[i].letter;
+	return side->overlay ? 'o' : 'u';
+}
+
+static bool side_parse(struct p2p_media_side *side, char letter)
+{
+	size_t i;
+
+	for (i = 0; i < SIDES; i++) {
+		if (sides[i].letter == letter) {
+			*side = sides[i].side;
+			return true;
+		}
+	}
+	return false;
+}
+
 void p2p_media_ticket_print(const struct p2p_media_ticket *t, char text[P2P_MEDIA_TICKET_LEN + 1])
 {
 	snprintf(text, P2P_MEDIA_TICKET_LEN + 1, "%016llx.%c%c.%08x", (unsigned long long)t->handle,
-		 t->caller_overlay ? 'o' : 'u', t->callee_overlay ? 'o' : 'u', t->caller_hash);
+		 side_letter(&t->caller), side_letter(&t->callee), t->caller_hash);
 }
 
 static bool hex(const char *s, size_t n, uint64_t *v)
@@ -122,15 +157,15 @@ static bool hex(const char *s, size_t n, uint64_t *v)
 
 int p2p_media_ticket_parse(struct p2p_media_ticket *t, const char *s, size_t len)
 {
+	struct p2p_media_side caller, callee;
 	uint64_t handle, hash;
 
 	if (len != P2P_MEDIA_TICKET_LEN || s[16] != '.' || s[19] != '.' || !hex(s, 16, &handle) ||
-	    !hex(s + 20, 8, &hash) || (s[17] != 'u' && s[17] != 'o') ||
-	    (s[18] != 'u' && s[18] != 'o'))
+	    !hex(s + 20, 8, &hash) || !side_parse(&caller, s[17]) || !side_parse(&callee, s[18]))
 		return EBADMSG;
 	t->handle = handle;
-	t->caller_overlay = s[17] == 'o';
-	t->callee_overlay = s[18] == 'o';
+	t->caller = caller;
+	t->callee = callee;
 	t->caller_hash = (uint32_t)hash;
 	return 0;
 }

@@ -27,6 +27,9 @@ static const struct {
 	[P2P_MEDIA_FAILED_BUSY] = {"failed_busy", "offers and answers over a limit"},
 	[P2P_MEDIA_FAILED_UNKNOWN] = {"failed_unknown", "answers to calls that are gone"},
 	[P2P_MEDIA_FAILED_REFUSED] = {"failed_refused", "SDP that rtpengine did not accept"},
+	[P2P_MEDIA_REFUSED_TRANSPORT] = {"refused_transport",
+					 "SDP whose transport is not what the session with the "
+					 "peer says"},
 	[P2P_MEDIA_BAD_BODIES] = {"bad_bodies", "bodies that could not be understood"},
 	[P2P_MEDIA_BREAKER_OPENED] = {"breaker_opened", "how often the relay was given up"},
 	[P2P_MEDIA_DELETES_DROPPED] = {"deletes_dropped",

@@ -9,8 +9,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *s = (const char *)data, *nl = size > 0 ? memchr(s, '\n', size) : NULL;
-	struct p2p_media_sdp sdp;
-	size_t off, len, blen;
+	struct p2p_media_sdp sdp, less;
+	size_t off, len, blen, n;
+	char *out;
 	const char *body;
 
 	if (nl == NULL)
@@ -25,5 +26,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(sdp.active <= sdp.sections && sdp.sections <= P2P_MEDIA_SECTIONS_MAX);
 	must(strlen(sdp.address) < P2P_MEDIA_ADDRESS_MAX);
 	(void)p2p_media_address_private(sdp.address);
+	out = malloc(len + P2P_MEDIA_SECTIONS_MAX);
+	must(out != NULL);
+	n = p2p_media_sdp_decline(body + off, len, out);
+	must(n <= len + P2P_MEDIA_SECTIONS_MAX);
+	must(n > P2P_MEDIA_SDP_MAX || p2p_media_sdp_inspect(out, n, &less) == 0);
+	must(n > P2P_MEDIA_SDP_MAX || (less.sections == sdp.sections && less.active == 0));
+	free(out);
 	return 0;
 }

@@ -108,6 +108,92 @@ static void test_inspect(void **state)
 	assert_int_equal(p2p_media_sdp_inspect(big, P2P_MEDIA_SDP_MAX + 1, &sdp), E2BIG);
 }
 
+/* The sections' media of an SDP with these lines after the session's. */
+static uint8_t media(const char *lines)
+{
+	struct p2p_media_sdp sdp;
+	char text[1024];
+
+	snprintf(text, sizeof(text), "v=0\r\no=- 1 1 IN IP4 192.0.2.5\r\ns=-\r\n%s", lines);
+	assert_ok(p2p_media_sdp_inspect(text, strlen(text), &sdp));
+	return sdp.media;
+}
+
+#define CRYPTO "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc|2^31\r\n"
+#define FINGERPRINT "a=fingerprint:sha-256 AB:CD\r\n"
+
+static void test_transport(void **state)
+{
+	static const struct {
+		const char *lines;
+		uint8_t media;
+	} want[] = {
+		{"", 0},
+		{"m=audio 0 RTP/AVP 0\r\n", 0},
+		{"m=audio 0/2 RTP/AVP 0\r\n" CRYPTO, 0},
+		{"m=audio 4000 RTP/AVP 0\r\n", P2P_MEDIA_RTP},
+		{"m=audio 4000 RTP/AVPF 0\r\n", P2P_MEDIA_RTP},
+		/* RFC 8643: offered besides, so it may come to nothing */
+		{"m=audio 4000 RTP/AVP 0\r\n" CRYPTO FINGERPRINT, P2P_MEDIA_RTP},
+		{"m=audio 4000 RTP/SAVP 0\r\n" CRYPTO, P2P_MEDIA_SDES},
+		{"m=audio 4000 RTP/SAVPF 0\n" CRYPTO, P2P_MEDIA_SDES},
+		{"m=audio 4000 RTP/SAVP 0\r\n", P2P_MEDIA_SDP_BROKEN},
+		{CRYPTO "m=audio 4000 RTP/SAVP 0\r\n", P2P_MEDIA_SDP_BROKEN},
+		{"m=audio 4000 RTP/SAVP 0\r\na=crypto:1 NULL_HMAC_SHA1_80 inline:abc\r\n" CRYPTO,
+		 P2P_MEDIA_SDP_BROKEN},
+		{"m=audio 4000 RTP/SAVP 0\r\na=crypto:1  NULL_HMAC_SHA1_80 inline:abc\r\n",
+		 P2P_MEDIA_SDP_BROKEN},
+		{"m=audio 4000 RTP/SAVP 0\r\na=crypto:1\r\n", P2P_MEDIA_SDP_BROKEN},
+		{"m=audio 4000 RTP/SAVP 0\r\n"
+		 "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc UNENCRYPTED_SRTP\r\n",
+		 P2P_MEDIA_SDP_BROKEN},
+		{"m=audio 4000 UDP/TLS/RTP/SAVP 0\r\n" FINGERPRINT, P2P_MEDIA_DTLS},
+		{"m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n" CRYPTO, P2P_MEDIA_SDP_BROKEN},
+		{FINGERPRINT "m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n", P2P_MEDIA_DTLS},
+		{"m=audio 4000 RTP/SAVPF 0\r\n" CRYPTO FINGERPRINT, P2P_MEDIA_DTLS},
+		{"m=image 4000 udptl t38\r\n", P2P_MEDIA_SDP_OTHER},
+		{"m=audio 4000 RTP/AVPX 0\r\n", P2P_MEDIA_SDP_OTHER},
+		{"m=audio 4000\r\n", P2P_MEDIA_SDP_OTHER},
+		/* what some parser may take for a port */
+		{"m=audio  4000 RTP/AVP 0\r\n", P2P_MEDIA_SDP_OTHER},
+		{"m=audio 0x RTP/AVP 0\r\n", P2P_MEDIA_RTP},
+		/* each by itself: one in clear is seen */
+		{"m=audio 4000 RTP/SAVP 0\r\n" CRYPTO "m=video 4002 RTP/AVP 96\r\n",
+		 P2P_MEDIA_SDES | P2P_MEDIA_RTP},
+		{"m=video 4002 RTP/SAVP 96\r\nm=audio 4000 RTP/SAVP 0\r\n" CRYPTO,
+		 P2P_MEDIA_SDES | P2P_MEDIA_SDP_BROKEN},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++)
+		if (media(want[i].lines) != want[i].media)
+			fail_msg("0x%x instead of 0x%x for %s", media(want[i].lines), want[i].media,
+				 want[i].lines);
+}
+
+static void test_decline(void **state)
+{
+	static const struct {
+		const char *sdp, *want;
+	} texts[] = {
+		{"v=0\r\nm=audio 4000 RTP/AVP 0\r\na=x\r\nm=video 0 RTP/AVP 96\r\n",
+		 "v=0\r\nm=audio 0 RTP/AVP 0\r\na=x\r\nm=video 0 RTP/AVP 96\r\n"},
+		{"v=0\nm=audio 4000/2 RTP/AVP 0", "v=0\nm=audio 0 RTP/AVP 0"},
+		{"v=0\nm=audio  1 x\nm=audio 7\r\n", "v=0\nm=audio 0 1 x\nm=audio 0\r\n"},
+		{"v=0\ns=m=audio 1 x\n", "v=0\ns=m=audio 1 x\n"},
+	};
+	char out[256];
+	size_t i, n;
+
+	(void)state;
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		n = p2p_media_sdp_decline(texts[i].sdp, strlen(texts[i].sdp), out);
+		assert_int_equal(n, strlen(texts[i].want));
+		assert_memory_equal(out, texts[i].want, n);
+	}
+}
+
 static void test_private(void **state)
 {
 	static const char *const yes[] = {"10.0.0.1",	 "172.16.0.1",	"172.31.255.255",
@@ -132,8 +218,8 @@ static void test_private(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_find),
-		cmocka_unit_test(test_inspect),
+		cmocka_unit_test(test_find),	  cmocka_unit_test(test_inspect),
+		cmocka_unit_test(test_transport), cmocka_unit_test(test_decline),
 		cmocka_unit_test(test_private),
 	};
 

@@ -266,6 +266,11 @@ static void test_transport(void **state)
 		assert_int_equal(strstr(text, "4:SDESl20:no-NULL_HMAC_SHA1_80") != NULL,
 				 want[i].sdes);
 		assert_int_equal(strstr(text, "5:OSRTPl5:offere") != NULL, want[i].osrtp);
+		assert_int_equal(strstr(text, "no-AEAD_AES_256_GCM") != NULL, want[i].sdes);
+		o.gcm = true;
+		offer_text(&o, text, sizeof(text));
+		assert_null(strstr(text, "no-AEAD_AES_256_GCM"));
+		o.gcm = false;
 		o.feedback = true;
 		snprintf(profile, sizeof(profile), "18:transport-protocol%s", want[i].feedback);
 		offer_text(&o, text, sizeof(text));
