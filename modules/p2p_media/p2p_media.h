@@ -78,15 +78,14 @@ void p2p_media_relay_reset(void);
 
 /* --- sessions: p2p_media_session.c ---------------------------------------------------------- */
 /* What a call's Record-Route parameter says: which handle, the caller's and the callee's side, and
- * who is the caller. Text: 16 hex digits, '.', a letter for each side ('u' a phone; a peer: 'r'
- * RTP, 's' SRTP keyed in the SDP, 'd' SRTP keyed by DTLS, 'o' not said), '.', 8 hex digits of a
- * hash of the caller's tag. */
+ * who is the caller. Text: 16 hex digits, '.', a letter for both sides, '.', 8 hex digits of a hash
+ * of the caller's tag. */
 struct p2p_media_ticket {
 	uint64_t handle;
 	struct p2p_media_side caller, callee;
 	uint32_t caller_hash;
 };
-#define P2P_MEDIA_TICKET_LEN (16 + 1 + 2 + 1 + 8)
+#define P2P_MEDIA_TICKET_LEN (16 + 1 + 1 + 1 + 8)
 void p2p_media_ticket_print(const struct p2p_media_ticket *t, char text[P2P_MEDIA_TICKET_LEN + 1]);
 int p2p_media_ticket_parse(struct p2p_media_ticket *t, const char *s, size_t len);
 

@@ -100,45 +100,47 @@ uint64_t p2p_media_handle(struct sip_msg *msg, int branch)
 	return p2p_hash(&list->salt, buf, (size_t)n);
 }
 
-static const struct {
-	char letter;
-	struct p2p_media_side side;
-} sides[] = {
-	{'u', {false, 0}},
-	{'o', {true, 0}},
-	{'r', {true, P2P_MEDIA_RTP}},
-	{'s', {true, P2P_MEDIA_SDES}},
-	{'d', {true, P2P_MEDIA_DTLS}},
+/* What a side of a call can be, in one number. */
+static const struct p2p_media_side sides[] = {
+	{false, 0},
+	{true, 0},
+	{true, P2P_MEDIA_RTP},
+	{true, P2P_MEDIA_SDES},
+	{true, P2P_MEDIA_DTLS},
 };
 #define SIDES (sizeof(sides) / sizeof(sides[0]))
 
-static char side_letter(const struct p2p_media_side *side)
+static size_t side_number(const struct p2p_media_side *side)
 {
 	size_t i;
 
 	for (i = 0; i < SIDES; i++)
-		if (sides[i].side.overlay == side->overlay && sides[i].side.media == side->media)
-			return sides[i].letter;
-	return side->overlay ? 'o' : 'u';
+		if (sides[i].overlay == side->overlay && sides[i].media == side->media)
+			return i;
+	return side->overlay ? 1 : 0;
 }
 
-static bool side_parse(struct p2p_media_side *side, char letter)
+/* Both sides in one letter, a to y. */
+static char sides_letter(const struct p2p_media_ticket *t)
 {
-	size_t i;
+	return (char)('a' + side_number(&t->caller) + SIDES * side_number(&t->callee));
+}
 
-	for (i = 0; i < SIDES; i++) {
-		if (sides[i].letter == letter) {
-			*side = sides[i].side;
-			return true;
-		}
-	}
-	return false;
+static bool sides_parse(struct p2p_media_ticket *t, char letter)
+{
+	size_t n = (size_t)(letter - 'a');
+
+	if (letter < 'a' || n >= SIDES * SIDES)
+		return false;
+	t->caller = sides[n % SIDES];
+	t->callee = sides[n / SIDES];
+	return true;
 }
 
 void p2p_media_ticket_print(const struct p2p_media_ticket *t, char text[P2P_MEDIA_TICKET_LEN + 1])
 {
-	snprintf(text, P2P_MEDIA_TICKET_LEN + 1, "%016llx.%c%c.%08x", (unsigned long long)t->handle,
-		 side_letter(&t->caller), side_letter(&t->callee), t->caller_hash);
+	snprintf(text, P2P_MEDIA_TICKET_LEN + 1, "%016llx.%c.%08x", (unsigned long long)t->handle,
+		 sides_letter(t), t->caller_hash);
 }
 
 static bool hex(const char *s, size_t n, uint64_t *v)
@@ -157,15 +159,12 @@ static bool hex(const char *s, size_t n, uint64_t *v)
 
 int p2p_media_ticket_parse(struct p2p_media_ticket *t, const char *s, size_t len)
 {
-	struct p2p_media_side caller, callee;
 	uint64_t handle, hash;
 
-	if (len != P2P_MEDIA_TICKET_LEN || s[16] != '.' || s[19] != '.' || !hex(s, 16, &handle) ||
-	    !hex(s + 20, 8, &hash) || !side_parse(&caller, s[17]) || !side_parse(&callee, s[18]))
+	if (len != P2P_MEDIA_TICKET_LEN || s[16] != '.' || s[18] != '.' || !hex(s, 16, &handle) ||
+	    !hex(s + 19, 8, &hash) || !sides_parse(t, s[17]))
 		return EBADMSG;
 	t->handle = handle;
-	t->caller = caller;
-	t->callee = callee;
 	t->caller_hash = (uint32_t)hash;
 	return 0;
 }
