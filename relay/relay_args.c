@@ -65,6 +65,19 @@ static int transport(const struct resp_arg *a, enum ng_transport *t)
 	return EINVAL;
 }
 
+static int family(const struct resp_arg *a, enum relay_family *f)
+{
+	if (strcmp(a->s, "auto") == 0)
+		*f = RELAY_FAMILY_AUTO;
+	else if (strcmp(a->s, "ipv4") == 0)
+		*f = RELAY_FAMILY_IPV4;
+	else if (strcmp(a->s, "ipv6") == 0)
+		*f = RELAY_FAMILY_IPV6;
+	else
+		return EINVAL;
+	return 0;
+}
+
 /* Does a media section name a profile with feedback: m=audio 49170 RTP/SAVPF 0? */
 static bool feedback(const char *sdp, size_t len)
 {
@@ -100,10 +113,10 @@ static int flags(struct relay_args *args, const struct resp_arg *a)
 }
 
 /* What has been given, and once only. */
-enum key { HANDLE, CALLID, FROMTAG, TOTAG, FROM, TO, ICE, FLAGS, TRANSPORT, SDP, KEYS };
+enum key { HANDLE, CALLID, FROMTAG, TOTAG, FROM, TO, ICE, FLAGS, TRANSPORT, FAMILY, SDP, KEYS };
 
-static const char *const key_names[KEYS] = {"handle", "callid", "fromtag", "totag",	"from",
-					    "to",     "ice",	"flags",   "transport", "sdp"};
+static const char *const key_names[KEYS] = {"handle", "callid", "fromtag",   "totag",  "from", "to",
+					    "ice",    "flags",	"transport", "family", "sdp"};
 
 int relay_args_parse(struct relay_args *a, const char *prefix, int argc,
 		     const struct resp_arg *argv, unsigned int need, const char **err)
@@ -144,6 +157,8 @@ int relay_args_parse(struct relay_args *a, const char *prefix, int argc,
 		*err = "flags are too many or too long";
 	else if (v[TRANSPORT] != NULL && transport(v[TRANSPORT], &a->transport) != 0)
 		*err = "transport must be rtp, srtp-sdes, srtp-dtls, osrtp or keep";
+	else if (v[FAMILY] != NULL && family(v[FAMILY], &a->family) != 0)
+		*err = "family must be ipv4, ipv6 or auto";
 	else if (v[SDP] != NULL && (v[SDP]->len == 0 || v[SDP]->len > RELAY_SDP_MAX))
 		*err = "sdp is empty or longer than 60 KiB";
 	else if (v[SDP] != NULL && memchr(v[SDP]->s, '\0', v[SDP]->len) != NULL)

@@ -22,6 +22,7 @@ struct relay_args {
 	bool from_overlay, to_overlay;
 	const char *ice;	     /* as ng wants it; NULL: keep */
 	enum ng_transport transport; /* of the leg towards the receiver */
+	enum relay_family family;    /* the same leg's addresses */
 	bool feedback;		     /* the SDP offers a profile with feedback (AVPF, SAVPF) */
 	const char *flags[RELAY_FLAGS_MAX];
 	size_t n_flags;

@@ -54,9 +54,12 @@ static struct pending *pending_new(struct relay *relay, struct resp_request *req
 	return p;
 }
 
-static const char *family(int setting)
+/* The operator's word comes before the caller's. */
+static const char *family(int setting, enum relay_family asked)
 {
-	return setting == RELAY_FAMILY_IPV4 ? "IP4" : setting == RELAY_FAMILY_IPV6 ? "IP6" : NULL;
+	enum relay_family f = setting != RELAY_FAMILY_AUTO ? (enum relay_family)setting : asked;
+
+	return f == RELAY_FAMILY_IPV4 ? "IP4" : f == RELAY_FAMILY_IPV6 ? "IP6" : NULL;
 }
 
 static void on_offer_or_answer(struct resp_request *req, int argc, const struct resp_arg *argv,
@@ -83,13 +86,12 @@ static void on_offer_or_answer(struct resp_request *req, int argc, const struct 
 		.transport = a.transport,
 		/* a phone that did not ask for it may not know the profile; DTLS phones do */
 		.feedback = a.to_overlay ? a.feedback : a.transport == NG_TRANSPORT_DTLS,
-		.gcm = a.to_overlay,
 		.call_id = a.id,
 		.from_tag = a.from_tag,
 		.to_tag = a.to_tag,
 		.from_if = a.from_overlay ? s->overlay_interface : s->ua_interface,
 		.to_if = a.to_overlay ? s->overlay_interface : s->ua_interface,
-		.to_family = family(a.to_overlay ? s->overlay_family : s->ua_family),
+		.to_family = family(a.to_overlay ? s->overlay_family : s->ua_family, a.family),
 		.ice = a.ice,
 		.flags = a.flags,
 		.n_flags = a.n_flags,
@@ -177,8 +179,8 @@ static void on_closed(struct resp_client *client, void *arg)
 }
 
 static const struct resp_command commands[] = {
-	{"OFFER", 13, 21, true, on_offer, "Anchor an offer: the new SDP"},
-	{"ANSWER", 15, 21, true, on_answer, "Anchor an answer: the new SDP"},
+	{"OFFER", 13, 23, true, on_offer, "Anchor an offer: the new SDP"},
+	{"ANSWER", 15, 23, true, on_answer, "Anchor an answer: the new SDP"},
 	{"DELETE", 5, 9, true, on_delete, "Release a call: 1 if it was known"},
 	{"QUERY", 5, 9, true, on_query, "What rtpengine says about a call, JSON"},
 	{0},

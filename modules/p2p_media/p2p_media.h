@@ -38,8 +38,9 @@ extern p2p_route_api_t p2p_media_route; /* peer_status NULL: p2p_route is not lo
 
 /* One of the two sides of a call. */
 struct p2p_media_side {
-	bool overlay;  /* another peer, else a phone */
-	uint8_t media; /* enum p2p_media: how media goes to that peer; 0: not said */
+	bool overlay;	/* another peer, else a phone */
+	uint8_t media;	/* enum p2p_media: how media goes to that peer; 0: not said */
+	uint8_t family; /* of its addresses, 4 or 6; 0: not said, or within a call */
 };
 
 /* --- relay: p2p_media_relay.c --------------------------------------------------------------- */
@@ -151,9 +152,12 @@ unsigned int p2p_media_session_visit(unsigned int after, unsigned int max,
 /* --- transport: p2p_media_transport.c ------------------------------------------------------- */
 int p2p_media_transport_init(void);
 void p2p_media_transport_destroy(void);
-/* How media goes between this server and the peer that the message came from or goes to: enum
- * p2p_media, or 0 where nothing says. */
-uint8_t p2p_media_transport_of(struct sip_msg *msg);
+/* How media goes between this server and the peer that the message came from or goes to: that
+ * side's media and family, 0 where nothing says. */
+void p2p_media_transport_of(struct sip_msg *msg, struct p2p_media_side *peer);
+/* The family of the phone that a request comes from, or goes to (0: it has a name). */
+uint8_t p2p_media_family_from(const struct sip_msg *msg);
+uint8_t p2p_media_family_to(struct sip_msg *msg);
 /* Is an SDP with this media (struct p2p_media_sdp) as it is wanted (0: any)? */
 bool p2p_media_transport_fits(uint8_t found, uint8_t want);
 /* Must media be anchored to be as it is wanted, this SDP (NULL: it comes later) being given? */

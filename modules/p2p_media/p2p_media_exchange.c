@@ -86,6 +86,8 @@ static int exchange(struct sip_msg *msg, struct p2p_media_session *s,
 	else if (x->from.media != 0 && !x->answer && s != NULL && !s->dialog)
 		/* within a call rtpengine knows what the phone speaks */
 		x->transport = p2p_media_transport_phone();
+	if (x->answer || s == NULL || s->dialog)
+		x->to.family = 0; /* that leg is there already */
 	p2p_media_count(x->answer ? P2P_MEDIA_ANSWERS : P2P_MEDIA_OFFERS);
 	err = p2p_media_relay_exchange(x, &fresh);
 	if (err != 0)
@@ -201,9 +203,14 @@ static int call_begin(struct sip_msg *msg, const struct p2p_media_body *b)
 	/* from one peer to another goes no call but by the operator's own doing: then the branch's
 	 * session is the one that is known */
 	if (x.to.overlay)
-		x.to.media = p2p_media_transport_of(msg);
+		p2p_media_transport_of(msg, &x.to);
 	else if (x.from.overlay)
-		x.from.media = p2p_media_transport_of(msg);
+		p2p_media_transport_of(msg, &x.from);
+	/* each leg in its own family, where the peers' is agreed */
+	if (!x.from.overlay && x.to.family != 0)
+		x.from.family = p2p_media_family_from(msg);
+	if (!x.to.overlay && x.from.family != 0)
+		x.to.family = p2p_media_family_to(msg);
 	if (!p2p_media_transport_needs(x.from.media | x.to.media, info) &&
 	    !p2p_media_policy_wants(msg, info, x.from.overlay, x.to.overlay)) {
 		p2p_media_count(P2P_MEDIA_BYPASSED);
@@ -453,7 +460,7 @@ int p2p_media_handle_message(struct sip_msg *msg, enum p2p_media_role role)
 {
 	struct p2p_media_ticket ticket;
 	struct p2p_media_body b;
-	uint8_t media;
+	struct p2p_media_side peer;
 	bool anchored;
 	int result;
 
@@ -488,15 +495,15 @@ int p2p_media_handle_message(struct sip_msg *msg, enum p2p_media_role role)
 	if (parse_headers(msg, HDR_EOH_F, 0) < 0 || msg->callid == NULL)
 		return P2P_MEDIA_BAD_SDP;
 	if (to_tag(msg).len > 0) {
-		media = p2p_media_transport_of(msg);
+		p2p_media_transport_of(msg, &peer);
 		anchored = ticket_of(msg, &ticket) == 0;
-		if (!anchored && (media & ~P2P_MEDIA_RTP) == 0)
+		if (!anchored && (peer.media & ~P2P_MEDIA_RTP) == 0)
 			return P2P_MEDIA_DONE; /* whatever its body is */
 		result = p2p_media_body_find(msg, &b);
 		if (result != 0)
 			return result;
-		return anchored ? dialog_request(msg, &b, &ticket, media, role)
-				: dialog_unanchored(msg, &b, media);
+		return anchored ? dialog_request(msg, &b, &ticket, peer.media, role)
+				: dialog_unanchored(msg, &b, peer.media);
 	}
 	if (msg->REQ_METHOD != METHOD_INVITE)
 		return P2P_MEDIA_DONE;

@@ -444,6 +444,8 @@ int p2p_media_relay_exchange(const struct p2p_media_exchange *x, str *out)
 	add_str(&a, "to", x->to.overlay ? "ovl" : "ua");
 	if (x->transport != NULL)
 		add_str(&a, "transport", x->transport);
+	if (x->to.family != 0)
+		add_str(&a, "family", x->to.family == 6 ? "ipv6" : "ipv4");
 	add_len(&a, "ice", p2p_media_config.ice.s, (size_t)p2p_media_config.ice.len);
 	if (p2p_media_config.flags.len > 0)
 		add_len(&a, "flags", p2p_media_config.flags.s, (size_t)p2p_media_config.flags.len);

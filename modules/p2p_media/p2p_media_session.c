@@ -102,11 +102,11 @@ uint64_t p2p_media_handle(struct sip_msg *msg, int branch)
 
 /* What a side of a call can be, in one number. */
 static const struct p2p_media_side sides[] = {
-	{false, 0},
-	{true, 0},
-	{true, P2P_MEDIA_RTP},
-	{true, P2P_MEDIA_SDES},
-	{true, P2P_MEDIA_DTLS},
+	{.overlay = false},
+	{.overlay = true},
+	{.overlay = true, .media = P2P_MEDIA_RTP},
+	{.overlay = true, .media = P2P_MEDIA_SDES},
+	{.overlay = true, .media = P2P_MEDIA_DTLS},
 };
 #define SIDES (sizeof(sides) / sizeof(sides[0]))
 

@@ -9,6 +9,7 @@
 #include "core/ip_addr.h"
 #include "core/locking.h"
 #include "core/mem/shm_mem.h"
+#include "core/parser/parse_uri.h"
 #include "lib/base/log.h"
 #include "modules/p2p_media/p2p_media.h"
 
@@ -51,10 +52,33 @@ void p2p_media_transport_destroy(void)
 	refusals = NULL;
 }
 
-uint8_t p2p_media_transport_of(struct sip_msg *msg)
+void p2p_media_transport_of(struct sip_msg *msg, struct p2p_media_side *peer)
 {
 	(void)msg;
-	return p2p_media_config.peer_media;
+	peer->media = p2p_media_config.peer_media;
+	peer->family = 0;
+}
+
+uint8_t p2p_media_family_from(const struct sip_msg *msg)
+{
+	return msg->rcv.src_ip.af == AF_INET6 ? 6 : 4;
+}
+
+static uint8_t family_of(const str *uri)
+{
+	struct sip_uri u;
+
+	if (uri == NULL || uri->s == NULL || uri->len == 0 || parse_uri(uri->s, uri->len, &u) < 0)
+		return 0;
+	return str2ip(&u.host) != NULL ? 4 : str2ip6(&u.host) != NULL ? 6 : 0;
+}
+
+uint8_t p2p_media_family_to(struct sip_msg *msg)
+{
+	uint8_t family = family_of(GET_RURI(msg));
+
+	/* a WebSocket's contact names no address */
+	return family != 0 ? family : family_of(&msg->dst_uri);
 }
 
 bool p2p_media_transport_fits(uint8_t found, uint8_t want)

@@ -403,24 +403,17 @@ void ng_request_free(struct ng_request *r)
  * that was offered on its leg, whatever is said here: only what it may be keyed with is. */
 static void put_transport(struct ng_request *r, const struct ng_offer *offer)
 {
-	/* Suites that are not offered. First those that leave packets in clear and those that nobody
-	 * needs: an INVITE with all twelve of rtpengine's does not fit into a datagram. Phones get
-	 * only the one that RFC 4568 makes mandatory: baresip 1.0, for one, takes GCM and then
-	 * hears nothing. (Newer rtpengines could be told "only", 10.5 cannot.) */
+	/* All suites but the one that each side must know (RFC 4568). NULL leaves packets in clear;
+	 * an INVITE with all twelve of rtpengine's does not fit into a datagram; and a phone may
+	 * take GCM and then hear nothing (baresip 1.0). Newer rtpengines can be told "only". */
 	static const char *const sdes[] = {
-		"no-NULL_HMAC_SHA1_80",
-		"no-NULL_HMAC_SHA1_32",
-		"no-F8_128_HMAC_SHA1_80",
-		"no-F8_128_HMAC_SHA1_32",
-		"no-AES_192_CM_HMAC_SHA1_80",
-		"no-AES_192_CM_HMAC_SHA1_32",
-		"no-AES_256_CM_HMAC_SHA1_80",
-		"no-AES_256_CM_HMAC_SHA1_32",
-		"no-AES_CM_128_HMAC_SHA1_32",
-		"no-AEAD_AES_128_GCM",
+		"no-NULL_HMAC_SHA1_80",	      "no-NULL_HMAC_SHA1_32",
+		"no-F8_128_HMAC_SHA1_80",     "no-F8_128_HMAC_SHA1_32",
+		"no-AES_192_CM_HMAC_SHA1_80", "no-AES_192_CM_HMAC_SHA1_32",
+		"no-AES_256_CM_HMAC_SHA1_80", "no-AES_256_CM_HMAC_SHA1_32",
+		"no-AES_CM_128_HMAC_SHA1_32", "no-AEAD_AES_128_GCM",
 		"no-AEAD_AES_256_GCM",
 	};
-	const size_t suites = sizeof(sdes) / sizeof(sdes[0]) - (offer->gcm ? 1 : 0);
 	static const char *const off[] = {"off"}, *const offer_both[] = {"offer"};
 	const char *profile = NULL;
 
@@ -447,7 +440,7 @@ static void put_transport(struct ng_request *r, const struct ng_offer *offer)
 	if (offer->transport != NG_TRANSPORT_DTLS)
 		ben_pair(r, "DTLS", "off");
 	if (offer->transport == NG_TRANSPORT_SDES || offer->transport == NG_TRANSPORT_OSRTP)
-		ben_list(r, "SDES", sdes, suites);
+		ben_list(r, "SDES", sdes, sizeof(sdes) / sizeof(sdes[0]));
 	else
 		ben_list(r, "SDES", off, 1);
 }

@@ -78,7 +78,6 @@ struct ng_offer {
 	bool answer; /* else an offer */
 	enum ng_transport transport;
 	bool feedback; /* the profile with feedback: AVPF, SAVPF (RFC 4585, RFC 5124) */
-	bool gcm;      /* SDES: AEAD_AES_256_GCM (RFC 7714) may be used too */
 	const char *call_id;
 	const char *from_tag; /* of the side that offers */
 	const char *to_tag;   /* NULL: not known yet */

@@ -101,3 +101,25 @@ def match(sent, got):
         return _pearson(sent[lo:lo + n], fragment)
     lag = max(range(coarse - 2 * FRAME, coarse + 2 * FRAME), key=score)
     return _pearson(*_overlap(sent, got, lag)), lag
+
+
+def _ulaw(byte):
+    byte = ~byte & 0xff
+    x = (((byte & 15) << 3) + 0x84 << (byte >> 4 & 7)) - 0x84
+    return -x if byte & 0x80 else x
+
+
+def _alaw(byte):
+    byte ^= 0x55
+    x = (byte & 15) << 4
+    x = x + 8 if byte & 0x70 == 0 else x + 0x108 << (byte >> 4 & 7) - 1
+    return x if byte & 0x80 else -x
+
+
+_TABLES = {0: [_ulaw(i) for i in range(256)], 8: [_alaw(i) for i in range(256)]}
+
+
+def decode(payload_type, payload):
+    """Samples of G.711 (RTP payload type 0 PCMU, 8 PCMA)."""
+    table = _TABLES[payload_type]
+    return array.array("h", [table[b] for b in payload])

@@ -5,6 +5,7 @@ import ipaddress
 import os
 import re
 import struct
+import subprocess
 
 from . import proc, world
 
@@ -217,3 +218,32 @@ def rtp(pkts, endpoints):
             legs[key] = Leg(p)
         legs[key].add(p)
     return list(legs.values())
+
+
+def rtp_between(pkts, src, dst):
+    """[(payload type, sequence number, payload)] of the RTP, or what looks like it, from one
+    address to another: for legs whose signalling cannot be read."""
+    out = []
+    for p in pkts:
+        if p.proto != "udp" or p.src != src or p.dst != dst or min(p.sport, p.dport) < 10000:
+            continue
+        if len(p.data) < 12 or p.data[0] >> 6 != 2 or 72 <= p.data[1] & 0x7f <= 76:
+            continue
+        head = 12 + 4 * (p.data[0] & 15)
+        if p.data[0] & 16 and len(p.data) >= head + 4:
+            head += 4 + 4 * struct.unpack_from(">H", p.data, head + 2)[0]
+        out.append((p.data[1] & 0x7f, struct.unpack_from(">H", p.data, 2)[0], p.data[head:]))
+    return out
+
+
+def tshark(path, show, *fields):
+    """What tshark makes of a capture file: one list of the fields' texts for each frame that its
+    display filter `show` lets through.  Fragments and TCP segments are put together."""
+    argv = ["tshark", "-r", path, "-Y", show, "-T", "fields", "-E", "separator=/t"]
+    for f in fields:
+        argv += ["-e", f]
+    r = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    if r.returncode:
+        raise proc.Failed("tshark: %s" % r.stderr[-500:])
+    return [line.split("\t") for line in r.stdout.splitlines()]

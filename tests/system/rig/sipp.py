@@ -90,14 +90,14 @@ def in_dialog(method, cseq, body=None, extra=()):
                 **({} if method == "ACK" else {"retrans": 500}))
 
 
-def refused(*codes):
+def refused(*codes, cseq=1):
     """An INVITE's final failure and its ACK, in the transaction (same branch)."""
     out = []
     for c in codes:
         out.append(recv(response=c))
         out.append(send(_message("ACK sip:[field1]@[remote_ip] SIP/2.0", [
-            "[last_Via:]", "[last_From:]", "[last_To:]", "Call-ID: [call_id]", "CSeq: 1 ACK",
-            "Max-Forwards: 70"], None)))
+            "[last_Via:]", "[last_From:]", "[last_To:]", "Call-ID: [call_id]",
+            "CSeq: %d ACK" % cseq, "Max-Forwards: 70"], None)))
     return out
 
 
