@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* p2p_route: the value of P2P-Peer; see the header. */
 #include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -31,31 +34,54 @@ static unsigned int number(const char *s, size_t len)
 	return n;
 }
 
+static bool is(const char *s, size_t len, const char *name)
+{
+	return len == strlen(name) && strncasecmp(s, name, len) == 0;
+}
+
+/* Which of them were there, as bits; SPOILT: one was malformed, or there twice. */
+enum { SEEN_SESSION = 1, SEEN_TIME = 2, SEEN_MAC = 4, SEEN_ALL = 7, SPOILT = 8 };
+
+static unsigned int seen(unsigned int was, unsigned int bit, bool good)
+{
+	return was | bit | (!good || (was & bit) != 0 ? SPOILT : 0);
+}
+
 /* one name=value */
-static void parameter(struct route_header *h, const char *s, size_t len)
+static unsigned int parameter(struct route_header *h, unsigned int was, const char *s, size_t len)
 {
 	const char *eq = memchr(s, '=', len), *value;
 	size_t name_len, value_len;
 
 	if (eq == NULL)
-		return;
+		return was;
 	name_len = (size_t)(eq - s);
 	value = eq + 1;
 	value_len = len - name_len - 1;
 	trim(&s, &name_len);
 	trim(&value, &value_len);
-	if (name_len == 1 && (*s == 'v' || *s == 'V')) {
-		if (value_len != 1 || *value != '1')
+	if (is(s, name_len, "v")) {
+		if (value_len != 1 || *value != '2')
 			h->has_hit = false;
-	} else if (name_len == 4 && strncasecmp(s, "hops", 4) == 0) {
+	} else if (is(s, name_len, "hops")) {
 		h->hops = number(value, value_len);
+	} else if (is(s, name_len, "s")) {
+		return seen(was, SEEN_SESSION,
+			    p2p_session_id_parse(&h->session, value, value_len) == 0);
+	} else if (is(s, name_len, "t")) {
+		return seen(was, SEEN_TIME, p2p_u64_parse(&h->t_ms, value, value_len) == 0);
+	} else if (is(s, name_len, "mac")) {
+		return seen(was, SEEN_MAC,
+			    p2p_hex_parse(h->mac, sizeof(h->mac), value, value_len) == 0);
 	}
+	return was;
 }
 
 void route_header_parse(struct route_header *h, const char *value, size_t len)
 {
 	const char *semi = memchr(value, ';', len), *s = value;
 	size_t n = semi != NULL ? (size_t)(semi - value) : len;
+	unsigned int was = 0;
 
 	h->hops = 0;
 	trim(&s, &n);
@@ -66,6 +92,49 @@ void route_header_parse(struct route_header *h, const char *value, size_t len)
 		semi = memchr(s, ';', n);
 		if (semi != NULL)
 			n = (size_t)(semi - s);
-		parameter(h, s, n);
+		was = parameter(h, was, s, n);
 	}
+	h->is_signed = h->has_hit && was == SEEN_ALL;
+}
+
+size_t route_header_print(const struct route_header *h, char text[ROUTE_HEADER_MAX])
+{
+	char hit[P2P_HIT_TEXT_MAX], id[P2P_SESSION_ID_TEXT_MAX], mac[2 * ROUTE_MAC_LEN + 1];
+	int n;
+
+	p2p_hit_print(&h->hit, hit);
+	if (!h->is_signed) {
+		n = snprintf(text, ROUTE_HEADER_MAX, ROUTE_HEADER ": %s;v=2;hops=%u\r\n", hit,
+			     h->hops);
+	} else {
+		p2p_session_id_print(&h->session, id);
+		p2p_hex_print(mac, h->mac, sizeof(h->mac));
+		n = snprintf(text, ROUTE_HEADER_MAX,
+			     ROUTE_HEADER ": %s;v=2;hops=%u;s=%s;t=%" PRIu64 ";mac=%s\r\n", hit,
+			     h->hops, id, h->t_ms, mac);
+	}
+	return (size_t)n;
+}
+
+_Static_assert(ROUTE_HEADER_MAX > ROUTE_HEADER_LEN + 2 + P2P_HIT_TEXT_MAX + 4 + 16 + 3 +
+					  P2P_SESSION_ID_TEXT_MAX + 3 + 20 + 5 + 2 * ROUTE_MAC_LEN +
+					  3,
+	       "the longest header fits");
+
+int route_signed_bytes(const struct route_header *h, const struct route_signed *s,
+		       struct p2p_writer *w)
+{
+	size_t i;
+
+	p2p_write(w, "p2psip-sip", sizeof("p2psip-sip"));
+	p2p_write(w, &h->session, sizeof(h->session));
+	p2p_write_be64(w, h->t_ms);
+	p2p_write_be32(w, h->hops);
+	for (i = 0; i < sizeof(s->len) / sizeof(s->len[0]); i++) {
+		if (s->len[i] > UINT16_MAX)
+			return EMSGSIZE;
+		p2p_write_be16(w, (uint16_t)s->len[i]);
+		p2p_write(w, s->part[i], s->len[i]);
+	}
+	return w->full ? EMSGSIZE : 0;
 }

@@ -18,6 +18,7 @@ unit_programs = \
 	tests/unit/test_opp \
 	tests/unit/test_proto \
 	tests/unit/test_published \
+	tests/unit/test_replay \
 	tests/unit/test_resp_server \
 	tests/unit/test_settings
 check_PROGRAMS += $(unit_programs)
@@ -43,6 +44,10 @@ tests_unit_test_model_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
 tests_unit_test_negotiate_SOURCES = tests/unit/test_negotiate.c $(UNIT_COMMON)
 tests_unit_test_negotiate_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_test_negotiate_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
+
+tests_unit_test_replay_SOURCES = tests/unit/test_replay.c $(UNIT_COMMON)
+tests_unit_test_replay_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_test_replay_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
 
 tests_unit_test_sessions_SOURCES = tests/unit/test_sessions.c $(UNIT_COMMON)
 tests_unit_test_sessions_CPPFLAGS = $(UNIT_CPPFLAGS)
