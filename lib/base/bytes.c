@@ -113,6 +113,47 @@ int p2p_hex_parse(void *bytes, size_t n, const char *text, size_t len)
 	return 0;
 }
 
+static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+void p2p_base64url_print(char *text, const void *bytes, size_t n)
+{
+	const uint8_t *b = bytes;
+	size_t i, at;
+	unsigned int v;
+
+	for (i = 0; i < P2P_BASE64URL_LEN(n); i++) {
+		at = i * 6 / 8;
+		v = (unsigned int)b[at] << 8 | (at + 1 < n ? b[at + 1] : 0u);
+		text[i] = base64url[v >> (10 - i * 6 % 8) & 63];
+	}
+	text[i] = '\0';
+}
+
+int p2p_base64url_parse(void *bytes, size_t n, const char *text, size_t len)
+{
+	uint8_t *b = bytes;
+	const char *digit;
+	unsigned int v;
+	size_t i, at;
+
+	if (len != P2P_BASE64URL_LEN(n))
+		return EINVAL;
+	memset(b, 0, n);
+	for (i = 0; i < len; i++) {
+		digit = text[i] != '\0' ? strchr(base64url, text[i]) : NULL;
+		if (digit == NULL)
+			return EINVAL;
+		at = i * 6 / 8;
+		v = (unsigned int)(digit - base64url) << (10 - i * 6 % 8);
+		b[at] |= (uint8_t)(v >> 8);
+		if (at + 1 < n)
+			b[at + 1] |= (uint8_t)v;
+		else if ((v & 0xff) != 0)
+			return EINVAL;
+	}
+	return 0;
+}
+
 int p2p_u64_parse(uint64_t *v, const char *text, size_t len)
 {
 	uint64_t x = 0;

@@ -94,6 +94,11 @@ static inline int p2p_hex_digit(char c)
 void p2p_hex_print(char *text, const void *bytes, size_t n);
 /* Exactly n bytes from 2n digits. 0 or EINVAL. */
 int p2p_hex_parse(void *bytes, size_t n, const char *text, size_t len);
+/* base64url (RFC 4648 section 5) without padding: P2P_BASE64URL_LEN(n) digits, and a NUL. */
+#define P2P_BASE64URL_LEN(n) (((n)*4 + 2) / 3)
+void p2p_base64url_print(char *text, const void *bytes, size_t n);
+/* Exactly n bytes; bits behind the last one must be 0. 0 or EINVAL. */
+int p2p_base64url_parse(void *bytes, size_t n, const char *text, size_t len);
 /* Decimal digits only, no sign, no spaces, no leading zeros but "0" itself. EINVAL, ERANGE. */
 int p2p_u64_parse(uint64_t *v, const char *text, size_t len);
 

@@ -10,6 +10,7 @@
 #include "core/parser/msg_parser.h"
 #include "modules/tm/tm_load.h"
 #include "modules/rr/api.h"
+#include "lib/base/bytes.h"
 #include "modules/p2p_media/p2p_media_sdp.h"
 #include "modules/p2p_route/api.h"
 
@@ -79,14 +80,16 @@ void p2p_media_relay_reset(void);
 
 /* --- sessions: p2p_media_session.c ---------------------------------------------------------- */
 /* What a call's Record-Route parameter says: which handle, the caller's and the callee's side, and
- * who is the caller. Text: 16 hex digits, '.', a letter for both sides, '.', 8 hex digits of a hash
- * of the caller's tag. */
+ * who is the caller. */
 struct p2p_media_ticket {
 	uint64_t handle;
 	struct p2p_media_side caller, callee;
 	uint32_t caller_hash;
 };
-#define P2P_MEDIA_TICKET_LEN (16 + 1 + 1 + 1 + 8)
+/* Short, since it is in each Record-Route, and a datagram that has to be split gets lost more
+ * often: a letter for both sides, then handle and caller_hash (24 bits) as base64url. */
+#define P2P_MEDIA_TICKET_BYTES (8 + 3)
+#define P2P_MEDIA_TICKET_LEN (1 + P2P_BASE64URL_LEN(P2P_MEDIA_TICKET_BYTES))
 void p2p_media_ticket_print(const struct p2p_media_ticket *t, char text[P2P_MEDIA_TICKET_LEN + 1]);
 int p2p_media_ticket_parse(struct p2p_media_ticket *t, const char *s, size_t len);
 

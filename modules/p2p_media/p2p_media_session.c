@@ -74,7 +74,7 @@ uint32_t p2p_media_tag_hash(const str *tag)
 	/* not salted: it must be the same after a restart, and is no secret */
 	static const struct p2p_hash_key key = {{0}};
 
-	return (uint32_t)p2p_hash(&key, tag->s, (size_t)tag->len);
+	return (uint32_t)p2p_hash(&key, tag->s, (size_t)tag->len) & 0xffffff;
 }
 
 uint64_t p2p_media_handle(struct sip_msg *msg, int branch)
@@ -139,33 +139,23 @@ static bool sides_parse(struct p2p_media_ticket *t, char letter)
 
 void p2p_media_ticket_print(const struct p2p_media_ticket *t, char text[P2P_MEDIA_TICKET_LEN + 1])
 {
-	snprintf(text, P2P_MEDIA_TICKET_LEN + 1, "%016llx.%c.%08x", (unsigned long long)t->handle,
-		 sides_letter(t), t->caller_hash);
-}
+	uint8_t b[P2P_MEDIA_TICKET_BYTES + 1];
 
-static bool hex(const char *s, size_t n, uint64_t *v)
-{
-	*v = 0;
-	for (; n > 0; n--, s++) {
-		if (*s >= '0' && *s <= '9')
-			*v = *v << 4 | (uint64_t)(*s - '0');
-		else if (*s >= 'a' && *s <= 'f')
-			*v = *v << 4 | (uint64_t)(*s - 'a' + 10);
-		else
-			return false;
-	}
-	return true;
+	p2p_put_be64(b, t->handle);
+	p2p_put_be32(b + 8, t->caller_hash << 8);
+	text[0] = sides_letter(t);
+	p2p_base64url_print(text + 1, b, P2P_MEDIA_TICKET_BYTES);
 }
 
 int p2p_media_ticket_parse(struct p2p_media_ticket *t, const char *s, size_t len)
 {
-	uint64_t handle, hash;
+	uint8_t b[P2P_MEDIA_TICKET_BYTES + 1] = {0};
 
-	if (len != P2P_MEDIA_TICKET_LEN || s[16] != '.' || s[18] != '.' || !hex(s, 16, &handle) ||
-	    !hex(s + 19, 8, &hash) || !sides_parse(t, s[17]))
+	if (len != P2P_MEDIA_TICKET_LEN || !sides_parse(t, s[0]) ||
+	    p2p_base64url_parse(b, P2P_MEDIA_TICKET_BYTES, s + 1, len - 1) != 0)
 		return EBADMSG;
-	t->handle = handle;
-	t->caller_hash = (uint32_t)hash;
+	t->handle = p2p_be64(b);
+	t->caller_hash = p2p_be32(b + 8) >> 8;
 	return 0;
 }
 

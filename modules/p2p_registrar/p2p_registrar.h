@@ -58,10 +58,13 @@ struct reg_outcome {
 	int code;	    /* SIP status for p2p_reply; 0 when found */
 	const char *phrase; /* its reason phrase */
 	const char *reason; /* why */
+	const char *header; /* a line that the reply gets, with its end; or NULL */
 };
 
 int reg_outcome_init(void);
 void reg_outcome_set(struct sip_msg *msg, enum reg_result result, const char *reason);
+/* The next outcome's reply gets this header line. */
+void reg_outcome_header(const char *header);
 void reg_outcome_set_code(struct sip_msg *msg, enum reg_result result, int code, const char *phrase,
 			  const char *reason);
 const struct reg_outcome *reg_outcome(void);
@@ -96,7 +99,8 @@ struct reg_lookup {
 	bool gruu;	   /* a public GRUU: one instance is meant */
 	uint32_t instance; /* its hash */
 	enum p2p_peer_status peer;
-	struct p2p_hit hit; /* of the sending peer */
+	struct p2p_hit hit;	       /* of the sending peer */
+	struct p2p_session_id session; /* of an unverified peer's request */
 	char aor_buf[REG_URI_MAX];
 	char table_buf[REG_TABLE_MAX];
 };
@@ -120,21 +124,29 @@ struct reg_tried {
 
 /* What was learnt by asking, for the continuation. */
 struct reg_answers {
-	bool asked_route, asked_serves, asked_peer;
-	enum p2p_answer_code route, serves_code, peer;
+	bool asked_route, asked_serves, asked_session;
+	enum p2p_answer_code route, serves_code, session;
 	int serves;
-	struct p2p_candidate peer_record;
 	struct p2p_candidate_set set;
 };
 
 /* In the continuing process, before the route runs: branches and outcome. */
 void reg_lookup_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_answers *an);
-/* Add the candidates of a set that a request may be sent to. Returns how many; *down: how many
- * were left out because they do not answer. first: none has been added yet. skip: those are left
- * out (already tried), may be NULL. */
+/* Candidates that a request could not be sent to. */
+struct reg_left {
+	int n;
+	const struct p2p_candidate
+		*why; /* one with which there is no session; NULL: none answers */
+};
+
+/* Add the candidates of a set that a request may be sent to. Returns how many; left: those that it
+ * may not. first: none has been added yet. skip: those are left out (already tried), may be NULL.
+ */
 int reg_candidates_add(struct sip_msg *msg, const struct reg_lookup *lk,
 		       const struct p2p_candidate_set *set, bool first,
-		       const struct reg_tried *skip, int *down);
+		       const struct reg_tried *skip, struct reg_left *left);
+/* Nobody else is left: what is answered. */
+void reg_outcome_left(struct sip_msg *msg, const struct reg_left *left);
 bool reg_in_orphan_window(void);
 
 /* --- _suspend.c ----------------------------------------------------------------------------- */
@@ -193,6 +205,7 @@ enum reg_counter {
 	REG_CNT_NEXT_DEAD,
 	REG_CNT_NEXT_TRIED,
 	REG_CNT_NEXT_FRESH,
+	REG_CNT_NEXT_REFUSED,
 	REG_CNT_REFUSED,
 	REG_CNT_MAX
 };

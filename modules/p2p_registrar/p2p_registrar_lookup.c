@@ -3,7 +3,7 @@
  *
  *   request from        local contact          no local contact
  *   a peer, verified    to the phone           absent; shortly after a start SERVES is asked first
- *   a peer, unverified  PEER is asked, then as above, or denied
+ *   a peer, unverified  SESSION is asked, then as above, or denied
  *   anyone else         to the phone, and to   cached: to them
  *                       what the cache knows;  else ROUTE is asked
  *                       others known, but not
@@ -125,11 +125,12 @@ static bool instance_fits(const struct reg_lookup *lk, const struct p2p_candidat
 
 int reg_candidates_add(struct sip_msg *msg, const struct reg_lookup *lk,
 		       const struct p2p_candidate_set *set, bool first,
-		       const struct reg_tried *skip, int *down)
+		       const struct reg_tried *skip, struct reg_left *left)
 {
 	int i, pass, n = 0;
 
-	*down = 0;
+	left->n = 0;
+	left->why = NULL;
 	/* those whose lease ran out only when there is nobody else */
 	for (pass = 0; pass < 2 && n == 0 && (pass == 0 || first); pass++) {
 		for (i = 0; i < set->n && i < P2P_CANDIDATES_MAX; i++) {
@@ -140,7 +141,9 @@ int reg_candidates_add(struct sip_msg *msg, const struct reg_lookup *lk,
 				continue;
 			if (!reg_route.peer_usable(&c->hit) ||
 			    reg_route.branch_add(msg, &lk->aor, c, first && n == 0) < 0) {
-				(*down)++;
+				left->n++;
+				if (c->session > P2P_CANDIDATE_SESSION_OPEN && left->why == NULL)
+					left->why = c;
 				continue;
 			}
 			n++;
@@ -166,13 +169,54 @@ static enum p2p_cache_state cached(const struct reg_lookup *lk, struct p2p_candi
 	return lk->has_name ? reg_ul.cache_get(&lk->name, set) : P2P_CACHE_MISS;
 }
 
+void reg_outcome_left(struct sip_msg *msg, const struct reg_left *left)
+{
+	static char text[160]; /* the outcome's reason, until the next one */
+	const struct p2p_candidate *c = left->why;
+	const char *what = NULL;
+	char hit[P2P_HIT_TEXT_MAX];
+	size_t i;
+
+	switch (c != NULL ? c->session : P2P_CANDIDATE_SESSION_NONE) {
+	case P2P_CANDIDATE_SESSION_UNREACHABLE:
+		what = "gateway of the overlay peer cannot be reached";
+		break;
+	case P2P_CANDIDATE_SESSION_NOCOMMON_SIGNALLING:
+		what = "no signalling in common with the overlay peer";
+		break;
+	case P2P_CANDIDATE_SESSION_NOCOMMON_MEDIA:
+		what = "no media in common with the overlay peer";
+		break;
+	case P2P_CANDIDATE_SESSION_REFUSED:
+		what = "refused by the overlay peer";
+		break;
+	default:
+		break;
+	}
+	if (what == NULL) {
+		reg_outcome_set(msg, REG_UNAVAILABLE, "overlay peer cannot be reached");
+		return;
+	}
+	snprintf(text, sizeof(text), c->why[0] != '\0' ? "%s: %s" : "%s%s", what, c->why);
+	for (i = 0; text[i] != '\0'; i++) /* it goes into a quoted string */
+		if (text[i] == '"' || text[i] == '\\')
+			text[i] = '\'';
+	p2p_hit_print(&c->hit, hit);
+	if (reg_ul.log_ok(&c->hit, sizeof(c->hit)))
+		LM_WARN("no call to the peer %s: %s\n", hit, text);
+	if (c->session == P2P_CANDIDATE_SESSION_NOCOMMON_MEDIA)
+		reg_outcome_set_code(msg, REG_UNAVAILABLE, 488, "Not Acceptable Here", text);
+	else
+		reg_outcome_set(msg, REG_UNAVAILABLE, text);
+}
+
 /* Outcome when a contact was found here, or when candidates were added or left out. */
-static void outcome_found(struct sip_msg *msg, int local, int remote, int down)
+static void outcome_found(struct sip_msg *msg, int local, int remote, const struct reg_left *left)
 {
 	if (local > 0 || remote > 0)
 		reg_outcome_set(msg, REG_FOUND, local > 0 ? "local" : "remote");
-	else if (down > 0)
-		reg_outcome_set(msg, REG_UNAVAILABLE, "overlay peer cannot be reached");
+	else if (left->n > 0)
+		reg_outcome_left(msg, left);
 	else if (local == -2)
 		reg_outcome_set_code(msg, REG_DENIED, 405, "Method Not Allowed",
 				     "no contact supports the method");
@@ -191,6 +235,10 @@ static void outcome_refused(struct sip_msg *msg, enum p2p_peer_status status)
 		reg_outcome_set_code(msg, REG_DENIED, 483, "Too Many Hops",
 				     "the request went through too many peers");
 		break;
+	case P2P_PEER_NOSESSION:
+		reg_outcome_header("P2P-Refused: session\r\n");
+		reg_outcome_set(msg, REG_DENIED, "the session of the request is not known");
+		break;
 	default:
 		reg_outcome_set(msg, REG_DENIED, "the request names a peer it is not from");
 		break;
@@ -201,13 +249,14 @@ static void outcome_refused(struct sip_msg *msg, enum p2p_peer_status status)
 
 /* Nothing here and nothing cached is not absence: nobody has searched. Ask, for the next time. */
 static void outcome_now(struct sip_msg *msg, const struct reg_lookup *lk,
-			enum p2p_cache_state state, int local, int remote, int down)
+			enum p2p_cache_state state, int local, int remote,
+			const struct reg_left *left)
 {
-	if (lk->peer == P2P_PEER_NO && lk->has_name && remote == 0 && down == 0 &&
+	if (lk->peer == P2P_PEER_NO && lk->has_name && remote == 0 && left->n == 0 &&
 	    (local <= 0 || state == P2P_CACHE_MISS))
 		reg_refresh(&lk->name);
-	if (local > 0 || local == -2 || remote > 0 || down > 0) {
-		outcome_found(msg, local, remote, down);
+	if (local > 0 || local == -2 || remote > 0 || left->n > 0) {
+		outcome_found(msg, local, remote, left);
 		return;
 	}
 	switch (lk->peer) {
@@ -239,18 +288,19 @@ int reg_lookup_now(struct sip_msg *msg, struct reg_lookup *lk)
 {
 	enum p2p_cache_state state = P2P_CACHE_MISS;
 	struct p2p_candidate_set set;
-	int local, remote = 0, down = 0;
+	struct reg_left left = {0};
+	int local, remote = 0;
 
 	reg_count(REG_CNT_LOOKUPS);
 	lk->peer = reg_route.peer_judge(msg, &lk->hit);
 	reg_route.headers_strip(msg);
 	local = local_lookup(msg, lk);
 	if (lk->peer == P2P_PEER_NO && (state = cached(lk, &set)) != P2P_CACHE_MISS) {
-		remote = reg_candidates_add(msg, lk, &set, local <= 0, NULL, &down);
+		remote = reg_candidates_add(msg, lk, &set, local <= 0, NULL, &left);
 		if (remote > 0)
 			reg_count(REG_CNT_CACHED);
 	}
-	outcome_now(msg, lk, state, local, remote, down);
+	outcome_now(msg, lk, state, local, remote, &left);
 	return remote > 0 ? 1 : local;
 }
 
@@ -258,14 +308,15 @@ int reg_lookup_to_dset(struct sip_msg *msg, struct reg_lookup *lk)
 {
 	enum p2p_cache_state state = P2P_CACHE_MISS;
 	struct p2p_candidate_set set;
-	int local, remote = 0, down = 0;
+	struct reg_left left = {0};
+	int local, remote = 0;
 
 	reg_count(REG_CNT_LOOKUPS);
 	lk->peer = reg_route.peer_judge(msg, &lk->hit);
 	local = reg_stock.lookup_to_dset(msg, &lk->table, &lk->aor);
 	if (lk->peer == P2P_PEER_NO && (state = cached(lk, &set)) != P2P_CACHE_MISS)
-		remote = reg_candidates_add(msg, lk, &set, false, NULL, &down);
-	outcome_now(msg, lk, state, local, remote, down);
+		remote = reg_candidates_add(msg, lk, &set, false, NULL, &left);
+	outcome_now(msg, lk, state, local, remote, &left);
 	return remote > 0 ? 1 : local;
 }
 
@@ -278,14 +329,15 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 	enum p2p_cache_state state;
 	struct p2p_candidate_set set;
 	unsigned int i, n = nr_branches;
-	int local, remote, down = 0, more_down;
+	struct reg_left left = {0}, more_left;
+	int local, remote;
 	str table, uri;
 
 	reg_count(REG_CNT_LOOKUPS);
 	lk->peer = reg_route.peer_judge(msg, &lk->hit);
 	if (lk->peer != P2P_PEER_NO) {
 		local = reg_stock_lookup_branches(msg, &lk->table);
-		outcome_now(msg, lk, P2P_CACHE_MISS, local, 0, 0);
+		outcome_now(msg, lk, P2P_CACHE_MISS, local, 0, &left);
 		return local;
 	}
 	/* the AoRs of the branches, before the registrar puts contacts in their place */
@@ -309,7 +361,7 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 	local = reg_stock_lookup_branches(msg, &lk->table);
 	state = cached(lk, &set);
 	remote = state != P2P_CACHE_MISS
-			 ? reg_candidates_add(msg, lk, &set, local <= 0, NULL, &down)
+			 ? reg_candidates_add(msg, lk, &set, local <= 0, NULL, &left)
 			 : 0;
 	table = lk->table;
 	for (i = 0; i < n; i++) {
@@ -322,13 +374,13 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 		if (!branch.has_name)
 			continue;
 		if (cached(&branch, &set) != P2P_CACHE_MISS)
-			remote += reg_candidates_add(msg, &branch, &set, false, NULL, &more_down);
+			remote += reg_candidates_add(msg, &branch, &set, false, NULL, &more_left);
 		else
 			reg_refresh(&branch.name);
 	}
 	if (more != NULL)
 		pkg_free(more);
-	outcome_now(msg, lk, state, local, remote, down);
+	outcome_now(msg, lk, state, local, remote, &left);
 	return remote > 0 ? 1 : local;
 }
 
@@ -364,6 +416,7 @@ static bool ask(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_rou
 static bool lookup_for_peer(struct sip_msg *msg, struct reg_lookup *lk,
 			    const struct reg_route_ref *ref)
 {
+	const struct reg_left none = {0};
 	int local = local_lookup(msg, lk);
 
 	if (local == -1 && lk->has_name && reg_in_orphan_window()) {
@@ -374,7 +427,7 @@ static bool lookup_for_peer(struct sip_msg *msg, struct reg_lookup *lk,
 		reg_outcome_set(msg, REG_UNKNOWN, "registrations not complete after a start");
 		return false;
 	}
-	outcome_found(msg, local, 0, 0);
+	outcome_found(msg, local, 0, &none);
 	return false;
 }
 
@@ -394,20 +447,21 @@ static bool lookup_for_user(struct sip_msg *msg, struct reg_lookup *lk,
 {
 	struct p2p_candidate_set set;
 	enum p2p_cache_state state = cached(lk, &set);
-	int local, remote = 0, down = 0;
+	struct reg_left left = {0};
+	int local, remote = 0;
 
 	if (state == P2P_CACHE_MISS && others_wait(msg, lk, ref))
 		return true;
 	local = local_lookup(msg, lk);
 	if (state != P2P_CACHE_MISS && set.n > 0) {
-		remote = reg_candidates_add(msg, lk, &set, local <= 0, NULL, &down);
+		remote = reg_candidates_add(msg, lk, &set, local <= 0, NULL, &left);
 		if (remote > 0)
 			reg_count(REG_CNT_CACHED);
 	} else if (local > 0 && state == P2P_CACHE_MISS && lk->has_name) {
 		reg_refresh(&lk->name); /* who else serves this user: known the next time */
 	}
-	if (local > 0 || remote > 0 || down > 0 || !lk->has_name) {
-		outcome_found(msg, local, remote, down);
+	if (local > 0 || remote > 0 || left.n > 0 || !lk->has_name) {
+		outcome_found(msg, local, remote, &left);
 		return false;
 	}
 	return ask(msg, lk, ref, P2P_QUESTION_ROUTE);
@@ -428,8 +482,8 @@ int reg_lookup_route(struct sip_msg *msg, struct reg_lookup *lk, const struct re
 		suspended = lookup_for_peer(msg, lk, ref);
 		break;
 	case P2P_PEER_UNVERIFIED:
-		if (may_suspend(msg))
-			suspended = ask(msg, lk, ref, P2P_QUESTION_PEER);
+		if (may_suspend(msg) && reg_route.peer_session(msg, &lk->session) == 0)
+			suspended = ask(msg, lk, ref, P2P_QUESTION_SESSION);
 		else
 			outcome_refused(msg, lk->peer);
 		break;
@@ -476,17 +530,15 @@ static void outcome_not_found(struct sip_msg *msg, const struct reg_answers *an)
 
 void reg_lookup_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_answers *an)
 {
-	int local, remote = 0, down = 0;
+	struct reg_left left = {0};
+	int local, remote = 0;
 
-	if (an->asked_peer) {
-		if (an->peer == P2P_ANSWER_FOUND)
-			lk->peer = reg_route.peer_verified(msg, &an->peer_record);
-		else if (an->peer == P2P_ANSWER_ABSENT || an->peer == P2P_ANSWER_BADARG)
-			lk->peer = reg_route.peer_verified(msg, NULL);
-		else {
+	if (an->asked_session) {
+		if (an->session != P2P_ANSWER_FOUND && an->session != P2P_ANSWER_ABSENT) {
 			reg_outcome_set(msg, REG_UNKNOWN, "the sending peer could not be verified");
 			return;
 		}
+		lk->peer = reg_route.peer_verified(msg);
 		if (lk->peer != P2P_PEER_VERIFIED) {
 			outcome_refused(msg, lk->peer);
 			return;
@@ -494,9 +546,9 @@ void reg_lookup_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct r
 	}
 	local = local_lookup(msg, lk); /* the phone may have come meanwhile */
 	if (lk->peer == P2P_PEER_NO && an->asked_route && an->route == P2P_ANSWER_FOUND)
-		remote = reg_candidates_add(msg, lk, &an->set, local <= 0, NULL, &down);
-	if (local > 0 || remote > 0 || down > 0 || local == -2)
-		outcome_found(msg, local, remote, down);
+		remote = reg_candidates_add(msg, lk, &an->set, local <= 0, NULL, &left);
+	if (local > 0 || remote > 0 || left.n > 0 || local == -2)
+		outcome_found(msg, local, remote, &left);
 	else
 		outcome_not_found(msg, an);
 }

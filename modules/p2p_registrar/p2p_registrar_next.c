@@ -5,6 +5,8 @@
  *   a peer said 404         its record was stale: forget it. Next candidate not tried yet; else ask
  *                           once past every cache; else 404 (480 when that search did not complete)
  *   a peer did not answer   not used for a while. Next candidate; else 503 with a Reason
+ *   a peer did not know     the gateway is asked past every cache, and opens another one: the same
+ *   the session             peer once more; else 503 with a Reason
  *   anything else           somebody answered: that reply passes
  *
  * Bounded: a peer is tried once per request, the fresh question is asked once, and there are never
@@ -20,7 +22,7 @@
 
 struct summary {
 	struct reg_tried tried;
-	int stale, dead, others, rounds;
+	int stale, dead, refused, others, rounds;
 	int best;	 /* branch of the best reply of the others, or -1 */
 	bool open;	 /* a branch is not final: nothing to decide yet */
 	bool fresh_done; /* a suspension after a branch went out: the fresh question */
@@ -62,8 +64,9 @@ static void summarize(const struct cell *t, struct summary *s)
 			s->rounds++;
 		sent = true;
 		state = reg_route.branch_state(t, b, &hit);
-		if (state != P2P_BRANCH_NONE) {
+		if (state != P2P_BRANCH_NONE)
 			s->aor = &uac->uri;
+		if (state != P2P_BRANCH_NONE && state != P2P_BRANCH_REFUSED) {
 			if (s->tried.n < P2P_CANDIDATES_MAX)
 				s->tried.hit[s->tried.n++] = hit;
 		}
@@ -73,6 +76,8 @@ static void summarize(const struct cell *t, struct summary *s)
 		} else if (state == P2P_BRANCH_DEAD) {
 			if (s->dead < P2P_CANDIDATES_MAX)
 				s->dead_hit[s->dead++] = hit;
+		} else if (state == P2P_BRANCH_REFUSED) {
+			s->refused++;
 		} else if (uac->last_received < 200) {
 			s->open = true;
 		} else {
@@ -167,7 +172,7 @@ static int pass(struct sip_msg *msg, const struct cell *t, const struct summary 
 	if (picked >= 0 && picked < t->nr_of_outgoings) {
 		enum p2p_branch_state st = reg_route.branch_state(t, picked, &hit);
 
-		if (st != P2P_BRANCH_STALE && st != P2P_BRANCH_DEAD)
+		if (st != P2P_BRANCH_STALE && st != P2P_BRANCH_DEAD && st != P2P_BRANCH_REFUSED)
 			return -1;
 	}
 	if (rpl != NULL && rpl != FAKED_REPLY) {
@@ -184,10 +189,14 @@ static int pass(struct sip_msg *msg, const struct cell *t, const struct summary 
 	return 0;
 }
 
-static void outcome_end(struct sip_msg *msg, bool dead)
+static void outcome_end(struct sip_msg *msg, bool dead, bool refused, const struct reg_left *left)
 {
-	if (dead)
+	if (left->n > 0)
+		reg_outcome_left(msg, left);
+	else if (dead)
 		reg_outcome_set(msg, REG_UNAVAILABLE, "overlay peer cannot be reached");
+	else if (refused)
+		reg_outcome_set(msg, REG_UNAVAILABLE, "overlay peer does not know the session");
 	else
 		reg_outcome_set(msg, REG_ABSENT, "user not registered");
 }
@@ -197,13 +206,14 @@ int reg_next(struct sip_msg *msg, const str *table, const struct reg_route_ref *
 	struct p2p_candidate_set set;
 	struct cell *t = reg_tm.t_gett();
 	struct reg_lookup lk;
+	struct reg_left left = {0};
 	struct summary s;
-	int i, down = 0;
+	int i;
 
 	if (t == NULL || t == T_UNDEFINED || (t->flags & T_CANCELED))
 		return -1;
 	summarize(t, &s);
-	if (s.open || (s.stale == 0 && s.dead == 0))
+	if (s.open || (s.stale == 0 && s.dead == 0 && s.refused == 0))
 		return -1;
 	if (s.aor == NULL || reg_lookup_prepare(msg, table, s.aor, &lk) < 0 || !lk.has_name)
 		return -1;
@@ -215,13 +225,15 @@ int reg_next(struct sip_msg *msg, const str *table, const struct reg_route_ref *
 		reg_count(REG_CNT_NEXT_DEAD);
 		reg_route.peer_failed(&s.dead_hit[i], "no reply");
 	}
+	for (i = 0; i < s.refused; i++)
+		reg_count(REG_CNT_NEXT_REFUSED);
 	if (s.others > 0)
 		return pass(msg, t, &s);
 
 	if (s.rounds < reg_settings.attempts) {
 		set.n = 0;
 		if (reg_ul.cache_get(&lk.name, &set) != P2P_CACHE_MISS &&
-		    reg_candidates_add(msg, &lk, &set, true, &s.tried, &down) > 0) {
+		    reg_candidates_add(msg, &lk, &set, true, &s.tried, &left) > 0) {
 			reg_count(REG_CNT_NEXT_TRIED);
 			reg_outcome_set(msg, REG_FOUND, "next peer");
 			reg_route_run(msg, ref);
@@ -236,7 +248,7 @@ int reg_next(struct sip_msg *msg, const str *table, const struct reg_route_ref *
 			}
 		}
 	}
-	outcome_end(msg, s.dead > 0 || down > 0);
+	outcome_end(msg, s.dead > 0, s.refused > 0, &left);
 	reg_route_run(msg, ref);
 	return 0;
 }
@@ -246,16 +258,16 @@ int reg_next(struct sip_msg *msg, const str *table, const struct reg_route_ref *
 void reg_next_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_answers *an,
 		    const struct reg_tried *skip)
 {
-	int down = 0;
+	struct reg_left left = {0};
 
 	if (an->route == P2P_ANSWER_FOUND &&
-	    reg_candidates_add(msg, lk, &an->set, true, skip, &down) > 0) {
+	    reg_candidates_add(msg, lk, &an->set, true, skip, &left) > 0) {
 		reg_count(REG_CNT_NEXT_TRIED);
 		reg_outcome_set(msg, REG_FOUND, "next peer");
-	} else if (down == 0 && an->route == P2P_ANSWER_UNKNOWN) {
+	} else if (left.n == 0 && an->route == P2P_ANSWER_UNKNOWN) {
 		/* the user may have moved to a peer that this search did not get to name */
 		reg_outcome_set(msg, REG_UNKNOWN, "search not completed in time");
 	} else {
-		outcome_end(msg, down > 0);
+		outcome_end(msg, false, false, &left);
 	}
 }

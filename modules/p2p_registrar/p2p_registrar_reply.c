@@ -11,6 +11,7 @@
 
 static pv_spec_t *var_result, *var_reason;
 static struct reg_outcome current; /* of this process's last lookup */
+static const char *next_header;
 
 static const struct {
 	const char *name;
@@ -50,9 +51,16 @@ static void var_set(struct sip_msg *msg, pv_spec_t *spec, const char *text)
 		LM_ERR("cannot set $var(p2p_result)\n");
 }
 
+void reg_outcome_header(const char *header)
+{
+	next_header = header;
+}
+
 void reg_outcome_set_code(struct sip_msg *msg, enum reg_result result, int code, const char *phrase,
 			  const char *reason)
 {
+	current.header = next_header;
+	next_header = NULL;
 	current.result = result;
 	current.code = code;
 	current.phrase = phrase;
@@ -104,8 +112,8 @@ int reg_reply_code(struct sip_msg *msg, int code, const char *phrase, const char
 			return -1;
 	}
 	/* RFC 3326; here: with the text that says which part failed */
-	if (code == 503 && reason != NULL && reason[0] != '\0') {
-		snprintf(text, sizeof(text), "Reason: SIP;cause=503;text=\"%s\"\r\n", reason);
+	if ((code == 503 || code == 488) && reason != NULL && reason[0] != '\0') {
+		snprintf(text, sizeof(text), "Reason: SIP;cause=%d;text=\"%s\"\r\n", code, reason);
 		if (header_add(msg, text) < 0)
 			return -1;
 	}
@@ -116,6 +124,9 @@ int reg_reply(struct sip_msg *msg)
 {
 	if (current.result == REG_FOUND)
 		return reg_reply_code(msg, 500, "Server Internal Error", NULL);
+	if (current.header != NULL && msg->REQ_METHOD != METHOD_ACK &&
+	    header_add(msg, current.header) < 0)
+		return -1;
 	return reg_reply_code(msg, current.code, current.phrase, current.reason);
 }
 

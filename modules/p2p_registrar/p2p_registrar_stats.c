@@ -27,6 +27,8 @@ static counter_def_t defs[REG_CNT_MAX + 1] = {
 	CNT(REG_CNT_NEXT_DEAD, "dead", "branches to a peer that did not answer"),
 	CNT(REG_CNT_NEXT_TRIED, "next", "times p2p_next() went on with another peer"),
 	CNT(REG_CNT_NEXT_FRESH, "fresh", "times p2p_next() asked past every cache"),
+	CNT(REG_CNT_NEXT_REFUSED, "session_refused",
+	    "branches refused because the peer did not know the session"),
 	CNT(REG_CNT_REFUSED, "refused", "lookups refused because too many were suspended"),
 };
 

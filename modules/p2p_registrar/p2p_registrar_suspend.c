@@ -103,6 +103,7 @@ static void question_fill(struct p2p_question *q, struct pending *p, enum p2p_qu
 	q->flags = flags;
 	q->name = p->lk.name;
 	q->hit = p->lk.hit;
+	q->session = p->lk.session;
 	q->deadline_ms = deadline_ms;
 	q->reply_fd = reg_workers_reply_fd();
 	q->user[0] = p;
@@ -247,7 +248,7 @@ static bool ask_on(struct pending *p)
 	if (p->stage != REG_STAGE_LOOKUP || p->an.asked_serves || !p->lk.has_name ||
 	    !reg_in_orphan_window())
 		return false;
-	need = (p->an.asked_peer && p->an.peer == P2P_ANSWER_FOUND) ||
+	need = (p->an.asked_session && p->an.session == P2P_ANSWER_FOUND) ||
 	       (p->an.asked_route && p->an.route == P2P_ANSWER_ABSENT);
 	if (!need)
 		return false;
@@ -278,14 +279,12 @@ static void answer_keep(struct pending *p, const struct p2p_question *q)
 		p->an.serves_code = q->code;
 		p->an.serves = q->serves;
 		break;
-	case P2P_QUESTION_PEER:
-		p->an.asked_peer = true;
-		p->an.peer =
-			q->code == P2P_ANSWER_FOUND && q->set.n == 0 ? P2P_ANSWER_ABSENT : q->code;
-		if (p->an.peer == P2P_ANSWER_FOUND)
-			p->an.peer_record = q->set.c[0];
+	case P2P_QUESTION_SESSION:
+		p->an.asked_session = true;
+		p->an.session = q->code;
 		break;
-	case P2P_QUESTION_SESSION: /* not asked here */
+	case P2P_QUESTION_PEER: /* not asked here */
+	case P2P_QUESTION_PEERSESSION:
 		break;
 	}
 }

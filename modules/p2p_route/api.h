@@ -7,12 +7,14 @@
 #include "core/sr_module.h"
 #include "core/str.h"
 #include "lib/model/candidate.h"
+#include "lib/model/session.h"
 
 enum p2p_peer_status {
 	P2P_PEER_NO = 0,     /* a phone or a stranger */
-	P2P_PEER_VERIFIED,   /* configured, or the address is in the verified record it names */
-	P2P_PEER_UNVERIFIED, /* names a peer record that has to be fetched first */
-	P2P_PEER_DENIED,     /* names a record that does not list the source address */
+	P2P_PEER_VERIFIED,   /* configured, or signed for an open session */
+	P2P_PEER_UNVERIFIED, /* signed for a session that the gateway has to be asked about */
+	P2P_PEER_DENIED,     /* names a peer, and is not signed, or not well */
+	P2P_PEER_NOSESSION,  /* signed for a session that nobody knows here: the sender is told */
 	P2P_PEER_LOOP,	     /* names this very peer: the request came back */
 	P2P_PEER_TOOMANY,    /* more hops between peers than max_hops */
 };
@@ -47,6 +49,7 @@ enum p2p_branch_state {
 	P2P_BRANCH_OPEN,     /* no final reply yet */
 	P2P_BRANCH_REPLIED,  /* the peer sent a final reply, or it answered before time ran out */
 	P2P_BRANCH_STALE,    /* the peer itself said 404: the user is not there */
+	P2P_BRANCH_REFUSED,  /* the peer does not know the session; the gateway has been told */
 	P2P_BRANCH_DEAD,     /* the peer never answered, or could not be sent to */
 };
 
@@ -55,17 +58,24 @@ typedef struct p2p_route_api {
 	enum p2p_peer_status (*peer_status)(struct sip_msg *msg, struct p2p_hit *hit);
 	/* The same for whoever acts upon it, once per request: counted. */
 	enum p2p_peer_status (*peer_judge)(struct sip_msg *msg, struct p2p_hit *hit);
-	/* The record of the peer that msg names has been fetched and verified (or does not exist:
-	 * NULL): is msg from it? P2P_PEER_VERIFIED or P2P_PEER_DENIED, which is logged. */
-	enum p2p_peer_status (*peer_verified)(struct sip_msg *msg,
-					      const struct p2p_candidate *peer);
-	/* Add a branch towards a peer. aor: the Request-URI it gets (as dialled). first: becomes
-	 * the message's own R-URI and dst_uri, else a further branch. 0 or -1 (no address of the
-	 * peer that this server has a socket for, or no branch left). */
+	/* The session that an unverified request names: what the gateway is to be asked about. 0,
+	 * or -1: it names none. */
+	int (*peer_session)(struct sip_msg *msg, struct p2p_session_id *id);
+	/* The gateway has answered about it: judged again, and P2P_PEER_NOSESSION if it is still
+	 * unknown. A refusal is logged. */
+	enum p2p_peer_status (*peer_verified)(struct sip_msg *msg);
+	/* Add a branch towards a peer: over the session with it, to the address agreed there; by
+	 * its record only where its gateway does not speak of sessions. aor: the Request-URI it
+	 * gets (as dialled). first: becomes the message's own R-URI and dst_uri, else a further
+	 * branch. 0 or -1 (no session, no address of the peer that this server has a socket for, or
+	 * no branch left). */
 	int (*branch_add)(struct sip_msg *msg, const str *aor, const struct p2p_candidate *peer,
 			  int first);
 	/* May this peer be tried now (1), or did it just fail (0)? */
 	int (*peer_usable)(const struct p2p_hit *hit);
+	/* The session that a request's branch, or a request or reply within a call with a peer's
+	 * user, runs over (its keys are not in the copy). 0, or -1: none, or no peer's. */
+	int (*branch_session)(struct sip_msg *msg, struct p2p_session *session);
 	/* State of branch b of a transaction; hit is written unless P2P_BRANCH_NONE. Under the
 	 * transaction's reply lock (failure routes) or before its first forwarding. */
 	enum p2p_branch_state (*branch_state)(const struct cell *t, int b, struct p2p_hit *hit);

@@ -3,6 +3,9 @@ kamailiomod_LTLIBRARIES += p2p_route.la
 p2p_route_la_SOURCES = \
 	modules/p2p_route/api.h \
 	modules/p2p_route/p2p_route.h \
+	modules/p2p_route/p2p_route_auth.c \
+	modules/p2p_route/p2p_route_calls.c \
+	modules/p2p_route/p2p_route_dialog.c \
 	modules/p2p_route/p2p_route_hdr.c \
 	modules/p2p_route/p2p_route_header.c modules/p2p_route/p2p_route_header.h \
 	modules/p2p_route/p2p_route_health.c \

@@ -26,6 +26,9 @@ struct route_settings {
 	int peer_down_ms;    /* how long a failed peer is left alone */
 	int max_hops;
 	int max_peers;
+	int replay_max; /* authenticators remembered */
+	int calls_max;	/* calls over sessions that are counted */
+	int call_max_s; /* a call in which nothing was heard for so long is over */
 	struct net peer[ROUTE_PEERS_MAX];
 	int n_peer;
 	str advertise[P2P_CANDIDATE_URIS_MAX];
@@ -45,13 +48,61 @@ int route_peer_param(char *val); /* one entry of `peer`: 0 or -1 */
 enum p2p_peer_status route_peer_status(struct sip_msg *msg, struct p2p_hit *hit);
 /* The same, counted: once per request. */
 enum p2p_peer_status route_peer_judge(struct sip_msg *msg, struct p2p_hit *hit);
-enum p2p_peer_status route_peer_verified(struct sip_msg *msg, const struct p2p_candidate *peer);
+enum p2p_peer_status route_peer_verified(struct sip_msg *msg);
+/* Is this address in the operator's list? */
+bool route_peer_configured(const struct ip_addr *ip);
+/* A request that needs a peer's signature is refused: one line per source and minute. */
+void route_peer_log_refused(struct sip_msg *msg, const struct p2p_hit *hit, const char *why);
+
+/* _auth.c: signing and verifying */
+enum route_auth {
+	ROUTE_AUTH_GOOD = 0,
+	ROUTE_AUTH_UNSIGNED, /* no session, time or authenticator, or not well-formed */
+	ROUTE_AUTH_UNKNOWN,  /* the session: the gateway may know it */
+	ROUTE_AUTH_CLOSED,
+	ROUTE_AUTH_PEER, /* the session is another peer's */
+	ROUTE_AUTH_FORGED,
+	ROUTE_AUTH_TIME,
+	ROUTE_AUTH_REPLAY,
+};
+int route_auth_init(void);
+void route_auth_destroy(void);
+/* Sign the request as it is to be sent (its Request-URI is final); h has HIT and hops, and gets the
+ * rest. 0, or -1: it cannot be signed. */
+int route_auth_sign(struct sip_msg *msg, struct route_header *h, const struct p2p_session *session);
+/* The request as it was received. To be asked once for a request: the second time it is a replay,
+ * unless there is a transaction. */
+enum route_auth route_auth_verify(struct sip_msg *msg, const struct route_header *h);
+/* As the end of a sentence about a request. */
+const char *route_auth_text(enum route_auth result);
+
+/* _dialog.c: requests within dialogs with a peer's user */
+int route_dialog_init(void);
+/* A request to or from a peer leaves on a branch: have the dialog's requests find the peer again.
+ */
+void route_dialog_mark(struct sip_msg *msg, const struct p2p_hit *hit, bool peer_calls);
+/* A request within a dialog, after loose_route(): verified where it comes from a peer, signed where
+ * it goes to one. 1, or -1: refused (403; an ACK is dropped). */
+int route_dialog(struct sip_msg *msg);
+
+/* _calls.c: which calls run over which session */
+int route_calls_init(void);
+void route_calls_destroy(void);
+/* A 2xx to an INVITE has come. */
+void route_calls_begin(struct sip_msg *reply, const struct p2p_hit *hit,
+		       const struct p2p_session_id *session);
+/* A request within a dialog: it lives, or with BYE it ends. */
+void route_calls_seen(struct sip_msg *msg);
+/* Ends what has been silent for too long, and finds the others a session that is open. */
+void route_calls_sweep(void);
+unsigned int route_calls_count(void);
 
 /* _hdr.c: the header between peers */
 void route_header_read(struct sip_msg *msg, struct route_header *h);
 void route_header_strip(struct sip_msg *msg);
-/* Add the header to the branch that tm is about to build; msg is tm's copy for that branch. */
-void route_header_add(struct sip_msg *msg);
+/* Add the header to a request on its way out, signed if there is a session. On a branch: msg is
+ * tm's copy for it. */
+void route_header_add(struct sip_msg *msg, const struct p2p_session *session);
 
 /* _next.c: branches towards peers */
 int route_sockets_init(void);
@@ -59,6 +110,10 @@ int route_advertise_init(void);
 int route_branch_add(struct sip_msg *msg, const str *aor, const struct p2p_candidate *peer,
 		     int first);
 enum p2p_branch_state route_branch_state(const struct cell *t, int b, struct p2p_hit *hit);
+/* The request is a peer's: its dialog is to lead back to that peer, and its call is counted. */
+void route_from_peer(struct sip_msg *msg);
+int route_peer_session(struct sip_msg *msg, struct p2p_session_id *id);
+int route_branch_session(struct sip_msg *msg, struct p2p_session *session);
 /* For a probe: an address of our own to put into From; 0 or -1. */
 int route_own_uri(str *uri);
 
@@ -92,6 +147,8 @@ int route_health_find(const struct p2p_hit *hit, struct route_peer_info *info);
 /* Mark in uac[].flags (tm uses the low bits only): the peer was heard of while a request other
  * than INVITE was waiting, so that its time-out is the phone's, not the peer's. */
 #define ROUTE_UAC_ALIVE (1u << 30)
+/* Likewise: the peer said that it does not know the session. */
+#define ROUTE_UAC_REFUSED (1u << 29)
 
 /* _rpc.c */
 int route_rpc_init(void);
@@ -109,6 +166,13 @@ enum route_counter {
 	ROUTE_CNT_PROBES,
 	ROUTE_CNT_REFUSED,
 	ROUTE_CNT_STRIPPED,
+	ROUTE_CNT_SIGNED,
+	ROUTE_CNT_FORGED,
+	ROUTE_CNT_REPLAYS,
+	ROUTE_CNT_CLOCK,
+	ROUTE_CNT_NOSESSION,
+	ROUTE_CNT_NOT_SENT,
+	ROUTE_CNT_CALLS_FULL,
 	ROUTE_CNT_MAX
 };
 int route_stats_init(void);

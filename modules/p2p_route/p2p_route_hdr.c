@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The header that a request carries from one peer to the next:
- *
- *   P2P-Peer: 2001:2f:...;v=1;hops=1
- *
- * It names the sending peer and counts the peers it went through. It proves nothing (p2p_route_peer
- * compares the source address), and it is never shown to a phone or taken from one. */
-#include <stdio.h>
-
+/* The header between peers (p2p_route_header.h): read, taken out, put in. It is never shown to a
+ * phone or taken from one. */
 #include "core/data_lump.h"
 #include "core/mem/mem.h"
 #include "p2p_route.h"
@@ -66,29 +60,28 @@ void route_header_strip(struct sip_msg *msg)
 	}
 }
 
-void route_header_add(struct sip_msg *msg)
+void route_header_add(struct sip_msg *msg, const struct p2p_session *session)
 {
-	struct route_header in;
-	struct p2p_hit own;
-	char text[P2P_HIT_TEXT_MAX];
+	struct route_header in, out = {.has_hit = true};
 	struct lump *anchor;
-	char *s;
-	int len;
+	char *text;
+	size_t len;
 
-	if (route_ul.own_hit(&own) < 0)
+	if (route_ul.own_hit(&out.hit) < 0)
 		return; /* no gateway yet: the other peer may know us by our address */
 	route_header_read(msg, &in);
-	p2p_hit_print(&own, text);
-	s = pkg_malloc(ROUTE_HEADER_LEN + sizeof(text) + 32);
-	if (s == NULL) {
+	out.hops = in.has_hit ? in.hops + 1 : 1;
+	if (session != NULL)
+		route_auth_sign(msg, &out, session);
+	text = pkg_malloc(ROUTE_HEADER_MAX);
+	if (text == NULL) {
 		PKG_MEM_ERROR;
 		return;
 	}
-	len = snprintf(s, ROUTE_HEADER_LEN + sizeof(text) + 32, "%s: %s;v=1;hops=%u\r\n",
-		       ROUTE_HEADER, text, in.has_hit ? in.hops + 1 : 1);
+	len = route_header_print(&out, text);
 	anchor = anchor_lump(msg, (int)(msg->unparsed - msg->buf), 0, HDR_OTHER_T);
-	if (anchor == NULL || insert_new_lump_before(anchor, s, len, HDR_OTHER_T) == NULL) {
+	if (anchor == NULL || insert_new_lump_before(anchor, text, (int)len, HDR_OTHER_T) == NULL) {
 		LM_ERR("cannot add the peer's header\n");
-		pkg_free(s);
+		pkg_free(text);
 	}
 }

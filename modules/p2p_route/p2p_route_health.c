@@ -36,6 +36,8 @@
 #define PROBES_A_TICK 16
 #define WANTED_MS 20000 /* a peer that is down is probed while somebody wants it */
 #define BATCH 64
+/* How often calls over sessions are looked through. */
+#define CALLS_SWEEP_MS 5000
 
 struct peer { /* shm, under lock */
 	bool used, down;
@@ -585,12 +587,16 @@ static void probes_run(uint64_t now)
 
 static void tick(unsigned int ticks, void *arg)
 {
-	static uint64_t probes_ms;
+	static uint64_t probes_ms, calls_ms;
 	uint64_t now = now_ms();
 
 	(void)ticks;
 	(void)arg;
 	watches_run(now);
+	if (now >= calls_ms + CALLS_SWEEP_MS) {
+		calls_ms = now;
+		route_calls_sweep();
+	}
 	if (now >= probes_ms + 1000) {
 		probes_ms = now;
 		probes_run(now);

@@ -21,6 +21,9 @@ struct route_settings route_settings = {
 	.peer_down_ms = 10000,
 	.max_hops = 4,
 	.max_peers = 1024,
+	.replay_max = 131072,
+	.calls_max = 16384,
+	.call_max_s = 43200,
 };
 p2p_usrloc_api_t route_ul;
 tm_api_t route_tm;
@@ -74,6 +77,9 @@ static const struct {
 	{"peer_down_ms", &route_settings.peer_down_ms, 500, 600000},
 	{"max_hops", &route_settings.max_hops, 1, 100},
 	{"max_peers", &route_settings.max_peers, 16, 65535},
+	{"replay_max", &route_settings.replay_max, 1024, 16777216},
+	{"calls_max", &route_settings.calls_max, 16, 1000000},
+	{"call_max_s", &route_settings.call_max_s, 60, 604800},
 };
 
 static int settings_check(void)
@@ -114,7 +120,10 @@ static int mod_init(void)
 	}
 	if (route_rpc_init() < 0)
 		return -1;
-	if (route_peer_init() < 0 || route_health_init() < 0)
+	if (route_dialog_init() < 0)
+		return -1;
+	if (route_peer_init() < 0 || route_auth_init() < 0 || route_calls_init() < 0 ||
+	    route_health_init() < 0)
 		return -1;
 	register_basic_timers(1);
 	return 0;
@@ -128,6 +137,8 @@ static int child_init(int rank)
 static void mod_destroy(void)
 {
 	route_health_destroy();
+	route_calls_destroy();
+	route_auth_destroy();
 	route_peer_destroy();
 }
 
@@ -141,6 +152,7 @@ static int ki_is_peer(sip_msg_t *msg)
 	case P2P_PEER_UNVERIFIED:
 		return -2;
 	case P2P_PEER_DENIED:
+	case P2P_PEER_NOSESSION:
 		return -3;
 	case P2P_PEER_LOOP:
 	case P2P_PEER_TOOMANY:
@@ -194,6 +206,18 @@ static int w_strip(struct sip_msg *msg, char *p1, char *p2)
 	return ki_strip(msg);
 }
 
+static int ki_dialog(sip_msg_t *msg)
+{
+	return route_dialog(msg);
+}
+
+static int w_dialog(struct sip_msg *msg, char *p1, char *p2)
+{
+	(void)p1;
+	(void)p2;
+	return ki_dialog(msg);
+}
+
 static int bind_route(p2p_route_api_t *api)
 {
 	if (api == NULL)
@@ -206,6 +230,8 @@ static int bind_route(p2p_route_api_t *api)
 	api->branch_state = route_branch_state;
 	api->peer_failed = route_peer_failed;
 	api->headers_strip = route_header_strip;
+	api->peer_session = route_peer_session;
+	api->branch_session = route_branch_session;
 	return 0;
 }
 
@@ -213,6 +239,7 @@ static cmd_export_t cmds[] = {
 	{"p2p_is_peer", (cmd_function)w_is_peer, 0, 0, 0, ANY_ROUTE},
 	{"p2p_is_peer_branch", (cmd_function)w_is_peer_branch, 0, 0, 0, ANY_ROUTE},
 	{"p2p_strip_headers", (cmd_function)w_strip, 0, 0, 0, REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_dialog", (cmd_function)w_dialog, 0, 0, 0, REQUEST_ROUTE},
 	{"p2p_route_bind", (cmd_function)(void (*)(void))bind_route, 1, 0, 0, 0},
 	{0, 0, 0, 0, 0, 0},
 };
@@ -227,6 +254,9 @@ static param_export_t params[] = {
 	{"peer_down_ms", PARAM_INT, &route_settings.peer_down_ms},
 	{"max_hops", PARAM_INT, &route_settings.max_hops},
 	{"max_peers", PARAM_INT, &route_settings.max_peers},
+	{"replay_max", PARAM_INT, &route_settings.replay_max},
+	{"calls_max", PARAM_INT, &route_settings.calls_max},
+	{"call_max_s", PARAM_INT, &route_settings.call_max_s},
 	{0, 0, 0},
 };
 
@@ -251,6 +281,7 @@ static sr_kemi_t kemi[] = {
 	{str_init("p2p_route"), str_init("is_peer_branch"), SR_KEMIP_INT, ki_is_peer_branch,
 	 KEMI_NONE},
 	{str_init("p2p_route"), str_init("strip_headers"), SR_KEMIP_INT, ki_strip, KEMI_NONE},
+	{str_init("p2p_route"), str_init("dialog"), SR_KEMIP_INT, ki_dialog, KEMI_NONE},
 	{{0, 0}, {0, 0}, 0, NULL, KEMI_NONE},
 };
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/dset.h"
+#include "core/mem/shm_mem.h"
 #include "core/parser/parse_uri.h"
 #include "core/resolve.h"
 #include "core/socket_info.h"
@@ -18,7 +19,7 @@
 #include "p2p_route.h"
 
 /* What Via, Record-Route and the peer's header add to a request on its way out. */
-#define GROWTH 350
+#define GROWTH 500
 
 static struct socket_info *forced[ROUTE_SOCKETS_MAX];
 static int n_forced;
@@ -184,12 +185,29 @@ static bool choice_make(const char *text, struct choice *c)
 	return c->si != NULL;
 }
 
-/* The peer's order of preference decides, but for a request too big for one datagram, which goes
- * over a stream where the peer has one (RFC 3261 section 18.1.1). */
+static bool is_big(const struct sip_msg *msg)
+{
+	return route_settings.tcp_threshold > 0 &&
+	       msg->len + GROWTH > (unsigned int)route_settings.tcp_threshold;
+}
+
+/* Where the session says; a request too big for one datagram goes over a stream where the peer has
+ * one (RFC 3261 section 18.1.1). */
+static int choose_agreed(struct sip_msg *msg, const struct p2p_session *session,
+			 struct choice *best)
+{
+	if (is_big(msg) && session->stream_uri[0] != '\0' &&
+	    choice_make(session->stream_uri, best)) {
+		route_count(ROUTE_CNT_TCP_SIZE);
+		return 0;
+	}
+	return choice_make(session->uri, best) ? 0 : -1;
+}
+
+/* By the record: the peer's order of preference decides, and the size as above. */
 static int choose(struct sip_msg *msg, const struct p2p_candidate *peer, struct choice *best)
 {
-	bool big = route_settings.tcp_threshold > 0 &&
-		   msg->len + GROWTH > (unsigned int)route_settings.tcp_threshold;
+	bool big = is_big(msg);
 	struct choice c;
 	bool found = false;
 	int i;
@@ -261,14 +279,68 @@ static void request_out(struct cell *t, struct tmcb_params *ps)
 	}
 }
 
+/* The session that a branch was made for; its id is kept as the branch's instance. */
+static int session_of(const str *instance, struct p2p_session *session)
+{
+	struct p2p_session_id id;
+
+	if (instance->s == NULL || instance->len <= 0 ||
+	    p2p_session_id_parse(&id, instance->s, (size_t)instance->len) != 0)
+		return -1;
+	return route_ul.session_by_id(&id, session) >= 0 ? 0 : -1;
+}
+
+/* After the branch route, before the request is built: nothing of what is signed changes now. */
+static void request_forwarded(struct sip_msg *req, const struct p2p_hit *hit)
+{
+	struct p2p_session session;
+	bool has = session_of(&req->instance, &session) == 0;
+
+	route_header_add(req, has ? &session : NULL);
+	route_dialog_mark(req, hit, false);
+	if (has)
+		route_ul.session_calls(&session.id, 0);
+	memset(&session, 0, sizeof(session));
+}
+
+static bool header_is(const struct sip_msg *msg, const char *name, const char *value)
+{
+	const struct hdr_field *hf;
+
+	for (hf = msg->headers; hf != NULL; hf = hf->next)
+		if (hf->name.len == (int)strlen(name) &&
+		    strncasecmp(hf->name.s, name, (size_t)hf->name.len) == 0 &&
+		    hf->body.len == (int)strlen(value) &&
+		    strncasecmp(hf->body.s, value, (size_t)hf->body.len) == 0)
+			return true;
+	return false;
+}
+
+static void reply_in(struct cell *t, int b, const struct p2p_hit *hit, struct tmcb_params *ps)
+{
+	struct p2p_session session;
+
+	if (ps->rpl == NULL || ps->rpl == FAKED_REPLY || ps->code < 200 ||
+	    session_of(&t->uac[b].instance, &session) < 0)
+		return;
+	if (ps->code == 403 && parse_headers(ps->rpl, HDR_EOH_F, 0) == 0 &&
+	    header_is(ps->rpl, "P2P-Refused", "session")) {
+		t->uac[b].flags |= ROUTE_UAC_REFUSED;
+		route_ul.session_refused(&session.id);
+	} else if (ps->code < 300 && is_invite(t)) {
+		route_calls_begin(ps->rpl, hit, &session.id);
+	}
+	memset(&session, 0, sizeof(session));
+}
+
 static void transaction_h(struct cell *t, int type, struct tmcb_params *ps)
 {
 	struct p2p_hit hit;
 
 	switch (type) {
 	case TMCB_REQUEST_FWDED:
-		if (ps->req != NULL && p2p_ruid_is_peer(&ps->req->ruid))
-			route_header_add(ps->req);
+		if (ps->req != NULL && p2p_ruid_hit(&ps->req->ruid, &hit) == 0)
+			request_forwarded(ps->req, &hit);
 		break;
 	case TMCB_REQUEST_SENT:
 		request_sent(t, ps);
@@ -277,8 +349,10 @@ static void transaction_h(struct cell *t, int type, struct tmcb_params *ps)
 		request_out(t, ps);
 		break;
 	case TMCB_RESPONSE_IN:
-		if (branch_hit(t, route_tm.t_gett_branch(), &hit))
+		if (branch_hit(t, route_tm.t_gett_branch(), &hit)) {
 			route_peer_heard(&hit);
+			reply_in(t, route_tm.t_gett_branch(), &hit, ps);
+		}
 		break;
 	default:
 		break;
@@ -313,18 +387,55 @@ static int callbacks_set(struct sip_msg *msg)
 	return 0;
 }
 
+/* A peer with which there is no session takes nothing from us, unless its gateway does not speak of
+ * sessions, and its operator has listed us as we have listed him. */
+static bool may_go_unsigned(const struct p2p_candidate *peer)
+{
+	struct choice c;
+	struct sip_uri uri;
+	struct ip_addr *a;
+	int i;
+
+	if (peer->session == P2P_CANDIDATE_SESSION_NONE)
+		return true;
+	for (i = 0; i < peer->n_uris && i < P2P_CANDIDATE_URIS_MAX; i++) {
+		if (!choice_make(peer->uri[i], &c) ||
+		    parse_uri(c.uri, (int)strlen(c.uri), &uri) < 0)
+			continue;
+		a = str2ip(&uri.host);
+		if (a == NULL)
+			a = str2ip6(&uri.host);
+		if (a != NULL && route_peer_configured(a))
+			return true;
+	}
+	return false;
+}
+
 static int branch_add(struct sip_msg *msg, const str *aor, const struct p2p_candidate *peer,
 		      int first)
 {
 	char ruid_text[P2P_RUID_PREFIX_LEN + P2P_HIT_TEXT_MAX];
+	char session_text[P2P_SESSION_ID_TEXT_MAX] = "";
+	struct p2p_session session;
+	str dst, ruid, instance, uri = *aor;
+	bool has = route_ul.session_by_hit(&peer->hit, &session) == 0;
 	struct choice c;
-	str dst, ruid, uri = *aor;
 
+	if (has)
+		p2p_session_id_print(&session.id, session_text);
+	memset(session.key_in, 0, sizeof(session.key_in));
+	memset(session.key_out, 0, sizeof(session.key_out));
+	instance.s = session_text;
+	instance.len = (int)strlen(session_text);
 	memcpy(ruid_text, P2P_RUID_PREFIX, P2P_RUID_PREFIX_LEN);
 	p2p_hit_print(&peer->hit, ruid_text + P2P_RUID_PREFIX_LEN);
 	ruid.s = ruid_text;
 	ruid.len = (int)strlen(ruid_text);
-	if (choose(msg, peer, &c) < 0) {
+	if (!has && !may_go_unsigned(peer)) {
+		route_count(ROUTE_CNT_NOT_SENT);
+		return -1;
+	}
+	if ((has ? choose_agreed(msg, &session, &c) : choose(msg, peer, &c)) < 0) {
 		route_count(ROUTE_CNT_NO_ADDRESS);
 		LM_DBG("peer %s has no address that this server can send to\n",
 		       ruid_text + P2P_RUID_PREFIX_LEN);
@@ -345,12 +456,13 @@ static int branch_add(struct sip_msg *msg, const str *aor, const struct p2p_cand
 		reset_ua(msg);
 		msg->reg_id = 0;
 		msg->otcpid = 0;
-		if (set_dst_uri(msg, &dst) < 0 || set_ruid(msg, &ruid) < 0)
+		if (set_dst_uri(msg, &dst) < 0 || set_ruid(msg, &ruid) < 0 ||
+		    (has && set_instance(msg, &instance) < 0))
 			return -1;
 		set_force_socket(msg, c.si);
 		ruri_mark_new();
-	} else if (append_branch(msg, &uri, &dst, NULL, get_ruri_q(), 0, c.si, NULL, 0, &ruid,
-				 NULL) < 0) {
+	} else if (append_branch(msg, &uri, &dst, NULL, get_ruri_q(), 0, c.si,
+				 has ? &instance : NULL, 0, &ruid, NULL) < 0) {
 		return -1;
 	}
 	route_health_seen(&peer->hit, c.uri, &c.si->sock_str);
@@ -381,9 +493,104 @@ enum p2p_branch_state route_branch_state(const struct cell *t, int b, struct p2p
 		   (uac->request.flags & F_RB_REPLIED) || (uac->flags & ROUTE_UAC_ALIVE);
 	if (!answered && (uac->last_received == 408 || uac->last_received == 503))
 		return P2P_BRANCH_DEAD;
+	if (uac->flags & ROUTE_UAC_REFUSED)
+		return P2P_BRANCH_REFUSED;
 	if (answered && uac->last_received == 404)
 		return P2P_BRANCH_STALE;
 	return P2P_BRANCH_REPLIED;
+}
+
+/* --- requests of peers ----------------------------------------------------------------------
+ * One callback per transaction, with what is to be remembered of the peer (shm). */
+
+struct from_peer {
+	struct p2p_hit hit;
+	bool has_session;
+	struct p2p_session_id session;
+};
+
+static void from_peer_h(struct cell *t, int type, struct tmcb_params *ps)
+{
+	const struct from_peer *p = *ps->param;
+
+	if (type == TMCB_REQUEST_FWDED && ps->req != NULL)
+		route_dialog_mark(ps->req, &p->hit, true);
+	else if (type == TMCB_RESPONSE_IN && p->has_session && is_invite(t) && ps->rpl != NULL &&
+		 ps->rpl != FAKED_REPLY && ps->code >= 200 && ps->code < 300)
+		route_calls_begin(ps->rpl, &p->hit, &p->session);
+}
+
+static void from_peer_free(void *p)
+{
+	shm_free(p);
+}
+
+void route_from_peer(struct sip_msg *msg)
+{
+	struct cell *t = route_tm.t_gett();
+	volatile struct tm_callback *cb;
+	static unsigned int last_id;
+	static int last_pid;
+	struct route_header h;
+	struct from_peer *p;
+
+	if (msg->REQ_METHOD == METHOD_ACK || msg->REQ_METHOD == METHOD_CANCEL)
+		return;
+	route_header_read(msg, &h);
+	if (!h.has_hit)
+		return; /* one of the operator's list, that does not say who it is */
+	if (t != NULL && t != T_UNDEFINED) {
+		for (cb = t->tmcb_hl.first; cb != NULL; cb = cb->next)
+			if (cb->callback == from_peer_h)
+				return;
+	} else {
+		if (last_pid == msg->pid && last_id == msg->id)
+			return;
+		last_pid = msg->pid;
+		last_id = msg->id;
+	}
+	p = shm_malloc(sizeof(*p));
+	if (p == NULL) {
+		SHM_MEM_ERROR;
+		return;
+	}
+	p->hit = h.hit;
+	p->has_session = h.is_signed;
+	p->session = h.session;
+	if (h.is_signed)
+		route_ul.session_calls(&h.session, 0);
+	if (route_tm.register_tmcb(msg, NULL, TMCB_REQUEST_FWDED | TMCB_RESPONSE_IN, from_peer_h, p,
+				   from_peer_free) <= 0) {
+		LM_ERR("tm does not take the callbacks for a peer's request\n");
+		shm_free(p);
+	}
+}
+
+int route_branch_session(struct sip_msg *msg, struct p2p_session *session)
+{
+	struct cell *t = route_tm.t_gett();
+	struct route_header h;
+	struct p2p_hit hit;
+	int b, ret = -1;
+
+	if (msg->first_line.type == SIP_REQUEST) {
+		if (p2p_ruid_hit(&msg->ruid, &hit) == 0)
+			ret = session_of(&msg->instance, session);
+		if (ret < 0 && p2p_ruid_hit(&msg->ruid, &hit) < 0) {
+			route_header_read(msg, &h);
+			if (h.is_signed && route_peer_status(msg, NULL) == P2P_PEER_VERIFIED)
+				ret = route_ul.session_by_id(&h.session, session) >= 0 ? 0 : -1;
+		}
+	} else if (t != NULL && t != T_UNDEFINED) {
+		b = route_tm.t_gett_branch();
+		if (branch_hit(t, b, &hit))
+			ret = session_of(&t->uac[b].instance, session);
+	}
+	if (ret == 0) {
+		memset(session->key_in, 0, sizeof(session->key_in));
+		memset(session->key_out, 0, sizeof(session->key_out));
+	}
+	return ret;
 }
 
 /* --- our own addresses ---------------------------------------------------------------------- */

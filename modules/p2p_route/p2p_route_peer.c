@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Who is a peer. A request is a peer's when its source address is in the configured list, or when
- * it names (header P2P-Peer) a Host Identity whose signed peer record lists the source address.
- * This is weak, and documented as such: a source address proves little over UDP. */
+/* Who is a peer. A request is a peer's when it is signed with the key of a session with that peer
+ * (p2p_route_auth.c), or when its source address is in the operator's list. A source address that
+ * is nowhere but in a record proves nothing. */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -11,8 +11,6 @@
 
 #include "core/locking.h"
 #include "core/mem/shm_mem.h"
-#include "core/parser/parse_uri.h"
-#include "core/resolve.h"
 #include "lib/base/log.h"
 #include "p2p_route.h"
 
@@ -57,17 +55,12 @@ void route_peer_destroy(void)
 	refusals = NULL;
 }
 
-/* One line per source and minute: the peer that is refused sees a 403 only, and neither operator
- * would know why. record: NULL if there is none. */
-static void log_refused(struct sip_msg *msg, const struct p2p_hit *hit,
-			const struct p2p_candidate *record)
+void route_peer_log_refused(struct sip_msg *msg, const struct p2p_hit *hit, const char *why)
 {
-	char text[P2P_HIT_TEXT_MAX], uris[P2P_CANDIDATE_URIS_MAX * (P2P_CANDIDATE_URI_MAX + 2)];
+	char text[P2P_HIT_TEXT_MAX] = "none";
 	const struct ip_addr *ip = &msg->rcv.src_ip;
 	struct timespec ts;
-	size_t n = 0;
 	bool ok;
-	int i;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	lock_get(&refusals->lock);
@@ -76,21 +69,11 @@ static void log_refused(struct sip_msg *msg, const struct p2p_hit *hit,
 	lock_release(&refusals->lock);
 	if (!ok)
 		return;
-	p2p_hit_print(hit, text);
-	if (record == NULL) {
-		LM_WARN("refused (403): a request from %s names the peer %s, which has no peer "
-			"record\n",
-			ip_addr2a((struct ip_addr *)ip), text);
-		return;
-	}
-	uris[0] = '\0';
-	for (i = 0; i < record->n_uris && i < P2P_CANDIDATE_URIS_MAX; i++)
-		n += (size_t)snprintf(uris + n, sizeof(uris) - n, "%s%.*s", i > 0 ? ", " : "",
-				      P2P_CANDIDATE_URI_MAX - 1, record->uri[i]);
-	LM_WARN("refused (403): a request from %s names the peer %s, whose peer record does not "
-		"list that address, only %s: if it is that peer, its parameters advertise and "
-		"socket (or its gateway's sip_uri) do not fit each other\n",
-		ip_addr2a((struct ip_addr *)ip), text, n > 0 ? uris : "none");
+	if (hit != NULL)
+		p2p_hit_print(hit, text);
+	LM_WARN("refused (403): a %.*s from %s names the peer %s, but %s\n",
+		msg->first_line.u.request.method.len, msg->first_line.u.request.method.s,
+		ip_addr2a((struct ip_addr *)ip), text, why);
 }
 
 /* The core's mk_net_str() takes 192.0.2.300 for an address. */
@@ -138,47 +121,65 @@ int route_peer_param(char *val)
 	return 0;
 }
 
-static bool configured(struct ip_addr *ip)
+bool route_peer_configured(const struct ip_addr *ip)
 {
+	struct ip_addr copy = *ip;
 	int i;
 
 	for (i = 0; i < route_settings.n_peer; i++)
-		if (matchnet(ip, &route_settings.peer[i]) == 1)
+		if (matchnet(&copy, &route_settings.peer[i]) == 1)
 			return true;
 	return false;
 }
 
-/* Does one of the peer's SIP addresses have this IP address? Names are not resolved: a SIP worker
- * does not wait for DNS here. */
-static bool lists(const struct p2p_candidate *peer, struct ip_addr *ip)
-{
-	struct sip_uri uri;
-	struct ip_addr *a;
-	char text[P2P_CANDIDATE_URI_MAX];
-	size_t len;
-	str host;
-	int i;
+/* The script, p2p_lookup() and p2p_media judge the same request, one after the other; the second
+ * look at an authenticator would find a replay. */
+static struct {
+	unsigned int id;
+	int pid;
+	enum p2p_peer_status status;
+	struct p2p_hit hit;
+} judged;
 
-	for (i = 0; i < peer->n_uris && i < P2P_CANDIDATE_URIS_MAX; i++) {
-		len = strnlen(peer->uri[i], sizeof(text) - 1);
-		memcpy(text, peer->uri[i], len);
-		text[len] = '\0';
-		if (parse_uri(text, (int)len, &uri) < 0)
-			continue;
-		host = uri.host;
-		a = str2ip(&host);
-		if (a == NULL)
-			a = str2ip6(&host);
-		if (a != NULL && ip_addr_cmp(a, ip))
-			return true;
+static enum p2p_peer_status judge_signed(struct sip_msg *msg, const struct route_header *h)
+{
+	enum route_auth result;
+
+	if (judged.pid == msg->pid && judged.id == msg->id && judged.pid != 0 &&
+	    p2p_hit_cmp(&judged.hit, &h->hit) == 0)
+		return judged.status;
+	result = route_auth_verify(msg, h);
+	if (result == ROUTE_AUTH_UNKNOWN)
+		return P2P_PEER_UNVERIFIED; /* the next look may know more */
+	judged.id = msg->id;
+	judged.pid = msg->pid;
+	judged.hit = h->hit;
+	judged.status = P2P_PEER_DENIED;
+	switch (result) {
+	case ROUTE_AUTH_GOOD:
+		judged.status = P2P_PEER_VERIFIED;
+		return judged.status;
+	case ROUTE_AUTH_CLOSED:
+		judged.status = P2P_PEER_NOSESSION;
+		route_count(ROUTE_CNT_NOSESSION);
+		break;
+	case ROUTE_AUTH_TIME:
+		route_count(ROUTE_CNT_CLOCK);
+		break;
+	case ROUTE_AUTH_REPLAY:
+		route_count(ROUTE_CNT_REPLAYS);
+		break;
+	default:
+		route_count(ROUTE_CNT_FORGED);
+		break;
 	}
-	return false;
+	route_peer_log_refused(msg, &h->hit, route_auth_text(result));
+	return judged.status;
 }
 
 enum p2p_peer_status route_peer_status(struct sip_msg *msg, struct p2p_hit *hit)
 {
 	struct route_header h;
-	struct p2p_candidate peer;
 	struct p2p_hit own;
 
 	route_header_read(msg, &h);
@@ -188,16 +189,26 @@ enum p2p_peer_status route_peer_status(struct sip_msg *msg, struct p2p_hit *hit)
 		return P2P_PEER_LOOP;
 	if (h.present && h.hops > (unsigned int)route_settings.max_hops)
 		return P2P_PEER_TOOMANY;
-	if (configured(&msg->rcv.src_ip))
+	if (route_peer_configured(&msg->rcv.src_ip))
 		return P2P_PEER_VERIFIED;
 	if (!h.present)
 		return P2P_PEER_NO;
-	if (!h.has_hit)
+	if (!h.has_hit) {
+		route_peer_log_refused(msg, NULL, "not in a way that is understood here");
 		return P2P_PEER_DENIED;
-	/* a cached record that does not list the address may be out of date: the peer has moved */
-	if (route_ul.peer_get(&h.hit, &peer) < 0 || !lists(&peer, &msg->rcv.src_ip))
-		return P2P_PEER_UNVERIFIED;
-	return P2P_PEER_VERIFIED;
+	}
+	return judge_signed(msg, &h);
+}
+
+int route_peer_session(struct sip_msg *msg, struct p2p_session_id *id)
+{
+	struct route_header h;
+
+	route_header_read(msg, &h);
+	if (!h.is_signed)
+		return -1;
+	*id = h.session;
+	return 0;
 }
 
 static enum p2p_peer_status count(enum p2p_peer_status status)
@@ -207,6 +218,7 @@ static enum p2p_peer_status count(enum p2p_peer_status status)
 		route_count(ROUTE_CNT_FROM_PEER);
 		break;
 	case P2P_PEER_DENIED:
+	case P2P_PEER_NOSESSION:
 		route_count(ROUTE_CNT_DENIED);
 		break;
 	case P2P_PEER_LOOP:
@@ -221,18 +233,25 @@ static enum p2p_peer_status count(enum p2p_peer_status status)
 
 enum p2p_peer_status route_peer_judge(struct sip_msg *msg, struct p2p_hit *hit)
 {
-	return count(route_peer_status(msg, hit));
+	enum p2p_peer_status status = count(route_peer_status(msg, hit));
+
+	if (status == P2P_PEER_VERIFIED)
+		route_from_peer(msg);
+	return status;
 }
 
-enum p2p_peer_status route_peer_verified(struct sip_msg *msg, const struct p2p_candidate *peer)
+enum p2p_peer_status route_peer_verified(struct sip_msg *msg)
 {
-	struct route_header h;
+	struct p2p_hit hit;
+	enum p2p_peer_status status = route_peer_status(msg, &hit);
 
-	route_header_read(msg, &h);
-	if (!h.has_hit || (peer != NULL && p2p_hit_cmp(&h.hit, &peer->hit) != 0))
-		return count(P2P_PEER_DENIED);
-	if (peer != NULL && lists(peer, &msg->rcv.src_ip))
-		return count(P2P_PEER_VERIFIED);
-	log_refused(msg, &h.hit, peer);
-	return count(P2P_PEER_DENIED);
+	if (status == P2P_PEER_UNVERIFIED) {
+		status = P2P_PEER_NOSESSION;
+		route_count(ROUTE_CNT_NOSESSION);
+		route_peer_log_refused(msg, &hit, route_auth_text(ROUTE_AUTH_UNKNOWN));
+	}
+	count(status);
+	if (status == P2P_PEER_VERIFIED)
+		route_from_peer(msg);
+	return status;
 }

@@ -21,6 +21,17 @@ static counter_def_t defs[ROUTE_CNT_MAX + 1] = {
 	CNT(ROUTE_CNT_PROBES, "probes", "OPTIONS sent to see whether a peer answers"),
 	CNT(ROUTE_CNT_REFUSED, "refused_down", "branches not tried because the peer was down"),
 	CNT(ROUTE_CNT_STRIPPED, "headers_stripped", "P2P- headers taken out of requests"),
+	CNT(ROUTE_CNT_SIGNED, "signed", "requests to peers that were signed"),
+	CNT(ROUTE_CNT_FORGED, "forged",
+	    "requests refused because of a wrong signature, or none, or another peer's session"),
+	CNT(ROUTE_CNT_REPLAYS, "replays", "requests refused because they were received before"),
+	CNT(ROUTE_CNT_CLOCK, "clock", "requests refused because their time is too far off"),
+	CNT(ROUTE_CNT_NOSESSION, "no_session",
+	    "requests refused because their session is not known, or has ended"),
+	CNT(ROUTE_CNT_NOT_SENT, "not_sent",
+	    "branches not sent because there is no session with the peer"),
+	CNT(ROUTE_CNT_CALLS_FULL, "calls_full",
+	    "calls over sessions that were not counted (calls_max)"),
 };
 
 int route_stats_init(void)

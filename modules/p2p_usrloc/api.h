@@ -10,6 +10,9 @@
 #include "lib/model/session.h"
 #include "lib/proto/name.h"
 
+/* A HIT is known by its last bytes where it has to be short. */
+#define P2P_HIT_TAIL_LEN 7
+
 /* A canonical name with its length; NUL-terminated. */
 struct p2p_name {
 	size_t len;
@@ -32,10 +35,11 @@ enum p2p_answer_code {
 };
 
 enum p2p_question_kind {
-	P2P_QUESTION_ROUTE = 1, /* who serves `name`: set */
-	P2P_QUESTION_SERVES,	/* is `name` published by this peer: serves */
-	P2P_QUESTION_PEER,	/* the signed peer record of `hit`: set.c[0], n 0 or 1 */
-	P2P_QUESTION_SESSION,	/* does the gateway know `session`: FOUND: session_by_id has it */
+	P2P_QUESTION_ROUTE = 1,	  /* who serves `name`: set */
+	P2P_QUESTION_SERVES,	  /* is `name` published by this peer: serves */
+	P2P_QUESTION_PEER,	  /* the signed peer record of `hit`: set.c[0], n 0 or 1 */
+	P2P_QUESTION_SESSION,	  /* does the gateway know `session`: FOUND: session_by_id has it */
+	P2P_QUESTION_PEERSESSION, /* open one with `hit`: FOUND: session_by_hit has it */
 };
 
 #define P2P_QUESTION_FRESH 1u /* flags: past every cache */
@@ -94,16 +98,22 @@ typedef struct p2p_usrloc_api {
 	/* Tell the gateway these SIP addresses at the handshake (called from mod_init or child_init
 	 * of PROC_INIT, before the client process is forked). At most P2P_CANDIDATE_URIS_MAX. */
 	int (*advertise)(const str *uri);
+	/* May something about this source (an address, a HIT) be logged now? Once a minute. */
+	bool (*log_ok)(const void *source, size_t len);
 	/* SIP_INT: 1 when names keep the domain */
 	int (*name_has_domain)(void);
 	/* The open session to send to a peer with: 0, or -1 when there is none. The copy's ttl_ms
 	 * is what is left; session may be NULL. Neither allocates nor waits. */
 	int (*session_by_hit)(const struct p2p_hit *hit, struct p2p_session *session);
+	/* Likewise, by the last P2P_HIT_TAIL_LEN bytes of the HIT. */
+	int (*session_by_tail)(const uint8_t *tail, struct p2p_session *session);
 	/* To verify with: 0 open; 1 closed or over for less than 32 s: good for requests within
 	 * dialogs only; -1 not known here (P2P_QUESTION_SESSION asks). */
 	int (*session_by_id)(const struct p2p_session_id *id, struct p2p_session *session);
-	/* So many calls run over it now; 0: it was only used. */
-	void (*session_used)(const struct p2p_session_id *id, unsigned int calls);
+	/* So many calls more (or less) run over it; 0: it was only used. */
+	void (*session_calls)(const struct p2p_session_id *id, int calls);
+	/* Calls run with that peer, and there is no session: have one opened in the background. */
+	void (*session_want)(const struct p2p_hit *hit);
 	/* The other peer's Kamailio says that it does not know it: not used any more from now on.
 	 * The gateway is told before any question that is asked after this. */
 	void (*session_refused)(const struct p2p_session_id *id);

@@ -229,7 +229,13 @@ bool pul_sessions_close(const struct p2p_session_id *id);
 /* See api.h. */
 int pul_sessions_by_id(const struct p2p_session_id *id, struct p2p_session *out);
 int pul_sessions_by_hit(const struct p2p_hit *hit, struct p2p_session *out);
-void pul_sessions_used(const struct p2p_session_id *id, uint32_t calls);
+int pul_sessions_by_tail(const uint8_t *tail, struct p2p_session *out);
+void pul_sessions_calls(const struct p2p_session_id *id, int calls);
+void pul_sessions_want(const struct p2p_hit *hit);
+/* Client process only: a peer to open a session with. */
+bool pul_sessions_take_want(struct p2p_hit *hit);
+/* Client process only: what take_report() gave could not be sent. */
+void pul_sessions_report_again(const struct p2p_session_id *id);
 /* The next one from *at on (0: the first) that the gateway has to be told about. */
 bool pul_sessions_take_report(unsigned int *at, struct p2p_session_id *id, uint32_t *calls);
 unsigned int pul_sessions_count(void);
@@ -242,7 +248,7 @@ bool pul_sessions_take_refused(struct p2p_session_id *id);
 void pul_sessions_recheck_all(void);
 /* Client process only: one that the gateway is to be asked about. */
 bool pul_sessions_take_recheck(struct p2p_session_id *id);
-/* Is there one for either of the above? */
+/* Is there one for any of the above? */
 bool pul_sessions_waiting(void);
 
 struct pul_session_view {

@@ -492,7 +492,7 @@ static void report_run(uint64_t now)
 	next_report_ms = now + REPORT_MS;
 	while (pul_sessions_take_report(&at, &id, &calls)) {
 		if (!used_send(&id, calls, now)) {
-			pul_sessions_used(&id, calls); /* again next time */
+			pul_sessions_report_again(&id);
 			return;
 		}
 	}

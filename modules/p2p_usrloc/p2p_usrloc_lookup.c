@@ -146,7 +146,8 @@ _Static_assert(sizeof(struct p2p_hit) == sizeof(struct p2p_session_id), "one key
 
 static bool by_hit(enum p2p_question_kind kind)
 {
-	return kind == P2P_QUESTION_PEER || kind == P2P_QUESTION_SESSION;
+	return kind == P2P_QUESTION_PEER || kind == P2P_QUESTION_SESSION ||
+	       kind == P2P_QUESTION_PEERSESSION;
 }
 
 static struct pul_lookup **slot_of(enum p2p_question_kind kind, const struct p2p_name *name,
@@ -291,6 +292,15 @@ static void session_learn(const struct p2p_session *s)
 	}
 }
 
+/* The session with the peer that was asked about. */
+static bool peersession_read(const struct pul_lookup *l, const redisReply *r)
+{
+	struct p2p_session s;
+
+	return pul_answer_session(&s, r) && p2p_hit_cmp(&s.hit, &l->hit) == 0 &&
+	       pul_sessions_put(&s) == 0;
+}
+
 static void lookup_start(struct pul_lookup *l);
 
 /* Those who can still wait get another search. When this one did not complete: only those who
@@ -364,6 +374,8 @@ static void lookup_reply_h(struct pul_conn *conn, const redisReply *r, void *arg
 		sense = pul_answer_peer(&set, r, &l->hit);
 	} else if (l->kind == P2P_QUESTION_SESSION) {
 		sense = session_read(l, r);
+	} else if (l->kind == P2P_QUESTION_PEERSESSION) {
+		sense = peersession_read(l, r);
 	} else {
 		sense = pul_answer_route(&set, r, session_learn);
 	}
@@ -497,6 +509,13 @@ static void lookup_start(struct pul_lookup *l)
 		p2p_resp_str(&w, hit);
 		p2p_resp_u64(&w, left);
 		break;
+	case P2P_QUESTION_PEERSESSION:
+		p2p_hit_print(&l->hit, hit);
+		p2p_resp_array(&w, 3);
+		p2p_resp_str(&w, "PEERSESSION");
+		p2p_resp_str(&w, hit);
+		p2p_resp_u64(&w, left);
+		break;
 	case P2P_QUESTION_SESSION:
 		p2p_hex_print(id, l->hit.b, sizeof(l->hit.b));
 		p2p_resp_array(&w, 2);
@@ -552,7 +571,8 @@ static struct pul_lookup *lookup_new(enum p2p_question_kind kind, const struct p
 static bool kind_known(enum p2p_question_kind kind)
 {
 	return kind == P2P_QUESTION_ROUTE || kind == P2P_QUESTION_SERVES ||
-	       kind == P2P_QUESTION_PEER || kind == P2P_QUESTION_SESSION;
+	       kind == P2P_QUESTION_PEER || kind == P2P_QUESTION_SESSION ||
+	       kind == P2P_QUESTION_PEERSESSION;
 }
 
 void pul_lookup_questions(struct pul_box *box)
@@ -635,6 +655,7 @@ static void sessions_refresh(void)
 {
 	struct p2p_session_id id;
 	struct pul_conn *conn;
+	struct p2p_hit hit;
 
 	if (!pul_sessions_waiting() || !atomic_load(&pul_shared->gateway_up))
 		return;
@@ -643,6 +664,8 @@ static void sessions_refresh(void)
 		refused_tell(conn);
 	while (n_background < BACKGROUND_MAX && pul_sessions_take_recheck(&id))
 		pul_lookup_session(&id);
+	while (n_background < BACKGROUND_MAX && pul_sessions_take_want(&hit))
+		background(P2P_QUESTION_PEERSESSION, NULL, &hit);
 }
 
 void pul_lookup_refresh(void)

@@ -153,6 +153,12 @@ static void api_session_refused(const struct p2p_session_id *id)
 	}
 }
 
+static void api_session_want(const struct p2p_hit *hit)
+{
+	pul_sessions_want(hit);
+	pul_wake_soon();
+}
+
 static int api_name_has_domain(void)
 {
 	return pul_names_have_domain();
@@ -175,9 +181,12 @@ static int p2p_usrloc_bind(p2p_usrloc_api_t *api)
 	api->question_ask = pul_question_ask;
 	api->advertise = pul_client_advertise;
 	api->name_has_domain = api_name_has_domain;
+	api->log_ok = pul_log_ok;
 	api->session_by_hit = pul_sessions_by_hit;
 	api->session_by_id = pul_sessions_by_id;
-	api->session_used = pul_sessions_used;
+	api->session_by_tail = pul_sessions_by_tail;
+	api->session_calls = pul_sessions_calls;
+	api->session_want = api_session_want;
 	api->session_refused = api_session_refused;
 	return 0;
 }

@@ -17,6 +17,8 @@
 #include "modules/p2p_usrloc/p2p_usrloc.h"
 
 #define SESSION_GRACE_MS 32000
+/* Peers with which sessions are to be opened, until the client process takes them. */
+#define WANT_MAX 64
 
 struct slot {
 	struct slot *id_next, *hit_next; /* of the two tables; id_next: of the free list too */
@@ -32,7 +34,9 @@ struct slot {
 struct sessions {	 /* shm */
 	gen_lock_t lock; /* guards all below */
 	unsigned int n, max, mask;
-	atomic_uint n_refused, n_recheck; /* slots with that mark; read without the lock too */
+	/* slots with that mark, and peers in want; read without the lock too */
+	atomic_uint n_refused, n_recheck, n_want;
+	struct p2p_hit want[WANT_MAX]; /* sessions are to be opened with these */
 	struct slot *free;
 	struct slot **by_id, **by_hit; /* mask + 1 each */
 	struct slot slot[];
@@ -80,9 +84,15 @@ static struct slot **id_head(const struct p2p_session_id *id)
 	return &sessions->by_id[p2p_hash(&pul_hash_key, id, sizeof(*id)) & sessions->mask];
 }
 
+/* By the end of a HIT, so that it is found by that too. */
+static struct slot **tail_head(const uint8_t *tail)
+{
+	return &sessions->by_hit[p2p_hash(&pul_hash_key, tail, P2P_HIT_TAIL_LEN) & sessions->mask];
+}
+
 static struct slot **hit_head(const struct p2p_hit *hit)
 {
-	return &sessions->by_hit[p2p_hash(&pul_hash_key, hit, sizeof(*hit)) & sessions->mask];
+	return tail_head(hit->b + sizeof(hit->b) - P2P_HIT_TAIL_LEN);
 }
 
 /* --- from here to the next line of dashes: the lock is held --- */
@@ -242,16 +252,20 @@ int pul_sessions_by_id(const struct p2p_session_id *id, struct p2p_session *out)
 	return ret;
 }
 
-/* Both peers may open a session at the same time: each sends with the one whose id is lower, so
- * that both come to use the same. */
-int pul_sessions_by_hit(const struct p2p_hit *hit, struct p2p_session *out)
+/* The one to send with, of those whose HIT is hit, or ends with tail. Both peers may open a session
+ * at the same time: each sends with the one whose id is lower, so that both come to use the same.
+ */
+static int best_of(const struct p2p_hit *hit, const uint8_t *tail, struct p2p_session *out)
 {
 	uint64_t now = pul_now_ms();
 	struct slot *slot, *best = NULL;
 
 	lock_get(&sessions->lock);
-	for (slot = *hit_head(hit); slot != NULL; slot = slot->hit_next) {
-		if (p2p_hit_cmp(&slot->s.hit, hit) != 0)
+	for (slot = *tail_head(tail); slot != NULL; slot = slot->hit_next) {
+		const uint8_t *b = slot->s.hit.b + sizeof(slot->s.hit.b) - P2P_HIT_TAIL_LEN;
+
+		if (hit != NULL ? p2p_hit_cmp(&slot->s.hit, hit) != 0
+				: memcmp(b, tail, P2P_HIT_TAIL_LEN) != 0)
 			continue;
 		slot_age(slot, now);
 		if (slot->closed || slot->s.retiring)
@@ -265,7 +279,17 @@ int pul_sessions_by_hit(const struct p2p_hit *hit, struct p2p_session *out)
 	return best != NULL ? 0 : -1;
 }
 
-void pul_sessions_used(const struct p2p_session_id *id, uint32_t calls)
+int pul_sessions_by_hit(const struct p2p_hit *hit, struct p2p_session *out)
+{
+	return best_of(hit, hit->b + sizeof(hit->b) - P2P_HIT_TAIL_LEN, out);
+}
+
+int pul_sessions_by_tail(const uint8_t *tail, struct p2p_session *out)
+{
+	return best_of(NULL, tail, out);
+}
+
+void pul_sessions_calls(const struct p2p_session_id *id, int calls)
 {
 	uint64_t now = pul_now_ms();
 	struct slot *slot;
@@ -273,10 +297,50 @@ void pul_sessions_used(const struct p2p_session_id *id, uint32_t calls)
 	lock_get(&sessions->lock);
 	slot = slot_find(id, now);
 	if (slot != NULL) {
-		slot->calls = calls;
+		if (calls < 0 && slot->calls < (uint32_t)-calls)
+			slot->calls = 0;
+		else
+			slot->calls += (uint32_t)calls;
 		slot->report = true;
 	}
 	lock_release(&sessions->lock);
+}
+
+void pul_sessions_report_again(const struct p2p_session_id *id)
+{
+	pul_sessions_calls(id, 0);
+}
+
+void pul_sessions_want(const struct p2p_hit *hit)
+{
+	unsigned int i;
+
+	lock_get(&sessions->lock);
+	for (i = 0; i < sessions->n_want; i++)
+		if (p2p_hit_cmp(&sessions->want[i], hit) == 0)
+			break;
+	/* when there is no room, whoever misses it asks again */
+	if (i == sessions->n_want && i < WANT_MAX) {
+		sessions->want[i] = *hit;
+		atomic_store(&sessions->n_want, i + 1);
+	}
+	lock_release(&sessions->lock);
+}
+
+bool pul_sessions_take_want(struct p2p_hit *hit)
+{
+	unsigned int n;
+
+	if (atomic_load(&sessions->n_want) == 0)
+		return false;
+	lock_get(&sessions->lock);
+	n = sessions->n_want;
+	if (n > 0) {
+		*hit = sessions->want[n - 1];
+		atomic_store(&sessions->n_want, n - 1);
+	}
+	lock_release(&sessions->lock);
+	return n > 0;
 }
 
 bool pul_sessions_take_report(unsigned int *at, struct p2p_session_id *id, uint32_t *calls)
@@ -375,7 +439,8 @@ bool pul_sessions_take_recheck(struct p2p_session_id *id)
 
 bool pul_sessions_waiting(void)
 {
-	return atomic_load(&sessions->n_refused) > 0 || atomic_load(&sessions->n_recheck) > 0;
+	return atomic_load(&sessions->n_refused) > 0 || atomic_load(&sessions->n_recheck) > 0 ||
+	       atomic_load(&sessions->n_want) > 0;
 }
 
 unsigned int pul_sessions_page(unsigned int *at, struct pul_session_view *view, unsigned int n)

@@ -64,6 +64,8 @@ static void test_numbers(void **state)
 	uint64_t v = 7;
 	uint8_t b[2];
 	char text[5];
+	char text64[16];
+	uint8_t b64[2];
 
 	(void)state;
 	assert_ok(p2p_u64_parse(&v, "0", 1));
@@ -84,6 +86,23 @@ static void test_numbers(void **state)
 	assert_string_equal(text, "af09");
 	assert_int_equal(p2p_hex_parse(b, 2, "af0", 3), EINVAL);
 	assert_int_equal(p2p_hex_parse(b, 2, "af0g", 4), EINVAL);
+	/* RFC 4648 section 10, without padding */
+	p2p_base64url_print(text64, "foobar", 6);
+	assert_string_equal(text64, "Zm9vYmFy");
+	p2p_base64url_print(text64, "foob", 4);
+	assert_string_equal(text64, "Zm9vYg");
+	p2p_base64url_print(text64, "\xff\xef\xbf", 2);
+	assert_string_equal(text64, "_-8");
+	assert_ok(p2p_base64url_parse(b64, 2, "_-8", 3));
+	assert_memory_equal(b64, "\xff\xef", 2);
+	assert_int_equal(p2p_base64url_parse(b64, 2, "_-9", 3), EINVAL); /* a bit behind the end */
+	assert_int_equal(p2p_base64url_parse(b64, 2, "_-", 2), EINVAL);
+	assert_int_equal(p2p_base64url_parse(b64, 2, "_+8", 3), EINVAL);
+	assert_int_equal(p2p_base64url_parse(b64, 2,
+					     "_\0"
+					     "8",
+					     3),
+			 EINVAL);
 	assert_int_equal(b[0], 0xaf);
 }
 

@@ -744,7 +744,7 @@ static void test_sessions(void **state)
 	assert_int_equal(pul_sessions_put(&other), EEXIST);
 	assert_int_equal(pul_sessions_by_hit(&other.hit, NULL), -1);
 	/* what is used is told once */
-	pul_sessions_used(&a.id, 7);
+	pul_sessions_calls(&a.id, 7);
 	assert_true(pul_sessions_take_report(&at, &id, &calls));
 	assert_int_equal(id.b[0], 9);
 	assert_int_equal(calls, 7);
@@ -805,7 +805,9 @@ static void test_sessions_refused_and_rechecked(void **state)
 	assert_false(pul_sessions_take_refused(&id));
 	assert_false(pul_sessions_waiting());
 
-	pul_sessions_used(&a.id, 2);
+	pul_sessions_calls(&a.id, 3);
+	pul_sessions_calls(&a.id, -1);
+	pul_sessions_calls(&a.id, 0);
 	assert_true(pul_sessions_take_report(&at, &id, &calls));
 	pul_sessions_recheck_all(); /* the gateway may have forgotten the calls too */
 	at = 0;
@@ -823,6 +825,16 @@ static void test_sessions_refused_and_rechecked(void **state)
 	assert_memory_equal(view[0].s.key_in, "\0\0\0\0\0\0\0\0", 8);
 	assert_int_equal(pul_sessions_page(&at, view, 2), 1);
 	assert_int_equal(at, 0);
+
+	pul_sessions_calls(&a.id, -9); /* never below none */
+	at = 0;
+	assert_true(pul_sessions_take_report(&at, &id, &calls));
+	assert_int_equal(calls, 0);
+	pul_sessions_want(&a.hit);
+	pul_sessions_want(&a.hit);
+	assert_true(pul_sessions_take_want(&got.hit));
+	assert_memory_equal(&got.hit, &a.hit, sizeof(a.hit));
+	assert_false(pul_sessions_take_want(&got.hit));
 
 	pul_sessions_recheck_all();
 	assert_true(pul_sessions_waiting());

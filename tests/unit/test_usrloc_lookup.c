@@ -102,7 +102,8 @@ int pul_sessions_put(const struct p2p_session *s)
 }
 
 static struct p2p_session_id closed, refused, recheck;
-static bool is_refused, is_recheck;
+static struct p2p_hit wanted;
+static bool is_refused, is_recheck, is_wanted;
 
 bool pul_sessions_close(const struct p2p_session_id *id)
 {
@@ -128,9 +129,18 @@ bool pul_sessions_take_recheck(struct p2p_session_id *id)
 	return was;
 }
 
+bool pul_sessions_take_want(struct p2p_hit *hit)
+{
+	bool was = is_wanted;
+
+	*hit = wanted;
+	is_wanted = false;
+	return was;
+}
+
 bool pul_sessions_waiting(void)
 {
-	return is_refused || is_recheck;
+	return is_refused || is_recheck || is_wanted;
 }
 
 void pul_conn_init(struct pul_conn *conn)
@@ -438,6 +448,14 @@ static void test_sessions_told_and_asked(void **state)
 	assert_non_null(strstr(asked[1].text, "SESSION\r\n$32\r\ncd0000"));
 	reply(1, &(redisReply){.type = REDIS_REPLY_ERROR, .str = "NOTFOUND", .len = 8});
 	assert_memory_equal(&closed, &recheck, sizeof(closed));
+
+	n_asked = 0;
+	is_wanted = true;
+	assert_int_equal(p2p_hit_parse(&wanted, "2001:22:a:1::a", 14), 0);
+	pul_lookup_refresh();
+	assert_int_equal(n_asked, 1);
+	assert_non_null(strstr(asked[0].text, "PEERSESSION\r\n$14\r\n2001:22:a:1::a"));
+	reply(0, &(redisReply){.type = REDIS_REPLY_ERROR, .str = "UNREACHABLE x", .len = 13});
 }
 
 static void test_absent(void **state)
