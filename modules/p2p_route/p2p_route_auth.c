@@ -26,6 +26,9 @@ static struct {
 	gen_lock_set_t *locks;	  /* a set's: its number modulo REPLAY_LOCKS */
 } seen;
 
+/* A module of this server changes Request-URIs within dialogs, on the way in and out. */
+static bool hides_topology;
+
 int route_auth_init(void)
 {
 	uint32_t sets = p2p_replay_sets((uint32_t)route_settings.replay_max);
@@ -39,6 +42,7 @@ int route_auth_init(void)
 		return -1;
 	}
 	memset(seen.memory.set, 0, sets * sizeof(*seen.memory.set));
+	hides_topology = module_loaded("topos") || module_loaded("topoh");
 	return 0;
 }
 
@@ -85,12 +89,25 @@ static void hmac_sha256(const uint8_t *key, size_t key_len, const void *s, size_
 	sr_SHA256_Final(mac, &ctx);
 }
 
+static void uri_hash(const str *uri, uint8_t hash[ROUTE_URI_HASH_LEN])
+{
+	uint8_t digest[SHA256_DIGEST_LENGTH];
+	SHA256_CTX ctx;
+
+	sr_SHA256_Init(&ctx);
+	sr_SHA256_Update(&ctx, (const uint8_t *)uri->s, (size_t)uri->len);
+	sr_SHA256_Final(digest, &ctx);
+	memcpy(hash, digest, ROUTE_URI_HASH_LEN);
+}
+
 /* uri: as it is sent, or was received. 0, or -1: the request lacks what is signed, or it is too
  * long. */
 static int request_mac(struct sip_msg *msg, const str *uri, const struct route_header *h,
 		       const uint8_t *key, uint8_t mac[ROUTE_MAC_LEN])
 {
 	static uint8_t bytes[SIGNED_MAX];
+	char hash[2 * ROUTE_URI_HASH_LEN + 1];
+	str hashed = {hash, 2 * ROUTE_URI_HASH_LEN};
 	struct route_signed s;
 	struct p2p_writer w;
 	const str *part[5];
@@ -102,6 +119,10 @@ static int request_mac(struct sip_msg *msg, const str *uri, const struct route_h
 		return -1;
 	part[ROUTE_SIGNED_METHOD] = &msg->first_line.u.request.method;
 	part[ROUTE_SIGNED_URI] = uri;
+	if (h->within_dialog) {
+		p2p_hex_print(hash, h->uri_hash, sizeof(h->uri_hash));
+		part[ROUTE_SIGNED_URI] = &hashed;
+	}
 	part[ROUTE_SIGNED_CALLID] = &msg->callid->body;
 	part[ROUTE_SIGNED_CSEQ] = &get_cseq(msg)->number;
 	part[ROUTE_SIGNED_TAG] = &get_from(msg)->tag_value;
@@ -116,11 +137,35 @@ static int request_mac(struct sip_msg *msg, const str *uri, const struct route_h
 	return 0;
 }
 
+static bool within_dialog(struct sip_msg *msg)
+{
+	return parse_to_header(msg) == 0 && get_to(msg) != NULL && get_to(msg)->tag_value.len > 0;
+}
+
+/* Is the Request-URI what was signed, as far as it is covered? */
+static bool uri_good(struct sip_msg *msg, const struct route_header *h)
+{
+	static const uint8_t uncovered[ROUTE_URI_HASH_LEN];
+	uint8_t hash[ROUTE_URI_HASH_LEN];
+
+	if (!h->within_dialog)
+		return true; /* it is signed itself */
+	if (!within_dialog(msg))
+		return false;
+	if (hides_topology || memcmp(h->uri_hash, uncovered, sizeof(uncovered)) == 0)
+		return true;
+	uri_hash(&msg->first_line.u.request.uri, hash);
+	return memcmp(h->uri_hash, hash, sizeof(hash)) == 0;
+}
+
 int route_auth_sign(struct sip_msg *msg, struct route_header *h, const struct p2p_session *session)
 {
 	h->session = session->id;
 	h->t_ms = wall_ms();
 	h->is_signed = true;
+	h->within_dialog = within_dialog(msg);
+	if (h->within_dialog && !hides_topology)
+		uri_hash(GET_RURI(msg), h->uri_hash);
 	if (request_mac(msg, GET_RURI(msg), h, session->key_out, h->mac) < 0) {
 		LM_WARN("a request is too long to be signed, or has no Call-ID, CSeq or From\n");
 		h->is_signed = false;
@@ -176,11 +221,6 @@ static enum route_auth once(struct sip_msg *msg, const struct route_header *h)
 	}
 }
 
-static bool within_dialog(struct sip_msg *msg)
-{
-	return parse_to_header(msg) == 0 && get_to(msg) != NULL && get_to(msg)->tag_value.len > 0;
-}
-
 enum route_auth route_auth_verify(struct sip_msg *msg, const struct route_header *h)
 {
 	struct p2p_session session;
@@ -196,7 +236,7 @@ enum route_auth route_auth_verify(struct sip_msg *msg, const struct route_header
 	if (p2p_hit_cmp(&session.hit, &h->hit) != 0)
 		result = ROUTE_AUTH_PEER;
 	else if (request_mac(msg, &msg->first_line.u.request.uri, h, session.key_in, mac) < 0 ||
-		 !equal(mac, h->mac, sizeof(mac)))
+		 !equal(mac, h->mac, sizeof(mac)) || !uri_good(msg, h))
 		result = ROUTE_AUTH_FORGED;
 	else if (state > 0 && !within_dialog(msg))
 		result = ROUTE_AUTH_CLOSED;

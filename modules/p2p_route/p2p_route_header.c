@@ -40,7 +40,7 @@ static bool is(const char *s, size_t len, const char *name)
 }
 
 /* Which of them were there, as bits; SPOILT: one was malformed, or there twice. */
-enum { SEEN_SESSION = 1, SEEN_TIME = 2, SEEN_MAC = 4, SEEN_ALL = 7, SPOILT = 8 };
+enum { SEEN_SESSION = 1, SEEN_TIME = 2, SEEN_MAC = 4, SEEN_ALL = 7, SPOILT = 8, SEEN_URI = 16 };
 
 static unsigned int seen(unsigned int was, unsigned int bit, bool good)
 {
@@ -73,6 +73,9 @@ static unsigned int parameter(struct route_header *h, unsigned int was, const ch
 	} else if (is(s, name_len, "mac")) {
 		return seen(was, SEEN_MAC,
 			    p2p_hex_parse(h->mac, sizeof(h->mac), value, value_len) == 0);
+	} else if (is(s, name_len, "u")) {
+		return seen(was, SEEN_URI,
+			    p2p_hex_parse(h->uri_hash, sizeof(h->uri_hash), value, value_len) == 0);
 	}
 	return was;
 }
@@ -94,12 +97,14 @@ void route_header_parse(struct route_header *h, const char *value, size_t len)
 			n = (size_t)(semi - s);
 		was = parameter(h, was, s, n);
 	}
-	h->is_signed = h->has_hit && was == SEEN_ALL;
+	h->within_dialog = (was & SEEN_URI) != 0;
+	h->is_signed = h->has_hit && (was & ~(unsigned int)SEEN_URI) == SEEN_ALL;
 }
 
 size_t route_header_print(const struct route_header *h, char text[ROUTE_HEADER_MAX])
 {
 	char hit[P2P_HIT_TEXT_MAX], id[P2P_SESSION_ID_TEXT_MAX], mac[2 * ROUTE_MAC_LEN + 1];
+	char uri[3 + 2 * ROUTE_URI_HASH_LEN + 1] = "";
 	int n;
 
 	p2p_hit_print(&h->hit, hit);
@@ -109,16 +114,20 @@ size_t route_header_print(const struct route_header *h, char text[ROUTE_HEADER_M
 	} else {
 		p2p_session_id_print(&h->session, id);
 		p2p_hex_print(mac, h->mac, sizeof(h->mac));
+		if (h->within_dialog) {
+			strcpy(uri, ";u=");
+			p2p_hex_print(uri + 3, h->uri_hash, sizeof(h->uri_hash));
+		}
 		n = snprintf(text, ROUTE_HEADER_MAX,
-			     ROUTE_HEADER ": %s;v=2;hops=%u;s=%s;t=%" PRIu64 ";mac=%s\r\n", hit,
-			     h->hops, id, h->t_ms, mac);
+			     ROUTE_HEADER ": %s;v=2;hops=%u;s=%s;t=%" PRIu64 "%s;mac=%s\r\n", hit,
+			     h->hops, id, h->t_ms, uri, mac);
 	}
 	return (size_t)n;
 }
 
 _Static_assert(ROUTE_HEADER_MAX > ROUTE_HEADER_LEN + 2 + P2P_HIT_TEXT_MAX + 4 + 16 + 3 +
-					  P2P_SESSION_ID_TEXT_MAX + 3 + 20 + 5 + 2 * ROUTE_MAC_LEN +
-					  3,
+					  P2P_SESSION_ID_TEXT_MAX + 3 + 20 + 3 +
+					  2 * ROUTE_URI_HASH_LEN + 5 + 2 * ROUTE_MAC_LEN + 3,
 	       "the longest header fits");
 
 int route_signed_bytes(const struct route_header *h, const struct route_signed *s,

@@ -3,8 +3,10 @@
  *
  *   P2P-Peer: 2001:22:...;v=2;hops=1;s=<session id>;t=<ms since 1970>;mac=<HMAC-SHA-256>
  *
- * Without s, t and mac it only names who sends it: to a peer with which there is no session.
- * Plain bytes, so that it can be tested and fuzzed without Kamailio. */
+ * Without s, t and mac it only names who sends it: to a peer with which there is no session. Within
+ * a dialog there is u too, a hash of the Request-URI, which stands for it in what is signed:
+ * topology hiding (Kamailio's topos) changes that URI before the request is parsed and after it is
+ * built. Plain bytes, so that it can be tested and fuzzed without Kamailio. */
 #ifndef P2P_ROUTE_HEADER_H
 #define P2P_ROUTE_HEADER_H
 
@@ -19,6 +21,7 @@
 #define ROUTE_HEADER_LEN (sizeof(ROUTE_HEADER) - 1)
 #define ROUTE_HOPS_MANY 99999u /* hops that are no number of at most five digits */
 #define ROUTE_MAC_LEN 32
+#define ROUTE_URI_HASH_LEN 8
 /* The whole header line with its end, and NUL. */
 #define ROUTE_HEADER_MAX 256
 
@@ -31,6 +34,8 @@ struct route_header {
 	struct p2p_session_id session;
 	uint64_t t_ms;
 	uint8_t mac[ROUTE_MAC_LEN];
+	bool within_dialog;		      /* uri_hash is there */
+	uint8_t uri_hash[ROUTE_URI_HASH_LEN]; /* first bytes of its SHA-256; all 0: not covered */
 };
 
 /* Fills all but present. Unknown parameters are skipped; another version than 2, or text that is no
@@ -41,7 +46,9 @@ size_t route_header_print(const struct route_header *h, char text[ROUTE_HEADER_M
 
 /* What a request's authenticator covers; strings need no NUL. */
 struct route_signed {
-	const char *part[5]; /* method, Request-URI, Call-ID, CSeq number, From tag */
+	/* method, Request-URI (or uri_hash as 16 hexadecimal digits), Call-ID, CSeq number, From
+	 * tag */
+	const char *part[5];
 	size_t len[5];
 };
 

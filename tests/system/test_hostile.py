@@ -204,7 +204,7 @@ def test_hostile_sip_and_sdp_bodies(s):
 
 
 HEADERS = [
-    b"P2P-Peer: 2001:db8::1;v=1;hops=0", b"P2P-Peer: ;;;;", b"P2P-Peer: " + b"9" * 5000,
+    b"P2P-Peer: 2001:db8::1;v=2;hops=0", b"P2P-Peer: ;;;;", b"P2P-Peer: " + b"9" * 5000,
     b"P2P-Peer: 2001:20::1;v=99;hops=-1", b"Route: <sip:bob@127.0.0.1:2223;lr>",
     b"Route: <sip:198.51.100.12:4222;lr>", b"Record-Route: <sip:x;lr;p2p=../../x>",
     b"Contact: *", b"Max-Forwards: -1", b"Content-Length: 99999",
@@ -260,7 +260,7 @@ def test_strangers_do_not_reach_the_overlay(s):
     with sipc.Udp(stranger, 5062, stranger.addr4["ovl"]) as udp:
         for extra, codes in (((), (403, 404)),
                              (("Route: <sip:%s:5060;lr>" % s.b.overlay_address,), (403, 404)),
-                             (("P2P-Peer: %s;v=1;hops=1" % hit,), (403,))):
+                             (("P2P-Peer: %s;v=2;hops=1" % hit,), (403,))):
             for method in ("INVITE", "MESSAGE", "OPTIONS"):
                 r = udp.ask(sipc.request(method, uri, udp.via, "sip:mallory@" + udp.address,
                                          extra=["Contact: <sip:mallory@%s:5062>" % udp.address,
@@ -299,7 +299,7 @@ def test_a_to_tag_is_no_way_into_the_overlay(s):
             if not 400 <= r.code < 500:
                 raise proc.Failed("%s with a To tag and %r: %s" % (uri, extra, r.first))
         udp.send(sipc.request("MESSAGE", "sip:x@%s:5064" % node.addr4["ovl"], udp.via, me,
-                              tag="dialog", extra=[route, "P2P-Peer: %s;v=1;hops=1" % hit]),
+                              tag="dialog", extra=[route, "P2P-Peer: %s;v=2;hops=1" % hit]),
                  s.a.overlay_address)
         m = target.receive(3)
         if m is None:

@@ -24,6 +24,8 @@ import threading
 import time
 import traceback
 
+from rig.session import Fixed
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 DOMAIN = "overlay.test"
@@ -36,6 +38,7 @@ A, B, C, D, E, F = ("10.88.0.%d" % i for i in range(1, 7))
 A6, B6 = "fd88::1", "fd88::2"
 DEAD = "10.88.0.99"       # an address of ours where nothing listens and nothing is refused
 STRANGER = "10.88.0.200"
+SESSIONS = Fixed()
 HIT_A, HIT_B, HIT_C, HIT_D, HIT_DEAD = ("2001:22:%x:1::%x" % (i, i)
                                         for i in (0xa, 0xb, 0xc, 0xd, 0xdead))
 
@@ -69,9 +72,11 @@ def equal(got, want, what):
 
 class Gateway:
     """Speaks the gateway's RESP commands to one Kamailio."""
+    known = {}      # HIT -> its gateway
 
     def __init__(self, path, hit):
         self.path, self.hit = path, hit
+        self.known[hit] = self
         self.users = {}      # name -> list of (hit, [uri], {options})
         self.delay = {}      # name -> seconds
         self.error = {}      # name -> error line
@@ -156,8 +161,16 @@ class Gateway:
         out = []
         for i, (hit, uris, opt) in enumerate(self.users.get(name, [])):
             out.append([hit, opt.get("order", 1000 + i), opt.get("ttl", 60000),
-                        opt.get("flags", 0), opt.get("session", ""), len(uris)] + uris + opt.get("instances", []))
+                        opt.get("flags", 0), opt.get("session", SESSIONS.reply(self.hit, hit, uris)),
+                        len(uris)] + uris + opt.get("instances", []))
         return out
+
+    def _session(self, ident):
+        """The session of this id, whoever it is with."""
+        for hit, g in self.known.items():
+            if hit != self.hit and SESSIONS.id(self.hit, hit) == ident:
+                return SESSIONS.reply(self.hit, hit, g.uris or ["sip:192.0.2.254:5060"])
+        return None
 
     def _answer(self, c, args):
         cmd = args[0].upper()
@@ -191,6 +204,13 @@ class Gateway:
                 if uris is None:
                     return b"-NOTFOUND no such peer\r\n"
                 return self._bulk([args[1], 1, 100000, len(uris)] + uris)
+            if cmd == "SESSION":
+                self.asked.append(tuple(args))
+                found = self._session(args[1])
+                return self._bulk(found) if found else b"-NOTFOUND no such session\r\n"
+            if cmd in ("USED", "REFUSED"):
+                self.asked.append(tuple(args))
+                return b"+OK\r\n"
             if cmd == "SUBSCRIBE":
                 self.subscribers.add(c)
                 return b"".join(b"*3\r\n" + self._bulk("subscribe") + self._bulk(ch) + b":%d\r\n"
@@ -429,8 +449,9 @@ class Phone:
         self._send("\r\n".join(out), src)
 
     def send(self, method, uri, proxy, to=None, headers=(), body="", frm=None, dialog=None,
-             route=(), via=None):
-        """A request; returns the Call that gathers its replies."""
+             route=(), via=None, peer=None, hops=1):
+        """A request; returns the Call that gathers its replies. peer: (HIT, HIT) signed by the
+        first for the second."""
         self.cseq += 1
         call = Call(self, method, uri, proxy)
         call.cid = dialog.cid if dialog else self.unique() + "@" + self.addr
@@ -440,6 +461,9 @@ class Phone:
         call.seq = str(self.cseq)
         call.via = via or "SIP/2.0/UDP %s;branch=z9hG4bK%s;rport" % (self.host, self.unique())
         call.headers, call.body, call.route = list(headers), body, list(route)
+        call.peer = peer
+        if peer:
+            call.headers.append(call.sign(method, uri, hops))
         self.calls[(call.cid, call.seq, method)] = call
         call.text = self._build(call, method, uri)
         call.sent = time.monotonic()
@@ -542,6 +566,13 @@ class Call:
         self.replies = []
         self.event = threading.Condition()
         self.acked = None
+        self.peer = None
+
+    def sign(self, method, uri, hops=1):
+        """The header of a peer's request."""
+        return "P2P-Peer: " + SESSIONS.header(
+            *self.peer, method=method, uri=uri, callid=self.cid, cseq=self.seq, hops=hops,
+            dialog=";tag=" in self.to, tag=re.search(r";tag=([^;>]+)", self.frm).group(1))
 
     def reply(self, m):
         with self.event:
@@ -594,10 +625,14 @@ class Call:
             c.via = "SIP/2.0/UDP %s;branch=z9hG4bK%s;rport" % (p.host, p.unique())
             c.route, c.headers, c.body = ["%s" % r for r in self.routes], [], ""
             self.acked = c
-            p._send(p._build(c, "ACK", self.target), self.proxy)
+            text = p._build(c, "ACK", self.target)
+            if self.peer:
+                c.peer = self.peer
+                text = text.replace("\r\nTo:", "\r\n%s\r\nTo:" % c.sign("ACK", self.target), 1)
+            p._send(text, self.proxy)
             return c
         return p.send(method, self.target, self.proxy, headers=headers, body=body, dialog=self,
-                      route=self.routes)
+                      route=self.routes, peer=self.peer)
 
     def bye(self):
         c = self.within("BYE")
@@ -1012,7 +1047,8 @@ def t_two_remote(w):
     c.bye()
     check(other.got("INVITE"), "the other was asked")
     hdr = other.got("INVITE")[0].get("P2P-Peer") or ""
-    check(hdr.startswith(HIT_B + ";v=1;hops=1"), "P2P-Peer: " + hdr)
+    check(hdr.startswith(HIT_B + ";v=2;hops=1;s=%s;t=" % SESSIONS.id(HIT_B, HIT_C)),
+          "P2P-Peer: " + hdr)
     equal(other.got("INVITE")[0].ruri, sip("tworem"), "Request-URI")
     # 404 from one and 486 from the other: the busy one counts
     other.answer["INVITE"] = [(0, 404)]
@@ -1176,10 +1212,10 @@ def t_stranger(w):
     equal(c.final().code, 200, "INVITE to a phone of this peer")
     c.bye()
     # claims to be a peer, whose record lists other addresses
-    c = s.send("INVITE", sip("inside"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=1" % HIT_A])
+    c = s.send("INVITE", sip("inside"), (B, 5060), headers=["P2P-Peer: %s;v=2;hops=1" % HIT_A])
     equal(c.final().code, 403, "INVITE that names a peer")
     c = s.send("INVITE", sip("inside"), (B, 5060),
-               headers=["P2P-Peer: 2001:22:bad::1;v=1;hops=1"])
+               headers=["P2P-Peer: 2001:22:bad::1;v=2;hops=1"])
     equal(c.final().code, 403, "INVITE that names nobody")
     c = s.send("INVITE", sip("inside"), (B, 5060), headers=["P2P-Peer: nonsense"])
     equal(c.final().code, 403, "INVITE that names nonsense")
@@ -1194,14 +1230,14 @@ def t_stranger(w):
 def t_loop(w):
     """loops: a request that names this very peer, or more hops than allowed, is refused"""
     p = Phone(A, "peer", port=5075)
-    c = p.send("INVITE", sip("bob"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=1" % HIT_B])
+    c = p.send("INVITE", sip("bob"), (B, 5060), peer=(HIT_B, HIT_A))
     equal(c.final().code, 482, "INVITE that came back")
-    c = p.send("INVITE", sip("bob"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=99" % HIT_A])
+    c = p.send("INVITE", sip("bob"), (B, 5060), peer=(HIT_A, HIT_B), hops=99)
     equal(c.final().code, 483, "INVITE with too many hops")
-    c = p.send("INVITE", sip("alice"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=1" % HIT_A])
+    c = p.send("INVITE", sip("alice"), (B, 5060), peer=(HIT_A, HIT_B))
     check(c.final().code in (404, 480), "INVITE from a peer is not sent to a third: %d"
           % c.final().code)
-    c = p.send("INVITE", sip("bob"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=1" % HIT_A])
+    c = p.send("INVITE", sip("bob"), (B, 5060), peer=(HIT_A, HIT_B))
     equal(c.final().code, 200, "INVITE from a peer to a phone here")
     c.bye()
     p.close()
@@ -1233,7 +1269,7 @@ def t_peer_list(w):
 
 @test
 def t_two_addresses(w):
-    """two addresses: peers see one that the record lists, and say why they refuse another"""
+    """two addresses: requests come from the one that is advertised, or that the script says"""
     phone = w.phone("nina", 72, w.b)
     own = ["ip", "route", "replace", "local", B, "dev", "d0", "table", "local", "proto", "kernel",
            "scope", "host", "src"]
@@ -1270,16 +1306,11 @@ def t_two_addresses(w):
             k = server("two-" + at, ("advertise", "sip:%s:5060;transport=udp" % at))
             calls(k, "norah", 200)
             k.stop()
-        # its settings do not fit each other: F is advertised, and E told to be sent from
-        k = server("two-wrong", ("advertise", "sip:%s:5060;transport=udp" % F),
+        # F is advertised, and E told to be sent from: an address proves nothing, nor is it asked to
+        k = server("two-other", ("advertise", "sip:%s:5060;transport=udp" % F),
                    ("socket", "udp:%s:5060" % E), ("socket", "tcp:%s:5060" % E))
-        before = len(w.b.logged())
-        calls(k, "norah", 403)
+        calls(k, "norah", 200)
         k.stop()
-        lines = [x for x in w.b.logged()[before:].splitlines() if "refused (403)" in x]
-        equal(len(lines), 1, "lines at the refusing peer")
-        for word in ("WARNING", E, HIT_D, "sip:%s:5060;transport=udp" % F):
-            check(word in lines[0], "%r in %r" % (word, lines[0]))
     finally:
         subprocess.run(own + [B], check=True)
         w.b.gateway.peers.pop(HIT_D, None)
@@ -1293,13 +1324,13 @@ def t_hostile(w):
     """hostile headers between peers: refused, no crash"""
     s = Phone(STRANGER, "mallory2")
     for value in ("", ";", ";;;;", "2001:22:a:1::a;", "2001:22:a:1::a;hops=" + "9" * 300,
-                  "2001:22:a:1::a;v=2;hops=1", "2001:22:a:1::a;v=11", "::1;v=1;hops=1",
-                  "2001:22:a:1::a" * 400, "\x00\x01;v=1", "%s%n%x;v=1;hops=1",
-                  "2001:22:a:1::a;hops=-1", ";hops=1", "2001:22:a:1::a\t ; v=1 ; hops = 1"):
+                  "2001:22:a:1::a;v=1;hops=1", "2001:22:a:1::a;v=11", "::1;v=2;hops=1",
+                  "2001:22:a:1::a" * 400, "\x00\x01;v=2", "%s%n%x;v=2;hops=1",
+                  "2001:22:a:1::a;hops=-1", ";hops=1", "2001:22:a:1::a\t ; v=2 ; hops = 1"):
         c = s.send("MESSAGE", sip("bob"), (B, 5060), headers=["P2P-Peer: " + value])
         check(c.final().code in (400, 403, 483), "%r: %d" % (value[:40], c.final().code))
-    c = s.send("MESSAGE", sip("bob"), (B, 5060), headers=["P2P-Peer: %s;v=1" % HIT_A,
-                                                           "P2P-Peer: %s;v=1" % HIT_C])
+    c = s.send("MESSAGE", sip("bob"), (B, 5060), headers=["P2P-Peer: %s;v=2" % HIT_A,
+                                                           "P2P-Peer: %s;v=2" % HIT_C])
     equal(c.final().code, 403, "two of them")
     # other P2P- headers of a stranger's do not reach a phone
     c = s.send("MESSAGE", sip("bob"), (B, 5060), headers=["P2P-Anything: x", "p2p-more: y"])
@@ -1616,9 +1647,9 @@ def t_orphan(w):
     """a peer asks for a user whose phone has not come back after a restart: 480, not 404"""
     p = Phone(A, "peer", port=5076)
     w.b.gateway.serves["orphan"] = 2
-    c = p.send("INVITE", sip("orphan"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=1" % HIT_A])
+    c = p.send("INVITE", sip("orphan"), (B, 5060), peer=(HIT_A, HIT_B))
     equal(c.final().code, 480, "INVITE for an orphan")
-    c = p.send("INVITE", sip("never"), (B, 5060), headers=["P2P-Peer: %s;v=1;hops=1" % HIT_A])
+    c = p.send("INVITE", sip("never"), (B, 5060), peer=(HIT_A, HIT_B))
     equal(c.final().code, 404, "INVITE for a user that never was here")
     c = w.call("orphan")
     equal(c.final().code, 480, "INVITE of a phone here for an orphan")
@@ -1690,7 +1721,7 @@ def debian_cfg():
            'include_file "%s/cfg/kamailio-p2psip.cfg"\n' % TOP)
     change("\troute(WITHINDLG);\n", "\troute(WITHINDLG);\n\troute(P2P_IN);\n")
     change("\tif (loose_route()) {\n\t\troute(DLGURI);\n",
-           "\tif (loose_route()) {\n\t\troute(DLGURI);\n\t\troute(P2P_DIALOG);\n")
+           "\tif (loose_route()) {\n\t\troute(P2P_DIALOG);\n\t\troute(DLGURI);\n")
     change('if (!save("location"))', 'if (!p2p_save("location"))')
     change('\tif (!lookup("location")) {\n',
            '\tif (is_method("INVITE")) {\n\t\tsetflag(FLT_ACCMISSED);\n\t}\n'
@@ -1754,7 +1785,15 @@ function ksr_request_route()
 		return 1
 	end
 	if KSR.siputils.has_totag() > 0 then
-		if KSR.rr.loose_route() > 0 then KSR.tm.t_relay() end
+		if KSR.rr.loose_route() > 0 then
+			if KSR.p2p_route.dialog() < 0 then
+				if KSR.is_method("ACK") then return 1 end
+				KSR.tm.t_newtran()
+				KSR.tm.t_reply(403, "Forbidden")
+				return 1
+			end
+			KSR.tm.t_relay()
+		end
 		return 1
 	end
 	if KSR.is_REGISTER() then

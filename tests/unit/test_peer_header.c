@@ -130,6 +130,14 @@ static void printed_and_read(void **state)
 	assert_memory_equal(&got.session, &h.session, sizeof(h.session));
 	assert_memory_equal(got.mac, h.mac, sizeof(h.mac));
 
+	h.within_dialog = true;
+	memset(h.uri_hash, 0xee, sizeof(h.uri_hash));
+	route_header_print(&h, text);
+	assert_non_null(strstr(text, ";t=1795740000123;u=eeeeeeeeeeeeeeee;mac=a0"));
+	got = parse(text + ROUTE_HEADER_LEN + 2);
+	assert_true(got.is_signed && got.within_dialog);
+	assert_memory_equal(got.uri_hash, h.uri_hash, sizeof(h.uri_hash));
+
 	h.is_signed = false;
 	route_header_print(&h, text);
 	assert_string_equal(text, "P2P-Peer: 2001:22:81c2:d509:f8cf:4fc2:3af3:f782;v=2;hops=1\r\n");
@@ -138,6 +146,7 @@ static void printed_and_read(void **state)
 	h = whole();
 	h.hops = ROUTE_HOPS_MANY;
 	h.t_ms = UINT64_MAX;
+	h.within_dialog = true;
 	assert_true(route_header_print(&h, text) < ROUTE_HEADER_MAX);
 }
 
@@ -156,6 +165,8 @@ static void half_signed_is_not_signed(void **state)
 		";v=2;s=" ID_TEXT ";t=99999999999999999999;mac=" MAC_TEXT,
 		";v=2;s=" ID_TEXT ";t=1;mac=" MAC_TEXT "00",
 		";v=2;s=" ID_TEXT ";t=1;mac=",
+		";v=2;s=" ID_TEXT ";t=1;u=1;mac=" MAC_TEXT,
+		";v=2;s=" ID_TEXT ";t=1;u=0000000000000000;u=0000000000000000;mac=" MAC_TEXT,
 		";v=2;s=00000000000000000000000000000000;t=1;mac=" MAC_TEXT,
 	};
 	char text[400];
