@@ -55,7 +55,7 @@ struct gw_metrics {
 	uint64_t accepts_ok, accepts_uncommon, accepts_replay, accepts_busy, accepts_bad;
 	uint64_t renews_ok, renews_failed, renewed_by_peer;
 	uint64_t closes_idle, closes_peer, closes_inuse, closes_expired, closes_unknown,
-		closes_changed, closes_restarted, closes_revoked, closes_stop;
+		closes_changed, closes_restarted, closes_revoked;
 	uint64_t answers_yes, answers_orphan, answers_no, answers_moved, answers_unknown;
 	/* gauges, filled in when asked */
 	uint64_t users_claimed, users_orphan, users_gone, users_in_flight, users_dirty;

@@ -345,9 +345,9 @@ void gw_core_reloaded(struct gw_core *c, bool sip_uri)
 	gw_sessions_reconsider(c->gw.sessions);
 }
 
-void gw_core_stop(struct gw_core *c, void (*done)(void *arg), void *arg)
+void gw_core_stop(struct gw_core *c)
 {
-	gw_sessions_stop(c->gw.sessions, done, arg);
+	gw_sessions_stop(c->gw.sessions);
 }
 
 void gw_core_summary(struct gw_core *c, char *text, size_t len)

@@ -18,9 +18,8 @@ struct gw_core_config {
 /* Loads (or makes) the identity, the secret and the state, opens the DHT, and begins. 0 or errno,
  * with the reason in err. */
 int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *err, size_t errlen);
-/* Before it is freed, in an orderly end: other peers are told of what ends for them. done is called
- * once, within a second or so, perhaps at once. */
-void gw_core_stop(struct gw_core *c, void (*done)(void *arg), void *arg);
+/* Before it is freed, in an orderly end: nothing new is begun with other peers. */
+void gw_core_stop(struct gw_core *c);
 /* An orderly stop: nothing is withdrawn, known nodes are saved. Lookups that wait are told
  * ETIMEDOUT. */
 void gw_core_free(struct gw_core *c);

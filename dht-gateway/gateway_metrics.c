@@ -201,8 +201,6 @@ const struct metric gw_metrics_table[] = {
 		"Sessions that ended, by the reason."),
 	COUNTER("session_closes_total", closes_revoked, "reason=\"revoked\"",
 		"Sessions that ended, by the reason."),
-	COUNTER("session_closes_total", closes_stop, "reason=\"stop\"",
-		"Sessions that ended, by the reason."),
 	COUNTER("session_closes_refused_total", closes_inuse, NULL,
 		"Sessions that the other side would not close, for calls run over them."),
 	GAUGE("sessions", sessions_initiator, "role=\"initiator\"", "Sessions that are open."),

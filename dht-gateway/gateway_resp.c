@@ -488,6 +488,45 @@ static void on_session(struct resp_request *req, int argc, const struct resp_arg
 	OPENSSL_cleanse(&s, sizeof(s));
 }
 
+/* Sessions in one answer of SESSIONS; readers take more elements than that. */
+#define SESSIONS_PAGE 256
+
+struct session_ids {
+	size_t n;
+	struct p2p_session_id id[SESSIONS_PAGE];
+};
+
+static void gather_id(const struct p2p_sessions_entry *e, void *arg)
+{
+	struct session_ids *ids = arg;
+
+	if (e->state != P2P_SESSION_OPENING && ids->n < SESSIONS_PAGE)
+		ids->id[ids->n++] = e->s.id;
+}
+
+/* SESSIONS [cursor] */
+static void on_session_ids(struct resp_request *req, int argc, const struct resp_arg *argv,
+			   void *arg)
+{
+	struct gw_resp *r = arg;
+	struct session_ids ids = {0};
+	char id[P2P_SESSION_ID_TEXT_MAX];
+	uint64_t cursor = 0;
+
+	if (argc > 1 && p2p_u64_parse(&cursor, argv[1].s, argv[1].len)) {
+		resp_reply_error(req, "BADARG",
+				 "the cursor is the number that the last answer began with");
+		return;
+	}
+	gw_sessions_scan(r->gw->sessions, &cursor, SESSIONS_PAGE, gather_id, &ids);
+	resp_reply_array(req, 1 + ids.n);
+	resp_reply_u64(req, cursor);
+	for (size_t i = 0; i < ids.n; i++) {
+		p2p_session_id_print(&ids.id[i], id);
+		resp_reply_str(req, id);
+	}
+}
+
 static void on_peer_session(int err, const struct gw_session_answer *a, void *arg)
 {
 	struct resp_request *req = arg;
@@ -587,6 +626,7 @@ const struct resp_command gw_resp_commands[] = {
 	 "<name> <deadline_ms> [FRESH]: the other peers that serve the user, with a session each"},
 	{"PEER", 3, 3, true, on_peer, "<hit> <deadline_ms>: a peer's own record"},
 	{"SESSION", 2, 2, true, on_session, "<id>: an open session"},
+	{"SESSIONS", 1, 2, true, on_session_ids, "[cursor]: the ids of all open sessions"},
 	{"PEERSESSION", 3, 3, true, on_peersession,
 	 "<hit> <deadline_ms>: the session with a peer, opened if there is none"},
 	{"USED", 3, 3, true, on_used, "<id> <calls>: so many calls run over the session"},

@@ -182,8 +182,8 @@ static void ask(struct route *r, unsigned int i, const struct p2p_locator *gatew
 		else
 			r->asking++;
 	}
-	/* With a reason not to talk to it, the user is asked about all the same: a stale record must
-	 * not end in that reason. EBUSY: it is not to be asked anything. */
+	/* With a reason not to talk to it, the user is asked about all the same: a stale record
+	 * must not end in that reason. EBUSY: it is not to be asked anything. */
 	if (!sure && !s->asked && ms && n && err != EBUSY &&
 	    !gw_asks_user(gw->asks, hit, gateway, n, &r->key, ms, on_said, s, &s->ask))
 		r->asking++;

@@ -43,17 +43,6 @@ static void names(const struct p2p_session_id *id, const struct p2p_hit *hit,
 /* --- asking about one --------------------------------------------------------------------------
  */
 
-static void stop_check(struct gw_sessions *s)
-{
-	void (*stopped)(void *arg) = s->stopped;
-
-	if (!s->stopping || s->calls || !stopped)
-		return;
-	s->stopped = NULL;
-	event_del(s->stop_timer);
-	stopped(s->stopped_arg);
-}
-
 static void call_end(struct gw_session_call *c)
 {
 	struct gw_sessions *s = c->all;
@@ -108,7 +97,6 @@ static void call_done(struct gw_session_call *c, const struct gw_answer *a)
 	}
 	call_end(c);
 	gw_session_arm(s);
-	stop_check(s);
 }
 
 static int read_calls(const char *body, size_t len, void *arg)
@@ -148,8 +136,8 @@ static int call_ask(struct gw_session_call *c, const struct p2p_locator *gateway
 		q.body = body;
 	}
 	c->began_ms = gw_mono(s->gw);
-	return gw_asks_question(s->gw->asks, &c->hit, gateway, n, &q,
-				s->stopping ? GW_SESSIONS_STOP_MS : CALL_MS, on_answer, c, &c->ask);
+	return gw_asks_question(s->gw->asks, &c->hit, gateway, n, &q, CALL_MS, on_answer, c,
+				&c->ask);
 }
 
 static void on_peer(int err, const struct p2p_record *rec, void *arg)
@@ -567,35 +555,12 @@ void gw_sessions_close_peer(struct gw_sessions *s, const struct p2p_hit *hit, co
 	gw_session_arm(s);
 }
 
-static void on_stop_late(evutil_socket_t fd, short what, void *arg)
+void gw_sessions_stop(struct gw_sessions *s)
 {
-	struct gw_sessions *s = arg;
-
-	(void)fd;
-	(void)what;
-	while (s->calls)
-		call_end(s->calls);
-	stop_check(s);
-}
-
-void gw_sessions_stop(struct gw_sessions *s, void (*done)(void *arg), void *arg)
-{
-	struct ids ids = all_of(s);
-
 	s->stopping = true;
 	event_del(s->timer);
 	while (s->calls)
 		call_end(s->calls);
-	for (size_t i = 0; i < ids.n; i++) {
-		s->gw->metrics.closes_stop++;
-		gw_session_tell_closed(s, &ids.v[i].id, &ids.v[i].hit);
-		gw_session_forget(s, &ids.v[i].id, "this gateway stops");
-	}
-	free(ids.v);
-	s->stopped = done;
-	s->stopped_arg = arg;
-	gw_timer_set(s->stop_timer, GW_SESSIONS_STOP_MS);
-	stop_check(s);
 }
 
 /* --- its life ----------------------------------------------------------------------------------
@@ -635,8 +600,7 @@ int gw_sessions_new(struct gw_sessions **sp, struct gw *gw)
 		goto fail;
 	err = ENOMEM;
 	s->timer = event_new(gw->base, -1, 0, on_timer, s);
-	s->stop_timer = event_new(gw->base, -1, 0, on_stop_late, s);
-	if (!s->timer || !s->stop_timer)
+	if (!s->timer)
 		goto fail;
 	*sp = s;
 	return 0;
@@ -650,7 +614,6 @@ void gw_sessions_free(struct gw_sessions *s)
 	if (!s)
 		return;
 	s->stopping = true;
-	s->stopped = NULL;
 	while (s->calls)
 		call_end(s->calls);
 	gw_session_links_free(s);
@@ -659,8 +622,6 @@ void gw_sessions_free(struct gw_sessions *s)
 	p2p_sessions_free(s->table);
 	if (s->timer)
 		event_free(s->timer);
-	if (s->stop_timer)
-		event_free(s->stop_timer);
 	free(s);
 }
 

@@ -13,9 +13,6 @@
 
 /* For people; with NUL. */
 #define GW_SESSION_TEXT_MAX 160
-/* Others are told so long that this peer stops. */
-#define GW_SESSIONS_STOP_MS 1000
-
 struct gw_sessions;
 struct gw_session_wait;
 
@@ -24,9 +21,9 @@ int gw_sessions_new(struct gw_sessions **sp, struct gw *gw);
 void gw_sessions_free(struct gw_sessions *s);
 /* The settings, or Kamailio's addresses, are others now: what was agreed on is looked at again. */
 void gw_sessions_reconsider(struct gw_sessions *s);
-/* An orderly end: all are closed, and the other peers told. done is called once, when all have
- * answered or GW_SESSIONS_STOP_MS are over, perhaps at once. No session is opened any more. */
-void gw_sessions_stop(struct gw_sessions *s, void (*done)(void *arg), void *arg);
+/* An orderly end: no session is opened, renewed or closed any more. Other peers are told nothing:
+ * both Kamailios go on with what they know until it expires, or this gateway is back. */
+void gw_sessions_stop(struct gw_sessions *s);
 /* All sessions with this peer end at once (it was revoked, say): ours is forgotten, it is told. */
 void gw_sessions_close_peer(struct gw_sessions *s, const struct p2p_hit *hit, const char *reason);
 

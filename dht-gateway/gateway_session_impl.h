@@ -37,9 +37,6 @@ struct gw_sessions {
 	struct gw_session_call *calls;
 	struct gw_session_look *looks;
 	bool stopping;
-	void (*stopped)(void *arg);
-	void *stopped_arg;
-	struct event *stop_timer;
 };
 
 /* The timer is set to what is due next. */

@@ -246,6 +246,8 @@ bool pul_sessions_refused(const struct p2p_session_id *id);
 bool pul_sessions_take_refused(struct p2p_session_id *id);
 /* The gateway may have forgotten them, and how many calls run over each. */
 void pul_sessions_recheck_all(void);
+/* The gateway has this one: if it is not known here it is to be asked about. */
+void pul_sessions_heard(const struct p2p_session_id *id);
 /* Client process only: one that the gateway is to be asked about. */
 bool pul_sessions_take_recheck(struct p2p_session_id *id);
 /* Is there one for any of the above? */

@@ -193,6 +193,23 @@ bool pul_answer_peer(struct p2p_candidate_set *set, const redisReply *r, const s
 	return true;
 }
 
+bool pul_answer_session_ids(const redisReply *r, uint64_t *cursor,
+			    void (*found)(const struct p2p_session_id *id))
+{
+	struct p2p_session_id id;
+	size_t i;
+
+	if (r->type != REDIS_REPLY_ARRAY || r->elements == 0 || !number(r->element[0], cursor))
+		return false;
+	for (i = 1; i < r->elements; i++) {
+		if (r->element[i]->type != REDIS_REPLY_STRING ||
+		    p2p_session_id_parse(&id, r->element[i]->str, r->element[i]->len) != 0)
+			return false;
+		found(&id);
+	}
+	return true;
+}
+
 bool pul_answer_session(struct p2p_session *s, const redisReply *r)
 {
 	redisReply *const *e = r->element;

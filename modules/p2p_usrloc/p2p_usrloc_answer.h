@@ -35,6 +35,9 @@ typedef void pul_session_h(const struct p2p_session *s);
 bool pul_answer_route(struct p2p_candidate_set *set, const redisReply *r, pul_session_h *found);
 /* PEER's: [hit, epoch, lease_ms_left, n_uris, uri...], about hit and no other. */
 bool pul_answer_peer(struct p2p_candidate_set *set, const redisReply *r, const struct p2p_hit *hit);
+/* SESSIONS': [cursor, id...]. False: no such answer. */
+bool pul_answer_session_ids(const redisReply *r, uint64_t *cursor,
+			    void (*found)(const struct p2p_session_id *id));
 /* A session: [id, hit, role, ttl_ms, key_out, key_in, signalling, family, media, uri, stream_uri,
  * retiring...]. */
 bool pul_answer_session(struct p2p_session *s, const redisReply *r);

@@ -40,6 +40,8 @@
 #define SWEEP_MS 60000
 /* How often the gateway is told of calls over sessions. */
 #define REPORT_MS 2000
+/* Channels that are subscribed: users, peers, sessions. */
+#define SUBSCRIPTIONS 3
 /* Lines a minute about the gateway's coming and going */
 #define CHANGES_LOGGED 8
 
@@ -86,6 +88,7 @@ static struct {
 } scan;
 static uint64_t next_sweep_ms;
 static uint64_t next_report_ms;
+static unsigned int subscriptions; /* of SUBSCRIPTIONS, that were answered */
 
 int pul_client_advertise(const str *uri)
 {
@@ -498,6 +501,42 @@ static void report_run(uint64_t now)
 	}
 }
 
+/* --- sessions that the gateway has --- */
+
+static void session_ids_ask(uint64_t from);
+
+static void session_ids_h(struct pul_conn *conn, const redisReply *r, void *arg)
+{
+	uint64_t next;
+
+	(void)conn;
+	(void)arg;
+	if (r == NULL || r->type == REDIS_REPLY_ERROR)
+		return; /* the first use of each asks */
+	if (!pul_answer_session_ids(r, &next, pul_sessions_heard)) {
+		pul_count(PUL_CNT_PROTOCOL_ERRORS);
+		if (pul_log_ok("sessions", 8))
+			LM_WARN("the gateway's answer to SESSIONS makes no sense\n");
+	} else if (next != 0) {
+		session_ids_ask(next);
+	}
+}
+
+/* After a restart of this server, or while nobody was told. */
+static void session_ids_ask(uint64_t from)
+{
+	uint8_t command[64];
+	struct p2p_writer w;
+
+	p2p_writer_init(&w, command, sizeof(command));
+	p2p_resp_array(&w, 2);
+	p2p_resp_str(&w, "SESSIONS");
+	p2p_resp_u64(&w, from);
+	pul_conn_send(&main_conn, command, w.len,
+		      pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms, session_ids_h,
+		      NULL);
+}
+
 /* --- being told --- */
 
 static void name_changed(const redisReply *r)
@@ -580,7 +619,10 @@ static void subscribed_h(struct pul_conn *conn, const redisReply *r, void *arg)
 	}
 	/* what happened while nobody was told: what is cached has to be asked again */
 	atomic_fetch_add(&pul_shared->cache_gen, 1);
-	pul_sessions_recheck_all();
+	if (++subscriptions == SUBSCRIPTIONS) {
+		pul_sessions_recheck_all();
+		session_ids_ask(0);
+	}
 	conn->state = PUL_CONN_READY;
 	sub_backoff.up_ms = pul_now_ms();
 }
@@ -595,6 +637,7 @@ static void sub_handshake_h(struct pul_conn *conn, const redisReply *r, void *ar
 	(void)arg;
 	if (r == NULL)
 		return;
+	subscriptions = 0;
 	if (r->type != REDIS_REPLY_ARRAY ||
 	    pul_conn_send(conn, users, sizeof(users) - 1, deadline, subscribed_h, NULL) != 0 ||
 	    pul_conn_send(conn, peers, sizeof(peers) - 1, deadline, subscribed_h, NULL) != 0 ||

@@ -19,6 +19,8 @@
 #define SESSION_GRACE_MS 32000
 /* Peers with which sessions are to be opened, until the client process takes them. */
 #define WANT_MAX 64
+/* Sessions that the gateway has named, until it is asked about them. */
+#define HEARD_MAX 1024
 
 struct slot {
 	struct slot *id_next, *hit_next; /* of the two tables; id_next: of the free list too */
@@ -35,8 +37,9 @@ struct sessions {	 /* shm */
 	gen_lock_t lock; /* guards all below */
 	unsigned int n, max, mask;
 	/* slots with that mark, and peers in want; read without the lock too */
-	atomic_uint n_refused, n_recheck, n_want;
-	struct p2p_hit want[WANT_MAX]; /* sessions are to be opened with these */
+	atomic_uint n_refused, n_recheck, n_want, n_heard;
+	struct p2p_session_id heard[HEARD_MAX]; /* the gateway has these, and they are new here */
+	struct p2p_hit want[WANT_MAX];		/* sessions are to be opened with these */
 	struct slot *free;
 	struct slot **by_id, **by_hit; /* mask + 1 each */
 	struct slot slot[];
@@ -416,15 +419,35 @@ void pul_sessions_recheck_all(void)
 	lock_release(&sessions->lock);
 }
 
+void pul_sessions_heard(const struct p2p_session_id *id)
+{
+	uint64_t now = pul_now_ms();
+	unsigned int i;
+
+	lock_get(&sessions->lock);
+	/* when there is no room, its first use asks */
+	i = sessions->n_heard;
+	if (slot_find(id, now) == NULL && i < HEARD_MAX) {
+		sessions->heard[i] = *id;
+		atomic_store(&sessions->n_heard, i + 1);
+	}
+	lock_release(&sessions->lock);
+}
+
 bool pul_sessions_take_recheck(struct p2p_session_id *id)
 {
 	struct slot *slot;
 	bool found = false;
 	unsigned int i;
 
-	if (atomic_load(&sessions->n_recheck) == 0)
+	if (atomic_load(&sessions->n_recheck) == 0 && atomic_load(&sessions->n_heard) == 0)
 		return false;
 	lock_get(&sessions->lock);
+	if (sessions->n_heard > 0) {
+		*id = sessions->heard[sessions->n_heard - 1];
+		atomic_fetch_sub(&sessions->n_heard, 1);
+		found = true;
+	}
 	for (i = 0; i < sessions->max && !found; i++) {
 		slot = &sessions->slot[i];
 		if (!slot->used || !slot->recheck)
@@ -440,7 +463,7 @@ bool pul_sessions_take_recheck(struct p2p_session_id *id)
 bool pul_sessions_waiting(void)
 {
 	return atomic_load(&sessions->n_refused) > 0 || atomic_load(&sessions->n_recheck) > 0 ||
-	       atomic_load(&sessions->n_want) > 0;
+	       atomic_load(&sessions->n_want) > 0 || atomic_load(&sessions->n_heard) > 0;
 }
 
 unsigned int pul_sessions_page(unsigned int *at, struct pul_session_view *view, unsigned int n)

@@ -20,6 +20,11 @@ static void candidate_check(const struct p2p_candidate *c)
 	}
 }
 
+static void ignore(const struct p2p_session_id *id)
+{
+	(void)id;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char hit_text[] = "2001:21:aaaa::1";
@@ -28,6 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct p2p_session session;
 	struct p2p_hit hit;
 	redisReader *reader = pul_answer_reader();
+	uint64_t cursor;
 	void *reply;
 	unsigned int i;
 
@@ -54,6 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			must(memchr(session.uri, '\0', sizeof(session.uri)) != NULL);
 			must(memchr(session.stream_uri, '\0', sizeof(session.stream_uri)) != NULL);
 		}
+		(void)pul_answer_session_ids(reply, &cursor, ignore);
 		if (pul_answer_handshake(&info, reply)) {
 			must(info.known);
 			must(strlen(info.server) < sizeof(info.server));

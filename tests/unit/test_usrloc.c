@@ -830,6 +830,14 @@ static void test_sessions_refused_and_rechecked(void **state)
 	at = 0;
 	assert_true(pul_sessions_take_report(&at, &id, &calls));
 	assert_int_equal(calls, 0);
+	pul_sessions_heard(&a.id); /* known here */
+	id = a.id;
+	id.b[0] = 0x77;
+	pul_sessions_heard(&id);
+	id.b[0] = 0;
+	assert_true(pul_sessions_take_recheck(&id));
+	assert_int_equal(id.b[0], 0x77);
+	assert_false(pul_sessions_take_recheck(&id));
 	pul_sessions_want(&a.hit);
 	pul_sessions_want(&a.hit);
 	assert_true(pul_sessions_take_want(&got.hit));
