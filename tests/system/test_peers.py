@@ -423,8 +423,8 @@ def without_the_protocol():
         settings(p)
         if p.name == "b":
             p.gateway.settings["peers"]["enabled"] = "no"
-        else:       # there is no session by which b could sign
-            p.kamailio.defines.append('P2P_PEER="198.51.100.0/24"')
+        # there are no sessions with b: it and the others are peers for each other by address
+        p.kamailio.defines.append('P2P_PEER="198.51.100.0/24"')
     s = overlay.Overlay(3, prepare=prepare)
     for p in s.peers:
         named(p)
