@@ -255,8 +255,7 @@ const char *route_auth_text(enum route_auth result)
 		[ROUTE_AUTH_CLOSED] = "it is signed for a session that has ended",
 		[ROUTE_AUTH_PEER] = "it is signed for another peer's session",
 		[ROUTE_AUTH_FORGED] = "its signature is wrong",
-		[ROUTE_AUTH_TIME] = "its time is more than 120 s off this server's clock, or older "
-				    "than what is remembered (replay_max)",
+		[ROUTE_AUTH_TIME] = "its time is over 120 s off, or before what replay_max holds",
 		[ROUTE_AUTH_REPLAY] = "it was received before: a replay",
 	};
 
