@@ -54,7 +54,14 @@ void p2p_media_transport_destroy(void)
 
 void p2p_media_transport_of(struct sip_msg *msg, struct p2p_media_side *peer)
 {
-	(void)msg;
+	struct p2p_session session;
+
+	if (p2p_media_route.branch_session != NULL &&
+	    p2p_media_route.branch_session(msg, &session) == 0) {
+		peer->media = session.media;
+		peer->family = session.family;
+		return;
+	}
 	peer->media = p2p_media_config.peer_media;
 	peer->family = 0;
 }

@@ -175,6 +175,7 @@ void reg_outcome_left(struct sip_msg *msg, const struct reg_left *left)
 	const struct p2p_candidate *c = left->why;
 	const char *what = NULL;
 	char hit[P2P_HIT_TEXT_MAX];
+	uint8_t source[sizeof(c->hit.b) + 1]; /* a line for each peer and reason */
 	size_t i;
 
 	switch (c != NULL ? c->session : P2P_CANDIDATE_SESSION_NONE) {
@@ -197,12 +198,18 @@ void reg_outcome_left(struct sip_msg *msg, const struct reg_left *left)
 		reg_outcome_set(msg, REG_UNAVAILABLE, "overlay peer cannot be reached");
 		return;
 	}
-	snprintf(text, sizeof(text), c->why[0] != '\0' ? "%s: %s" : "%s%s", what, c->why);
+	if (c->session == P2P_CANDIDATE_SESSION_NOCOMMON_SIGNALLING ||
+	    c->session == P2P_CANDIDATE_SESSION_NOCOMMON_MEDIA)
+		snprintf(text, sizeof(text), "%s", c->why[0] != '\0' ? c->why : what);
+	else
+		snprintf(text, sizeof(text), c->why[0] != '\0' ? "%s: %s" : "%s%s", what, c->why);
 	for (i = 0; text[i] != '\0'; i++) /* it goes into a quoted string */
 		if (text[i] == '"' || text[i] == '\\')
 			text[i] = '\'';
 	p2p_hit_print(&c->hit, hit);
-	if (reg_ul.log_ok(&c->hit, sizeof(c->hit)))
+	memcpy(source, c->hit.b, sizeof(c->hit.b));
+	source[sizeof(c->hit.b)] = (uint8_t)c->session;
+	if (reg_ul.log_ok(source, sizeof(source)))
 		LM_WARN("no call to the peer %s: %s\n", hit, text);
 	if (c->session == P2P_CANDIDATE_SESSION_NOCOMMON_MEDIA)
 		reg_outcome_set_code(msg, REG_UNAVAILABLE, 488, "Not Acceptable Here", text);

@@ -84,6 +84,9 @@ void route_dialog_mark(struct sip_msg *msg, const struct p2p_hit *hit, bool peer
 /* A request within a dialog, after loose_route(): verified where it comes from a peer, signed where
  * it goes to one. 1, or -1: refused (403; an ACK is dropped). */
 int route_dialog(struct sip_msg *msg);
+/* The session with the peer that a request within a dialog goes to. 0, or -1: to a phone, or there
+ * is none. */
+int route_dialog_session(struct sip_msg *msg, struct p2p_session *session);
 
 /* _calls.c: which calls run over which session */
 int route_calls_init(void);

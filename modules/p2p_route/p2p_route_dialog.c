@@ -127,6 +127,17 @@ static bool comes_from(struct sip_msg *msg, const struct mark *m)
 	return false;
 }
 
+int route_dialog_session(struct sip_msg *msg, struct p2p_session *session)
+{
+	struct mark m;
+	str tag;
+
+	if (!mark_read(msg, &m) || !from_tag(msg, &tag) ||
+	    m.peer_calls == (tag_hash(&tag) == m.caller))
+		return -1;
+	return route_ul.session_by_tail(m.tail, session) == 0 ? 0 : -1;
+}
+
 int route_dialog(struct sip_msg *msg)
 {
 	struct p2p_session session;

@@ -580,6 +580,8 @@ int route_branch_session(struct sip_msg *msg, struct p2p_session *session)
 			route_header_read(msg, &h);
 			if (h.is_signed && route_peer_status(msg, NULL) == P2P_PEER_VERIFIED)
 				ret = route_ul.session_by_id(&h.session, session) >= 0 ? 0 : -1;
+			else
+				ret = route_dialog_session(msg, session);
 		}
 	} else if (t != NULL && t != T_UNDEFINED) {
 		b = route_tm.t_gett_branch();

@@ -16,8 +16,8 @@ class Capture:
     def __init__(self, node, name=None, rule="udp or tcp"):
         self.path = os.path.join(world.WORK, "%s.pcap" % (name or node.name))
         self.proc = proc.Proc("tcpdump-" + (name or node.name),
-                              ["tcpdump", "-i", "any", "-U", "-s", "0", "-B", "8192", "-Z", "root",
-                               "-w", self.path, rule], node)
+                              ["tcpdump", "-i", "any", "--immediate-mode", "-U", "-s", "0", "-B",
+                               "8192", "-Z", "root", "-w", self.path, rule], node)
         proc.wait_for("tcpdump listens", lambda: self.proc.said("listening on"),
                       alive=[self.proc])
 
