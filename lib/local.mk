@@ -32,7 +32,8 @@ lib_libp2pcore_la_LIBADD =
 lib_libp2pio_la_SOURCES = \
 	lib/io/daemon.c lib/io/daemon.h \
 	lib/io/metrics.c lib/io/metrics.h \
-	lib/io/resp_server.c lib/io/resp_server.h \
+	lib/io/resp_client.c lib/io/resp_command.c lib/io/resp_reader.c lib/io/resp_reply.c \
+	lib/io/resp_server.c lib/io/resp_server.h lib/io/resp_impl.h \
 	lib/io/settings.c lib/io/settings.h
 lib_libp2pio_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(HIREDIS_CFLAGS) $(INIH_CFLAGS)
 P2PIO_LIBS = lib/libp2pio.la lib/libp2pcore.la $(LIBEVENT_LIBS) $(HIREDIS_LIBS) $(INIH_LIBS)

@@ -41,8 +41,7 @@ struct daemon {
 	bool stopping, ended;
 };
 
-/* --- systemd: sd_notify(3) is one datagram -----------------------------------------------------
- */
+/* --- systemd: sd_notify(3) is one datagram --- */
 
 int daemon_notify(const char *state)
 {
@@ -96,8 +95,7 @@ static void watchdog_h(evutil_socket_t fd, short what, void *arg)
 		p2p_log(d->cfg.log, P2P_LOG_ERR, "not healthy: no message to the watchdog");
 }
 
-/* --- stop and reload ---------------------------------------------------------------------------
- */
+/* --- stop and reload --- */
 
 static void end(struct daemon *d)
 {
@@ -204,8 +202,7 @@ void daemon_status(struct daemon *d, const char *fmt, ...)
 	(void)daemon_notify(msg);
 }
 
-/* --- pid file ----------------------------------------------------------------------------------
- */
+/* --- pid file --- */
 
 /* The lock, not the number in it, says whether its owner runs: a file that a crash left behind is
  * taken over. */
@@ -246,8 +243,7 @@ static int pid_write(struct daemon *d)
 	return 0;
 }
 
-/* --- life of the object ------------------------------------------------------------------------
- */
+/* --- life of the object --- */
 
 int daemon_new(struct daemon **dp, struct event_base *base, const struct daemon_config *config)
 {
@@ -300,8 +296,7 @@ void daemon_free(struct daemon *d)
 	free(d);
 }
 
-/* --- rights ------------------------------------------------------------------------------------
- */
+/* --- rights --- */
 
 int daemon_drop(const char *user, const char *group, char *err, size_t errlen)
 {
@@ -353,8 +348,7 @@ int daemon_drop(const char *user, const char *group, char *err, size_t errlen)
 	return 0;
 }
 
-/* --- log sinks ---------------------------------------------------------------------------------
- */
+/* --- log sinks --- */
 
 static int level_priority(enum p2p_log_level level)
 {

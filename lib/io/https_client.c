@@ -60,8 +60,7 @@ static void request_leave(struct https_request *r)
 	curl_slist_free_all(r->headers);
 }
 
-/* --- the loop ----------------------------------------------------------------------------------
- */
+/* --- the loop --- */
 
 static void on_socket_event(evutil_socket_t fd, short what, void *arg)
 {
@@ -142,8 +141,7 @@ static int on_close(void *arg, curl_socket_t fd)
 	return close(fd);
 }
 
-/* --- one request -------------------------------------------------------------------------------
- */
+/* --- one request --- */
 
 static bool on_certificate(const struct p2p_hit *hit, void *arg)
 {
