@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "ctl/ctl.h"
 #include "ctl/ctl_reply.h"
 #include "dht-gateway/gateway_identity.h"
 #include "dht-gateway/gateway_secret.h"
@@ -17,23 +18,15 @@
 #define TIMEOUT_MS 6000
 #define PAGE "500"
 
-struct options {
-	const char *gateway, *relay;
-	unsigned int timeout_ms;
-	bool json;
-};
-
 struct command {
 	const char *words; /* "identity new" */
 	const char *args;  /* for the help */
 	int argc_min, argc_max;
-	int (*run)(const struct options *o, int argc, char **argv);
+	int (*run)(const struct ctl_options *o, int argc, char **argv);
 	const char *help;
 };
 
-static int die(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-static int die(const char *fmt, ...)
+int ctl_die(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -48,7 +41,7 @@ static int die(const char *fmt, ...)
 /* --- keys and secrets ---------------------------------------------------------------------------
  */
 
-static int identity_new(const struct options *o, int argc, char **argv)
+static int identity_new(const struct ctl_options *o, int argc, char **argv)
 {
 	const char *path = argc ? argv[0] : STATE "/identity.pem";
 	struct gw_identity *id = NULL;
@@ -57,21 +50,21 @@ static int identity_new(const struct options *o, int argc, char **argv)
 	(void)o;
 	if (gw_identity_create(path, err, sizeof(err)) ||
 	    gw_identity_load(&id, path, err, sizeof(err)))
-		return die("%s", err);
+		return ctl_die("%s", err);
 	p2p_hit_print(gw_identity_hit(id), hit);
 	printf("%s\n", hit);
 	gw_identity_free(id);
 	return 0;
 }
 
-static int identity_show(const struct options *o, int argc, char **argv)
+static int identity_show(const struct ctl_options *o, int argc, char **argv)
 {
 	const char *path = argc ? argv[0] : STATE "/identity.pem";
 	struct gw_identity *id = NULL;
 	char err[512], hit[P2P_HIT_TEXT_MAX];
 
 	if (gw_identity_load(&id, path, err, sizeof(err)))
-		return die("%s", err);
+		return ctl_die("%s", err);
 	p2p_hit_print(gw_identity_hit(id), hit);
 	if (o->json)
 		printf("{\"hit\":\"%s\"}\n", hit);
@@ -81,14 +74,14 @@ static int identity_show(const struct options *o, int argc, char **argv)
 	return 0;
 }
 
-static int secret_new(const struct options *o, int argc, char **argv)
+static int secret_new(const struct ctl_options *o, int argc, char **argv)
 {
 	const char *path = argc ? argv[0] : STATE "/overlay.secret";
 	char err[512];
 
 	(void)o;
 	if (gw_secret_create(path, err, sizeof(err)))
-		return die("%s", err);
+		return ctl_die("%s", err);
 	fprintf(stderr,
 		"%s: a new overlay secret; copy it to all peers of the overlay, mode 0600\n", path);
 	return 0;
@@ -96,19 +89,19 @@ static int secret_new(const struct options *o, int argc, char **argv)
 
 /* --- questions to the daemons ----------------------------------------------------------------- */
 
-static int ask(const struct options *o, const char *path, struct ctl_conn **cp, bool must)
+static int ask(const struct ctl_options *o, const char *path, struct ctl_conn **cp, bool must)
 {
 	char err[256];
 
 	if (!ctl_connect(cp, path, o->timeout_ms, err, sizeof(err)))
 		return 0;
 	if (must)
-		die("%s", err);
+		ctl_die("%s", err);
 	return 1;
 }
 
 /* One command, its answer as pairs. */
-static int pairs(const struct options *o, const char *path, const char *command)
+static int pairs(const struct ctl_options *o, const char *path, const char *command)
 {
 	const char *argv[] = {command};
 	struct ctl_conn *c;
@@ -119,10 +112,10 @@ static int pairs(const struct options *o, const char *path, const char *command)
 		return 1;
 	ret = ctl_pairs(c, 1, argv, o->json, stdout, err, sizeof(err));
 	ctl_close(c);
-	return ret ? die("%s", err) : 0;
+	return ret ? ctl_die("%s", err) : 0;
 }
 
-static int status(const struct options *o, int argc, char **argv)
+static int status(const struct ctl_options *o, int argc, char **argv)
 {
 	static const char *const names[] = {"gateway", "relay"};
 	const char *paths[] = {o->gateway, o->relay};
@@ -159,7 +152,7 @@ static int status(const struct options *o, int argc, char **argv)
 }
 
 /* A paged list, all of it. */
-static int list(const struct options *o, const char *path, const char *command)
+static int list(const struct ctl_options *o, const char *path, const char *command)
 {
 	struct ctl_conn *c;
 	char err[256];
@@ -169,45 +162,45 @@ static int list(const struct options *o, const char *path, const char *command)
 		return 1;
 	ret = ctl_list(c, command, PAGE, o->json, stdout, err, sizeof(err));
 	ctl_close(c);
-	return ret ? die("%s", err) : 0;
+	return ret ? ctl_die("%s", err) : 0;
 }
 
-static int users(const struct options *o, int argc, char **argv)
+static int users(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
 	return list(o, o->gateway, "USERS");
 }
 
-static int records(const struct options *o, int argc, char **argv)
+static int records(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
 	return list(o, o->gateway, "RECORDS");
 }
 
-static int peers(const struct options *o, int argc, char **argv)
+static int peers(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
 	return list(o, o->gateway, "PEERS");
 }
 
-static int sessions(const struct options *o, int argc, char **argv)
+static int sessions(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
 	return list(o, o->gateway, "SESSIONS");
 }
 
-static int calls(const struct options *o, int argc, char **argv)
+static int calls(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
 	return list(o, o->relay, "CALLS");
 }
 
-static int lookup(const struct options *o, int argc, char **argv)
+static int lookup(const struct ctl_options *o, int argc, char **argv)
 {
 	const char *command[] = {"LOOKUP", argv[0]};
 	struct ctl_conn *c;
@@ -219,10 +212,10 @@ static int lookup(const struct options *o, int argc, char **argv)
 		return 1;
 	ret = ctl_rows(c, 2, command, o->json, stdout, err, sizeof(err));
 	ctl_close(c);
-	return ret ? die("%s: %s", argv[0], err) : 0;
+	return ret ? ctl_die("%s: %s", argv[0], err) : 0;
 }
 
-static int rtpengines(const struct options *o, int argc, char **argv)
+static int rtpengines(const struct ctl_options *o, int argc, char **argv)
 {
 	const char *command[] = {"INSTANCES"};
 	struct ctl_conn *c;
@@ -235,11 +228,11 @@ static int rtpengines(const struct options *o, int argc, char **argv)
 		return 1;
 	ret = ctl_rows(c, 1, command, o->json, stdout, err, sizeof(err));
 	ctl_close(c);
-	return ret ? die("%s", err) : 0;
+	return ret ? ctl_die("%s", err) : 0;
 }
 
 /* "gateway" (the default) or "relay" */
-static const char *daemon_path(const struct options *o, const char *name)
+static const char *daemon_path(const struct ctl_options *o, const char *name)
 {
 	if (!strcmp(name, "gateway"))
 		return o->gateway;
@@ -248,7 +241,7 @@ static const char *daemon_path(const struct options *o, const char *name)
 	return NULL;
 }
 
-static int text(const struct options *o, int argc, char **argv, const char *command,
+static int text(const struct ctl_options *o, int argc, char **argv, const char *command,
 		const char *arg)
 {
 	const char *path = argc ? daemon_path(o, argv[0]) : o->gateway;
@@ -258,30 +251,30 @@ static int text(const struct options *o, int argc, char **argv, const char *comm
 	int ret;
 
 	if (!path)
-		return die("'%s' is neither gateway nor relay", argv[0]);
+		return ctl_die("'%s' is neither gateway nor relay", argv[0]);
 	if (ask(o, path, &c, true))
 		return 1;
 	ret = ctl_text(c, arg ? 2 : 1, words, stdout, err, sizeof(err));
 	ctl_close(c);
-	return ret ? die("%s", err) : 0;
+	return ret ? ctl_die("%s", err) : 0;
 }
 
-static int metrics(const struct options *o, int argc, char **argv)
+static int metrics(const struct ctl_options *o, int argc, char **argv)
 {
 	return text(o, argc, argv, "METRICS", NULL);
 }
 
-static int reload(const struct options *o, int argc, char **argv)
+static int reload(const struct ctl_options *o, int argc, char **argv)
 {
 	return text(o, argc, argv, "RELOAD", NULL);
 }
 
-static int loglevel(const struct options *o, int argc, char **argv)
+static int loglevel(const struct ctl_options *o, int argc, char **argv)
 {
 	return text(o, 1, argv, "LOGLEVEL", argc > 1 ? argv[1] : NULL);
 }
 
-static int relay_status(const struct options *o, int argc, char **argv)
+static int relay_status(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
@@ -304,6 +297,17 @@ static const struct command commands[] = {
 	{"identity new", "[FILE]", 0, 1, identity_new, "make a Host Identity; prints its HIT"},
 	{"identity show", "[FILE]", 0, 1, identity_show, "print the HIT"},
 	{"overlay secret new", "[FILE]", 0, 1, secret_new, "make an overlay's secret"},
+	{"overlay rules", "", 0, 0, ctl_overlay_rules,
+	 "show or set realm, digests, permission of users"},
+	{"user add", "NAME", 1, 1, ctl_user_add, "enrol a user: --peer HIT ... or --any"},
+	{"user passwd", "NAME", 1, 1, ctl_user_passwd, "give a user another password"},
+	{"user remove", "NAME", 1, 1, ctl_user_remove, "a user is one no more"},
+	{"user allow", "NAME", 1, 1, ctl_user_allow, "at one peer more: --peer HIT, or --any"},
+	{"user deny", "NAME", 1, 1, ctl_user_deny, "at one peer less"},
+	{"user list", "", 0, 0, ctl_user_list, "the users that are enrolled"},
+	{"user refresh", "", 0, 0, ctl_user_refresh, "sign the enrolment of all anew"},
+	{"peer allow", "HIT", 1, 1, ctl_peer_allow, "a peer may serve any user"},
+	{"peer deny", "HIT", 1, 1, ctl_peer_deny, "it may not any more"},
 	{.words = NULL},
 };
 
@@ -322,6 +326,14 @@ static void usage(FILE *f)
 		"  -r, --relay SOCKET    the relay's (default " RUN "/relay-admin.sock)\n"
 		"  -t, --timeout MS      for each answer (default %d)\n"
 		"  -j, --json            answers as JSON\n"
+		"      --peer HIT        where a user may register; once for each peer\n"
+		"      --any             at any peer of the overlay\n"
+		"      --deny            user allow: not there any more\n"
+		"      --ha1             standard input has HA1s, not a password\n"
+		"      --realm, --digests, --permission\n"
+		"                        overlay rules: a realm; MD5, SHA-256 or both; required "
+		"or\n"
+		"                        optional\n"
 		"  -V, --version         print the version, and end\n"
 		"  -h, --help            print this, and end\n"
 		"FILE: " STATE "/identity.pem or " STATE "/overlay.secret unless given.\n",
@@ -347,7 +359,15 @@ static int words_match(const char *words, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	enum { OPT_PEER = 512, OPT_ANY, OPT_DENY, OPT_HA1, OPT_REALM, OPT_DIGESTS, OPT_PERMISSION };
 	static const struct option longs[] = {
+		{"peer", required_argument, NULL, OPT_PEER},
+		{"any", no_argument, NULL, OPT_ANY},
+		{"deny", no_argument, NULL, OPT_DENY},
+		{"ha1", no_argument, NULL, OPT_HA1},
+		{"realm", required_argument, NULL, OPT_REALM},
+		{"digests", required_argument, NULL, OPT_DIGESTS},
+		{"permission", required_argument, NULL, OPT_PERMISSION},
 		{"gateway", required_argument, NULL, 'g'},
 		{"relay", required_argument, NULL, 'r'},
 		{"timeout", required_argument, NULL, 't'},
@@ -356,7 +376,7 @@ int main(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
-	struct options o = {
+	struct ctl_options o = {
 		.gateway = RUN "/gateway-admin.sock",
 		.relay = RUN "/relay-admin.sock",
 		.timeout_ms = TIMEOUT_MS,
@@ -378,13 +398,36 @@ int main(int argc, char **argv)
 			errno = 0;
 			ms = strtoul(optarg, &end, 10);
 			if (*end || errno || !ms || ms > 600000) {
-				die("--timeout: '%s' is not within 1 to 600000", optarg);
+				ctl_die("--timeout: '%s' is not within 1 to 600000", optarg);
 				return 2;
 			}
 			o.timeout_ms = (unsigned int)ms;
 			break;
 		case 'j':
 			o.json = true;
+			break;
+		case OPT_PEER:
+			if (o.n_peers == CTL_PEERS_MAX)
+				return ctl_die("--peer: %d at most, or --any", CTL_PEERS_MAX);
+			o.peer[o.n_peers++] = optarg;
+			break;
+		case OPT_ANY:
+			o.any = true;
+			break;
+		case OPT_DENY:
+			o.deny = true;
+			break;
+		case OPT_HA1:
+			o.ha1 = true;
+			break;
+		case OPT_REALM:
+			o.realm = optarg;
+			break;
+		case OPT_DIGESTS:
+			o.digests = optarg;
+			break;
+		case OPT_PERMISSION:
+			o.permission = optarg;
 			break;
 		case 'V':
 			printf("p2psipctl %s\n", P2PSIP_VERSION);
@@ -405,13 +448,13 @@ int main(int argc, char **argv)
 		if (!n)
 			continue;
 		if (argc - n < c->argc_min || argc - n > c->argc_max) {
-			die("usage: p2psipctl %s %s", c->words, c->args);
+			ctl_die("usage: p2psipctl %s %s", c->words, c->args);
 			return 2;
 		}
 		return c->run(&o, argc - n, argv + n);
 	}
 	if (argc)
-		die("no command '%s'", argv[0]);
+		ctl_die("no command '%s'", argv[0]);
 	usage(stderr);
 	return 2;
 }

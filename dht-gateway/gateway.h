@@ -23,7 +23,11 @@
 #include "lib/proto/record.h"
 
 struct event_base;
+struct gw_anchor;
 struct gw_asks;
+struct gw_auth;
+struct gw_auth_rules;
+struct gw_auth_store;
 struct gw_cache;
 struct gw_lookups;
 struct gw_peers;
@@ -44,7 +48,10 @@ struct gw_metrics {
 	uint64_t values_good;
 	/* by fault: read from the DHT, and wanted stored here by others (a copy of gw.refused) */
 	uint64_t values_bad[P2P_RECORD_FAULTS], values_refused[P2P_RECORD_FAULTS];
-	uint64_t events_users, events_peers, events_sessions;
+	uint64_t events_users, events_peers, events_sessions, events_auth;
+	/* users' enrolment: questions of the modules, searches for them, changes heard of */
+	uint64_t auths_ok, auths_absent, auths_denied, auths_timeout, auths_busy;
+	uint64_t auth_searches, auth_changes, enrolment_puts;
 	uint64_t reputs_kicked;
 	uint64_t route_refuted, route_moved;
 	uint64_t asks_yes, asks_orphan, asks_no, asks_moved, asks_timeout, asks_failed;
@@ -59,6 +66,7 @@ struct gw_metrics {
 	uint64_t answers_yes, answers_orphan, answers_no, answers_moved, answers_unknown;
 	/* gauges, filled in when asked */
 	uint64_t users_claimed, users_orphan, users_gone, users_in_flight, users_dirty;
+	uint64_t enrolments, permission_required;
 	uint64_t cache_entries, peers_known, lookups_pending, watches;
 	uint64_t dht_connected, dht_good4, dht_good6, dht_stored, dht_stored_bytes, dht_dropped;
 	uint64_t dht_puts, dht_gets;
@@ -84,6 +92,7 @@ struct gw {
 	struct gw_secret secret;
 	struct p2p_overlay_id overlay;
 	bool enrolled; /* the overlay has an authority, and this peer its certificate */
+	const struct gw_anchor *anchor; /* NULL in a closed overlay */
 	uint64_t epoch;
 	uint64_t started_ms; /* mono */
 
@@ -94,6 +103,8 @@ struct gw {
 	/* refused by the store policy, on the engine's thread */
 	atomic_uint_fast64_t refused[P2P_RECORD_FAULTS];
 	atomic_int refused_fault;
+	/* user records must have the authority's permission; the engine's thread asks, too */
+	atomic_bool permission_required;
 
 	const struct dht_ops *dht_ops;
 	struct dht_backend *dht;
@@ -104,6 +115,9 @@ struct gw {
 	struct gw_lookups *lookups;
 	struct gw_routes *routes;
 	struct gw_asks *asks;
+	struct gw_auth_store *enrolments;
+	struct gw_auth_rules *rules;
+	struct gw_auth *auth;
 	struct gw_serve *serve;
 	struct gw_sessions *sessions;
 	struct gw_users *users;
@@ -115,6 +129,8 @@ struct gw {
 	void (*peers_event)(const struct p2p_hit *hit, void *arg);
 	/* what: "open", "change", "close" */
 	void (*sessions_event)(const char *what, const struct p2p_session_id *id, void *arg);
+	/* what: "change" and "gone" of a user, "all" users, the overlay's "rules" */
+	void (*auth_event)(const char *what, const char *name, size_t len, void *arg);
 	void *event_arg;
 };
 
@@ -135,6 +151,7 @@ void gw_warn_source(struct gw *gw, const void *source, size_t len, const char *f
 void gw_users_event(struct gw *gw, const char *name, size_t len);
 void gw_peers_event(struct gw *gw, const struct p2p_hit *hit);
 void gw_sessions_event(struct gw *gw, const char *what, const struct p2p_session_id *id);
+void gw_auth_event(struct gw *gw, const char *what, const char *name, size_t len);
 
 /* Arm a one-shot timer to fire in ms milliseconds. */
 struct event;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "dht-gateway/gateway_ask.h"
+#include "dht-gateway/gateway_auth_rules.h"
 #include "dht-gateway/gateway_cache.h"
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_metrics.h"
@@ -29,7 +30,7 @@
 #define LOOKUP_DEADLINE_MS 5000
 
 struct gw_admin {
-	struct gw *gw;
+	struct gw *gw; /* first: see gateway_resp.h */
 	struct gw_resp *resp;
 	struct gw_admin_hooks hooks;
 	struct resp_server *server;
@@ -97,6 +98,14 @@ char *gw_info_text(struct gw *gw)
 	pair(f, "dht_puts_pending", "%u", dht.puts_pending);
 	pair(f, "dht_gets_pending", "%u", dht.gets_pending);
 	pair(f, "dht_watches", "%" PRIu64, dht.watches);
+	fputs("# Enrolment\r\n", f);
+	pair(f, "enrolled", "%s", gw->enrolled ? "yes" : "no");
+	if (gw_auth_rules_get(gw->rules)) {
+		pair(f, "realm", "%s", gw_auth_rules_get(gw->rules)->realm);
+		pair(f, "digests", "%s", p2p_digests_text(gw_auth_rules_get(gw->rules)->digests));
+	}
+	pair(f, "permission", "%s", m->permission_required ? "required" : "not required");
+	pair(f, "enrolments", "%" PRIu64, m->enrolments);
 	fputs("# Users\r\n", f);
 	pair(f, "users_claimed", "%" PRIu64, m->users_claimed);
 	pair(f, "users_orphan", "%" PRIu64, m->users_orphan);
@@ -551,6 +560,15 @@ const struct resp_command gw_admin_commands[] = {
 	{"SESSIONS", 1, 3, false, on_sessions, "[cursor [count]]: sessions with other peers"},
 	{"LOOKUP", 2, 2, false, on_lookup,
 	 "<name>: the other peers that serve the user, read afresh"},
+	{"ENROLUSER", 3, 0, false, gw_auth_admin_user,
+	 "ADD|PASSWD|REMOVE|ALLOW|DENY <name> [HA1 <MD5|SHA-256> <hex>]... [PEER <hit>]... [ANY]"},
+	{"ENROLPEER", 3, 3, false, gw_auth_admin_peer,
+	 "ALLOW|DENY <hit>: may the peer serve any user"},
+	{"ENROLLED", 1, 3, false, gw_auth_admin_list,
+	 "[cursor [count]]: the authority's users, and peers that may serve any"},
+	{"REFRESH", 1, 1, false, gw_auth_admin_refresh, "sign all enrolment records of users anew"},
+	{"RULES", 1, 7, false, gw_auth_admin_rules,
+	 "[REALM <realm>] [DIGESTS <digests>] [PERMISSION required|optional]: show, or set"},
 	{"METRICS", 1, 1, false, on_metrics, "Prometheus text"},
 	{"RELOAD", 1, 1, false, on_reload, "read the settings again"},
 	{"SHUTDOWN", 1, 1, false, on_shutdown, "stop in an orderly way"},

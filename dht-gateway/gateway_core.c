@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "dht-gateway/gateway_core.h"
 #include <errno.h>
+#include <limits.h>
 #include <event2/event.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -8,6 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 #include "dht-gateway/gateway_ask.h"
+#include "dht-gateway/gateway_auth.h"
+#include "dht-gateway/gateway_auth_rules.h"
+#include "dht-gateway/gateway_auth_store.h"
+#include "dht-gateway/gateway_authority.h"
 #include "dht-gateway/gateway_cache.h"
 #include "dht-gateway/gateway_cert.h"
 #include "dht-gateway/gateway_crypto.h"
@@ -39,6 +44,7 @@ struct gw_core {
 	struct gw gw;
 	struct gw_identity *identity;
 	struct https_identity tls;
+	struct gw_anchor anchor;
 	struct event *tick;
 	struct gw_names *names;
 	bool connected;
@@ -48,6 +54,25 @@ struct gw_core {
 	uint64_t save_ms, refused_ms;
 	uint64_t refused; /* as last logged */
 };
+
+/* The authority's certificate in the state folder: the overlay is enrolled. */
+static int anchor_load(struct gw_core *c, char *err, size_t errlen)
+{
+	struct gw *gw = &c->gw;
+	char path[PATH_MAX];
+	int ret;
+
+	if (snprintf(path, sizeof(path), "%s/" GW_AUTHORITY_CERT, gw->settings->state_dir) >=
+	    (int)sizeof(path))
+		return ENAMETOOLONG;
+	ret = gw_anchor_load(&c->anchor, path, err, errlen);
+	if (ret)
+		return ret == ENOENT ? 0 : ret;
+	gw->anchor = &c->anchor;
+	gw->enrolled = true;
+	gw->overlay = c->anchor.overlay;
+	return 0;
+}
 
 static int identity_load(struct gw_core *c, char *err, size_t errlen)
 {
@@ -79,6 +104,9 @@ static int identity_load(struct gw_core *c, char *err, size_t errlen)
 	}
 	ret = gw_secret_load(&gw->secret, s->secret_file, err, errlen);
 	if (ret)
+		return ret;
+	ret = anchor_load(c, err, errlen);
+	if (ret || gw->enrolled)
 		return ret;
 	ret = *s->overlay_id
 		      ? p2p_overlay_id_parse(&gw->overlay, s->overlay_id, strlen(s->overlay_id))
@@ -260,6 +288,15 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 		ret = gw_asks_new(&gw->asks, gw);
 	if (!ret)
 		ret = gw_sessions_new(&gw->sessions, gw);
+	if (!ret)
+		ret = gw_auth_new(&gw->auth, gw);
+	if (!ret) {
+		ret = gw_auth_store_new(&gw->enrolments, gw, err, errlen);
+		if (ret)
+			goto fail;
+	}
+	if (!ret)
+		ret = gw_auth_rules_new(&gw->rules, gw);
 	c->tick = ret ? NULL : event_new(gw->base, -1, 0, on_tick, c);
 	if (!c->tick) {
 		ret = ret ? ret : ENOMEM;
@@ -319,12 +356,16 @@ void gw_core_free(struct gw_core *c)
 		gw->dht_ops->close(dht);
 		gw->dht = NULL;
 	}
+	gw_auth_rules_free(gw->rules);
+	gw_auth_free(gw->auth);
+	gw_auth_store_free(gw->enrolments);
 	gw_watches_free(gw->watches);
 	gw_users_free(gw->users);
 	gw_peers_free(gw->peers);
 	gw_cache_free(gw->cache);
 	gw_state_close(gw->state);
 	X509_free(c->tls.cert);
+	gw_anchor_clear(&c->anchor);
 	gw_identity_free(c->identity);
 	OPENSSL_cleanse(&gw->secret, sizeof(gw->secret));
 	free(c);
@@ -338,6 +379,7 @@ struct gw *gw_core_gw(struct gw_core *c)
 void gw_core_reloaded(struct gw_core *c, bool sip_uri)
 {
 	gw_users_configure(c->gw.users);
+	gw_auth_rules_configure(c->gw.rules);
 	if (sip_uri) {
 		gw_users_renew(c->gw.users);
 		gw_peers_announce(c->gw.peers);

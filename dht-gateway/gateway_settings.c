@@ -20,6 +20,7 @@
 
 /* by enum p2p_log_level */
 static const char *const levels[] = {"err", "warn", "info", "dbg", NULL};
+static const char *const permissions[] = {"overlay", "required", "off", NULL};
 static const char *const destinations[] = {"stderr", "syslog", NULL};
 
 #define INT(section, key, member, min, max, dflt, reload, help)                                    \
@@ -37,6 +38,14 @@ const struct setting gw_settings_table[] = {
 	       "(p2psipctl overlay secret new makes one)."),
 	STRING("overlay", "id", overlay_id, 0, 32, "", false,
 	       "The overlay's id, 32 hexadecimal digits; empty: made from the secret."),
+	STRING("overlay", "authority_dir", authority_dir, 0, 1024, STATE "/authority", false,
+	       "The folder of the overlay's authority, where this peer has it. Empty: never here."),
+	{"overlay", "permission", SETTING_ENUM, AT(permission), 0, 0, "overlay", permissions, true,
+	 "In an overlay with an authority: must a user's record have the authority's permission "
+	 "for "
+	 "the peer that signed it? overlay: as the overlay's rules say; required: yes; off: no. "
+	 "One "
+	 "without is neither stored nor believed."},
 	STRING("identity", "file", identity_file, 1, 1024, STATE "/identity.pem", false,
 	       "This peer's Host Identity, an ECDSA P-256 key, mode 0600."),
 	{"identity", "create", SETTING_BOOL, AT(identity_create), 0, 0, "yes", NULL, false,
@@ -143,6 +152,9 @@ const struct setting gw_settings_table[] = {
 	    "Names whose records are remembered."),
 	INT("limits", "peers_max", peers_max, 1, 100000, "4096", false,
 	    "Peers whose records are remembered."),
+	INT("limits", "enrolments_max", enrolments_max, 16, 10000000, "200000", false,
+	    "Enrolment records that are kept here and put again: those of this peer, and, where "
+	    "the authority is, all."),
 	INT("limits", "cache_fresh_ms", cache_fresh_ms, 0, 60000, "1000", true,
 	    "How long records that were read are answered without reading again."),
 	INT("limits", "orphan_timeout_s", orphan_timeout_s, 1, 604800, "3600", true,

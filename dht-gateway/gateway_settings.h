@@ -18,7 +18,8 @@
 
 struct gw_settings {
 	/* [overlay] */
-	char *secret_file, *overlay_id;
+	char *secret_file, *overlay_id, *authority_dir;
+	int permission;
 	/* [identity] */
 	char *identity_file, *state_dir;
 	bool identity_create;
@@ -47,11 +48,13 @@ struct gw_settings {
 	/* [log] */
 	int log_level, log_to;
 	/* [limits] */
-	int64_t users_max, clients_max, lookups_max, cache_max, peers_max;
+	int64_t users_max, clients_max, lookups_max, cache_max, peers_max, enrolments_max;
 	int64_t cache_fresh_ms, orphan_timeout_s, lease_s, record_lifetime_s;
 };
 
 enum { GW_LOG_STDERR, GW_LOG_SYSLOG };
+/* Is a user record without the authority's permission refused? */
+enum { GW_PERMISSION_OVERLAY, GW_PERMISSION_REQUIRED, GW_PERMISSION_OFF };
 
 extern const struct setting gw_settings_table[];
 

@@ -10,7 +10,10 @@ EMU_MODEL = \
 	tests/tools/emu_queue.c \
 	tests/tools/emu_queue.h
 
-noinst_PROGRAMS += tests/tools/netemu
+noinst_PROGRAMS += tests/tools/netemu tests/tools/authority
+tests_tools_authority_SOURCES = tests/tools/authority.c
+tests_tools_authority_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS)
+tests_tools_authority_LDADD = dht-gateway/libgatewaykeys.la lib/libp2pcore.la $(OPENSSL_LIBS)
 tests_tools_netemu_SOURCES = tests/tools/netemu.c $(EMU_MODEL)
 
 if WITH_CMOCKA
