@@ -341,3 +341,40 @@ int ctl_text(struct ctl_conn *c, int argc, const char **argv, FILE *f, char *err
 	freeReplyObject(r);
 	return ret;
 }
+
+int ctl_word(struct ctl_conn *c, int argc, const char **argv, char *text, size_t cap, char *err,
+	     size_t errlen)
+{
+	redisReply *r = ask(c, argc, argv, err, errlen);
+	int ret = 0;
+
+	if (!r)
+		return EPROTO;
+	if (is_text(r))
+		snprintf(text, cap, "%s", r->str);
+	else
+		ret = unexpected(c, argv[0], err, errlen);
+	freeReplyObject(r);
+	return ret;
+}
+
+int ctl_value(struct ctl_conn *c, int argc, const char **argv, const char *key, char *value,
+	      size_t cap, char *err, size_t errlen)
+{
+	redisReply *r = ask(c, argc, argv, err, errlen);
+	int ret = ENOENT;
+
+	if (!r)
+		return EPROTO;
+	for (size_t i = 0; is_pairs(r) && i < r->elements && ret; i += 2) {
+		if (strcmp(r->element[i]->str, key))
+			continue;
+		ret = r->element[i + 1]->len < cap ? 0 : EMSGSIZE;
+		if (!ret)
+			memcpy(value, r->element[i + 1]->str, r->element[i + 1]->len + 1);
+	}
+	if (ret)
+		unexpected(c, argv[0], err, errlen);
+	freeReplyObject(r);
+	return ret;
+}

@@ -28,6 +28,13 @@ int ctl_list(struct ctl_conn *c, const char *command, const char *count, bool js
 /* The answer is text. */
 int ctl_text(struct ctl_conn *c, int argc, const char **argv, FILE *f, char *err, size_t errlen);
 
+/* The answer is one text. */
+int ctl_word(struct ctl_conn *c, int argc, const char **argv, char *text, size_t cap, char *err,
+	     size_t errlen);
+/* One value of an answer of pairs. ENOENT: it has no such key. */
+int ctl_value(struct ctl_conn *c, int argc, const char **argv, const char *key, char *value,
+	      size_t cap, char *err, size_t errlen);
+
 /* {"error": text} */
 void ctl_json_error(FILE *f, const char *text);
 

@@ -13,8 +13,8 @@
 #include "dht-gateway/gateway_identity.h"
 #include "dht-gateway/gateway_secret.h"
 
-#define RUN CTL_RUN
-#define STATE CTL_STATE
+#define RUN "/run/p2psip"
+#define STATE "/var/lib/p2psip"
 #define TIMEOUT_MS 6000
 #define PAGE "500"
 
@@ -89,13 +89,15 @@ static int secret_new(const struct ctl_options *o, int argc, char **argv)
 
 /* --- questions to the daemons ----------------------------------------------------------------- */
 
-int ctl_ask(const struct ctl_options *o, const char *path, struct ctl_conn **cp)
+static int ask(const struct ctl_options *o, const char *path, struct ctl_conn **cp, bool must)
 {
 	char err[256];
 
 	if (!ctl_connect(cp, path, o->timeout_ms, err, sizeof(err)))
 		return 0;
-	return ctl_die("%s", err);
+	if (must)
+		ctl_die("%s", err);
+	return 1;
 }
 
 /* One command, its answer as pairs. */
@@ -106,7 +108,7 @@ static int pairs(const struct ctl_options *o, const char *path, const char *comm
 	char err[256];
 	int ret;
 
-	if (ctl_ask(o, path, &c))
+	if (ask(o, path, &c, true))
 		return 1;
 	ret = ctl_pairs(c, 1, argv, o->json, stdout, err, sizeof(err));
 	ctl_close(c);
@@ -150,13 +152,13 @@ static int status(const struct ctl_options *o, int argc, char **argv)
 }
 
 /* A paged list, all of it. */
-int ctl_show_list(const struct ctl_options *o, const char *path, const char *command)
+static int list(const struct ctl_options *o, const char *path, const char *command)
 {
 	struct ctl_conn *c;
 	char err[256];
 	int ret;
 
-	if (ctl_ask(o, path, &c))
+	if (ask(o, path, &c, true))
 		return 1;
 	ret = ctl_list(c, command, PAGE, o->json, stdout, err, sizeof(err));
 	ctl_close(c);
@@ -167,35 +169,35 @@ static int users(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	return ctl_show_list(o, o->gateway, "USERS");
+	return list(o, o->gateway, "USERS");
 }
 
 static int records(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	return ctl_show_list(o, o->gateway, "RECORDS");
+	return list(o, o->gateway, "RECORDS");
 }
 
 static int peers(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	return ctl_show_list(o, o->gateway, "PEERS");
+	return list(o, o->gateway, "PEERS");
 }
 
 static int sessions(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	return ctl_show_list(o, o->gateway, "SESSIONS");
+	return list(o, o->gateway, "SESSIONS");
 }
 
 static int calls(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	return ctl_show_list(o, o->relay, "CALLS");
+	return list(o, o->relay, "CALLS");
 }
 
 static int lookup(const struct ctl_options *o, int argc, char **argv)
@@ -206,7 +208,7 @@ static int lookup(const struct ctl_options *o, int argc, char **argv)
 	int ret;
 
 	(void)argc;
-	if (ctl_ask(o, o->gateway, &c))
+	if (ask(o, o->gateway, &c, true))
 		return 1;
 	ret = ctl_rows(c, 2, command, o->json, stdout, err, sizeof(err));
 	ctl_close(c);
@@ -222,7 +224,7 @@ static int rtpengines(const struct ctl_options *o, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	if (ctl_ask(o, o->relay, &c))
+	if (ask(o, o->relay, &c, true))
 		return 1;
 	ret = ctl_rows(c, 1, command, o->json, stdout, err, sizeof(err));
 	ctl_close(c);
@@ -250,7 +252,7 @@ static int text(const struct ctl_options *o, int argc, char **argv, const char *
 
 	if (!path)
 		return ctl_die("'%s' is neither gateway nor relay", argv[0]);
-	if (ctl_ask(o, path, &c))
+	if (ask(o, path, &c, true))
 		return 1;
 	ret = ctl_text(c, arg ? 2 : 1, words, stdout, err, sizeof(err));
 	ctl_close(c);
@@ -294,12 +296,18 @@ static const struct command commands[] = {
 	{"loglevel", "gateway|relay [LEVEL]", 1, 2, loglevel, "show or set: err, warn, info, dbg"},
 	{"identity new", "[FILE]", 0, 1, identity_new, "make a Host Identity; prints its HIT"},
 	{"identity show", "[FILE]", 0, 1, identity_show, "print the HIT"},
-	{"overlay create", "", 0, 0, ctl_overlay_create, "begin an overlay with this peer"},
-	{"overlay secret new", "[FILE]", 0, 1, secret_new,
-	 "make the secret of an overlay without an authority"},
-	{"invite", "", 0, 0, ctl_invite, "a token that lets one peer join"},
-	{"join", "TOKEN", 1, 1, ctl_join, "join an overlay"},
-	{"peer list", "", 0, 0, ctl_peer_list, "the overlay's members"},
+	{"overlay secret new", "[FILE]", 0, 1, secret_new, "make an overlay's secret"},
+	{"overlay rules", "", 0, 0, ctl_overlay_rules,
+	 "show or set realm, digests, permission of users"},
+	{"user add", "NAME", 1, 1, ctl_user_add, "enrol a user: --peer HIT ... or --any"},
+	{"user passwd", "NAME", 1, 1, ctl_user_passwd, "give a user another password"},
+	{"user remove", "NAME", 1, 1, ctl_user_remove, "a user is one no more"},
+	{"user allow", "NAME", 1, 1, ctl_user_allow, "at one peer more: --peer HIT, or --any"},
+	{"user deny", "NAME", 1, 1, ctl_user_deny, "at one peer less"},
+	{"user list", "", 0, 0, ctl_user_list, "the users that are enrolled"},
+	{"user refresh", "", 0, 0, ctl_user_refresh, "sign the enrolment of all anew"},
+	{"peer allow", "HIT", 1, 1, ctl_peer_allow, "a peer may serve any user"},
+	{"peer deny", "HIT", 1, 1, ctl_peer_deny, "it may not any more"},
 	{.words = NULL},
 };
 
@@ -318,12 +326,14 @@ static void usage(FILE *f)
 		"  -r, --relay SOCKET    the relay's (default " RUN "/relay-admin.sock)\n"
 		"  -t, --timeout MS      for each answer (default %d)\n"
 		"  -j, --json            answers as JSON\n"
-		"      --state DIR       this peer's state (overlay create, join; default " STATE
-		")\n"
-		"      --authority DIR   the authority's (overlay create; default "
-		"STATE/authority)\n"
-		"      --expires TIME    of an invitation, like 15m, 1h, 2d (default 1h)\n"
-		"      --address ADDR    host or host:port where the invited reach this gateway\n"
+		"      --peer HIT        where a user may register; once for each peer\n"
+		"      --any             at any peer of the overlay\n"
+		"      --deny            user allow: not there any more\n"
+		"      --ha1             standard input has HA1s, not a password\n"
+		"      --realm, --digests, --permission\n"
+		"                        overlay rules: a realm; MD5, SHA-256 or both; required "
+		"or\n"
+		"                        optional\n"
 		"  -V, --version         print the version, and end\n"
 		"  -h, --help            print this, and end\n"
 		"FILE: " STATE "/identity.pem or " STATE "/overlay.secret unless given.\n",
@@ -349,12 +359,15 @@ static int words_match(const char *words, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	enum { OPT_STATE = 256, OPT_AUTHORITY, OPT_EXPIRES, OPT_ADDRESS };
+	enum { OPT_PEER = 512, OPT_ANY, OPT_DENY, OPT_HA1, OPT_REALM, OPT_DIGESTS, OPT_PERMISSION };
 	static const struct option longs[] = {
-		{"state", required_argument, NULL, OPT_STATE},
-		{"authority", required_argument, NULL, OPT_AUTHORITY},
-		{"expires", required_argument, NULL, OPT_EXPIRES},
-		{"address", required_argument, NULL, OPT_ADDRESS},
+		{"peer", required_argument, NULL, OPT_PEER},
+		{"any", no_argument, NULL, OPT_ANY},
+		{"deny", no_argument, NULL, OPT_DENY},
+		{"ha1", no_argument, NULL, OPT_HA1},
+		{"realm", required_argument, NULL, OPT_REALM},
+		{"digests", required_argument, NULL, OPT_DIGESTS},
+		{"permission", required_argument, NULL, OPT_PERMISSION},
 		{"gateway", required_argument, NULL, 'g'},
 		{"relay", required_argument, NULL, 'r'},
 		{"timeout", required_argument, NULL, 't'},
@@ -393,17 +406,28 @@ int main(int argc, char **argv)
 		case 'j':
 			o.json = true;
 			break;
-		case OPT_STATE:
-			o.state = optarg;
+		case OPT_PEER:
+			if (o.n_peers == CTL_PEERS_MAX)
+				return ctl_die("--peer: %d at most, or --any", CTL_PEERS_MAX);
+			o.peer[o.n_peers++] = optarg;
 			break;
-		case OPT_AUTHORITY:
-			o.authority = optarg;
+		case OPT_ANY:
+			o.any = true;
 			break;
-		case OPT_EXPIRES:
-			o.expires = optarg;
+		case OPT_DENY:
+			o.deny = true;
 			break;
-		case OPT_ADDRESS:
-			o.address = optarg;
+		case OPT_HA1:
+			o.ha1 = true;
+			break;
+		case OPT_REALM:
+			o.realm = optarg;
+			break;
+		case OPT_DIGESTS:
+			o.digests = optarg;
+			break;
+		case OPT_PERMISSION:
+			o.permission = optarg;
 			break;
 		case 'V':
 			printf("p2psipctl %s\n", P2PSIP_VERSION);

@@ -45,6 +45,13 @@ void gw_sessions_event(struct gw *gw, const char *what, const struct p2p_session
 		gw->sessions_event(what, id, gw->event_arg);
 }
 
+void gw_auth_event(struct gw *gw, const char *what, const char *name, size_t len)
+{
+	gw->metrics.events_auth++;
+	if (gw->auth_event)
+		gw->auth_event(what, name, len, gw->event_arg);
+}
+
 int gw_timer_set(struct event *timer, uint64_t ms)
 {
 	struct timeval tv = {.tv_sec = (time_t)(ms / 1000),

@@ -23,12 +23,14 @@
 #include "lib/proto/record.h"
 
 struct event_base;
+struct gw_anchor;
 struct gw_asks;
+struct gw_auth;
+struct gw_auth_rules;
+struct gw_auth_store;
 struct gw_cache;
 struct gw_lookups;
-struct gw_members;
 struct gw_peers;
-struct gw_renewal;
 struct gw_routes;
 struct gw_serve;
 struct gw_sessions;
@@ -46,13 +48,15 @@ struct gw_metrics {
 	uint64_t values_good;
 	/* by fault: read from the DHT, and wanted stored here by others (a copy of gw.refused) */
 	uint64_t values_bad[P2P_RECORD_FAULTS], values_refused[P2P_RECORD_FAULTS];
-	uint64_t events_users, events_peers, events_sessions;
+	uint64_t events_users, events_peers, events_sessions, events_auth;
+	/* users' enrolment: questions of the modules, searches for them, changes heard of */
+	uint64_t auths_ok, auths_absent, auths_denied, auths_timeout, auths_busy;
+	uint64_t auth_searches, auth_changes, enrolment_puts;
 	uint64_t reputs_kicked;
 	uint64_t route_refuted, route_moved;
 	uint64_t asks_yes, asks_orphan, asks_no, asks_moved, asks_timeout, asks_failed;
 	uint64_t asks_not_asked, breaker_opened, probes;
 	uint64_t asked, asked_strangers;
-	uint64_t enrol_issued, enrol_refused;
 	/* sessions: what became of our openings, of others', of renewals; and why they ended */
 	uint64_t opens_ok, opens_uncommon, opens_refused, opens_failed;
 	uint64_t accepts_ok, accepts_uncommon, accepts_replay, accepts_busy, accepts_bad;
@@ -62,6 +66,7 @@ struct gw_metrics {
 	uint64_t answers_yes, answers_orphan, answers_no, answers_moved, answers_unknown;
 	/* gauges, filled in when asked */
 	uint64_t users_claimed, users_orphan, users_gone, users_in_flight, users_dirty;
+	uint64_t enrolments, permission_required;
 	uint64_t cache_entries, peers_known, lookups_pending, watches;
 	uint64_t dht_connected, dht_good4, dht_good6, dht_stored, dht_stored_bytes, dht_dropped;
 	uint64_t dht_puts, dht_gets;
@@ -83,12 +88,11 @@ struct gw {
 	struct p2p_hit hit;
 	char hit_text[P2P_HIT_TEXT_MAX];
 	uint8_t pubkey[P2P_PUBKEY_LEN];
-	struct https_identity *tls; /* its certificate is renewed */
-	struct gw_secrets secrets;
-	struct gw_secret secret; /* the one in use */
+	const struct https_identity *tls;
+	struct gw_secret secret;
 	struct p2p_overlay_id overlay;
 	bool enrolled; /* the overlay has an authority, and this peer its certificate */
-	struct gw_members *members;
+	const struct gw_anchor *anchor; /* NULL in a closed overlay */
 	uint64_t epoch;
 	uint64_t started_ms; /* mono */
 
@@ -99,6 +103,8 @@ struct gw {
 	/* refused by the store policy, on the engine's thread */
 	atomic_uint_fast64_t refused[P2P_RECORD_FAULTS];
 	atomic_int refused_fault;
+	/* user records must have the authority's permission; the engine's thread asks, too */
+	atomic_bool permission_required;
 
 	const struct dht_ops *dht_ops;
 	struct dht_backend *dht;
@@ -109,9 +115,11 @@ struct gw {
 	struct gw_lookups *lookups;
 	struct gw_routes *routes;
 	struct gw_asks *asks;
+	struct gw_auth_store *enrolments;
+	struct gw_auth_rules *rules;
+	struct gw_auth *auth;
 	struct gw_serve *serve;
 	struct gw_sessions *sessions;
-	struct gw_renewal *renewal;
 	struct gw_users *users;
 	struct gw_watches *watches;
 
@@ -121,7 +129,8 @@ struct gw {
 	void (*peers_event)(const struct p2p_hit *hit, void *arg);
 	/* what: "open", "change", "close" */
 	void (*sessions_event)(const char *what, const struct p2p_session_id *id, void *arg);
-	void (*tls_event)(void *arg); /* Kamailio's certificate was renewed */
+	/* what: "change" and "gone" of a user, "all" users, the overlay's "rules" */
+	void (*auth_event)(const char *what, const char *name, size_t len, void *arg);
 	void *event_arg;
 };
 
@@ -142,6 +151,7 @@ void gw_warn_source(struct gw *gw, const void *source, size_t len, const char *f
 void gw_users_event(struct gw *gw, const char *name, size_t len);
 void gw_peers_event(struct gw *gw, const struct p2p_hit *hit);
 void gw_sessions_event(struct gw *gw, const char *what, const struct p2p_session_id *id);
+void gw_auth_event(struct gw *gw, const char *what, const char *name, size_t len);
 
 /* Arm a one-shot timer to fire in ms milliseconds. */
 struct event;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "dht-gateway/gateway_core.h"
 #include <errno.h>
+#include <limits.h>
 #include <event2/event.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -8,18 +9,19 @@
 #include <string.h>
 #include <unistd.h>
 #include "dht-gateway/gateway_ask.h"
-#include "dht-gateway/gateway_bootstrap.h"
+#include "dht-gateway/gateway_auth.h"
+#include "dht-gateway/gateway_auth_rules.h"
+#include "dht-gateway/gateway_auth_store.h"
+#include "dht-gateway/gateway_authority.h"
 #include "dht-gateway/gateway_cache.h"
 #include "dht-gateway/gateway_cert.h"
 #include "dht-gateway/gateway_crypto.h"
 #include "dht-gateway/gateway_file.h"
 #include "dht-gateway/gateway_identity.h"
 #include "dht-gateway/gateway_lookup.h"
-#include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_names.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_records.h"
-#include "dht-gateway/gateway_renew.h"
 #include "dht-gateway/gateway_route.h"
 #include "dht-gateway/gateway_serve.h"
 #include "dht-gateway/gateway_session.h"
@@ -42,8 +44,7 @@ struct gw_core {
 	struct gw gw;
 	struct gw_identity *identity;
 	struct https_identity tls;
-	struct gw_bootstrap bootstrap;
-	const char *bootstrap_v[GW_BOOTSTRAP_MAX];
+	struct gw_anchor anchor;
 	struct event *tick;
 	struct gw_names *names;
 	bool connected;
@@ -54,25 +55,23 @@ struct gw_core {
 	uint64_t refused; /* as last logged */
 };
 
-/* From the authority, the settings, or the secret. */
-static int overlay_id(struct gw *gw, char *err, size_t errlen)
+/* The authority's certificate in the state folder: the overlay is enrolled. */
+static int anchor_load(struct gw_core *c, char *err, size_t errlen)
 {
-	const char *text = gw->settings->overlay_id;
-	struct p2p_overlay_id id;
-	int ret = *text ? p2p_overlay_id_parse(&id, text, strlen(text)) : 0;
+	struct gw *gw = &c->gw;
+	char path[PATH_MAX];
+	int ret;
 
-	if (!ret && *text && gw->enrolled && memcmp(&id, &gw->overlay, sizeof(id))) {
-		snprintf(err, errlen, "[overlay] id is not that of the authority in %s",
-			 gw->settings->state_dir);
-		return EINVAL;
-	}
-	if (!ret && !*text && !gw->enrolled)
-		ret = p2p_overlay_id_make(&id, gw->secret.b, gw->secret.len, gw->crypto);
+	if (snprintf(path, sizeof(path), "%s/" GW_AUTHORITY_CERT, gw->settings->state_dir) >=
+	    (int)sizeof(path))
+		return ENAMETOOLONG;
+	ret = gw_anchor_load(&c->anchor, path, err, errlen);
 	if (ret)
-		snprintf(err, errlen, "the overlay's id: %s", strerror(ret));
-	else if (!gw->enrolled)
-		gw->overlay = id;
-	return ret;
+		return ret == ENOENT ? 0 : ret;
+	gw->anchor = &c->anchor;
+	gw->enrolled = true;
+	gw->overlay = c->anchor.overlay;
+	return 0;
 }
 
 static int identity_load(struct gw_core *c, char *err, size_t errlen)
@@ -98,23 +97,22 @@ static int identity_load(struct gw_core *c, char *err, size_t errlen)
 	c->tls.key = gw_identity_key(c->identity);
 	c->tls.crypto = gw->crypto;
 	gw->tls = &c->tls;
-	ret = gw_secrets_load(&gw->secrets, s->secret_file, err, errlen);
-	if (ret)
-		return ret;
-	gw->secret = gw->secrets.e[0].s;
-	ret = gw_members_new(&gw->members, gw, err, errlen);
-	if (!ret)
-		ret = overlay_id(gw, err, errlen);
-	if (ret)
-		return ret;
-	if (gw->enrolled) {
-		c->tls.cert = gw_members_cert(gw->members);
-		X509_up_ref(c->tls.cert);
-		return 0;
-	}
 	ret = gw_cert_make(&c->tls.cert, c->tls.key, gw->hit_text);
-	if (ret)
+	if (ret) {
 		snprintf(err, errlen, "the certificate: %s", strerror(ret));
+		return ret;
+	}
+	ret = gw_secret_load(&gw->secret, s->secret_file, err, errlen);
+	if (ret)
+		return ret;
+	ret = anchor_load(c, err, errlen);
+	if (ret || gw->enrolled)
+		return ret;
+	ret = *s->overlay_id
+		      ? p2p_overlay_id_parse(&gw->overlay, s->overlay_id, strlen(s->overlay_id))
+		      : p2p_overlay_id_make(&gw->overlay, gw->secret.b, gw->secret.len, gw->crypto);
+	if (ret)
+		snprintf(err, errlen, "the overlay's id: %s", strerror(ret));
 	return ret;
 }
 
@@ -200,22 +198,6 @@ static int node_id_make(const struct gw *gw, uint8_t id[DHT_KEY_LEN])
 	return err;
 }
 
-/* What the settings name, and what this peer was told when it joined. */
-static void bootstrap_all(struct gw_core *c)
-{
-	struct gw *gw = &c->gw;
-	int err;
-
-	for (size_t i = 0; i < gw->settings->bootstrap.n; i++)
-		gw_bootstrap_add(&c->bootstrap, gw->settings->bootstrap.v[i]);
-	err = gw_bootstrap_load(&c->bootstrap, gw_state_path(gw->state, GW_BOOTSTRAP_FILE));
-	if (err)
-		p2p_log(gw->log, P2P_LOG_ERR, "%s: %s", gw_state_path(gw->state, GW_BOOTSTRAP_FILE),
-			strerror(err));
-	for (size_t i = 0; i < c->bootstrap.n; i++)
-		c->bootstrap_v[i] = c->bootstrap.entry[i];
-}
-
 static int dht_open(struct gw_core *c, char *err, size_t errlen)
 {
 	struct gw *gw = &c->gw;
@@ -226,7 +208,8 @@ static int dht_open(struct gw_core *c, char *err, size_t errlen)
 		.bind6 = s->bind6,
 		.port = (uint16_t)s->port,
 		.network = gw_secret_network(&gw->overlay),
-		.bootstrap = c->bootstrap_v,
+		.bootstrap = (const char *const *)s->bootstrap.v,
+		.n_bootstrap = s->bootstrap.n,
 		.nodes_file = gw_state_path(gw->state, "nodes"),
 		.max_requests = s->max_requests_per_s,
 		.max_peer_requests = s->max_peer_requests_per_s,
@@ -240,8 +223,6 @@ static int dht_open(struct gw_core *c, char *err, size_t errlen)
 	};
 	int ret = node_id_make(gw, config.node_id);
 
-	bootstrap_all(c);
-	config.n_bootstrap = c->bootstrap.n;
 	if (ret) {
 		snprintf(err, errlen, "the DHT's node id: %s", strerror(ret));
 		return ret;
@@ -307,6 +288,15 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 		ret = gw_asks_new(&gw->asks, gw);
 	if (!ret)
 		ret = gw_sessions_new(&gw->sessions, gw);
+	if (!ret)
+		ret = gw_auth_new(&gw->auth, gw);
+	if (!ret) {
+		ret = gw_auth_store_new(&gw->enrolments, gw, err, errlen);
+		if (ret)
+			goto fail;
+	}
+	if (!ret)
+		ret = gw_auth_rules_new(&gw->rules, gw);
 	c->tick = ret ? NULL : event_new(gw->base, -1, 0, on_tick, c);
 	if (!c->tick) {
 		ret = ret ? ret : ENOMEM;
@@ -320,13 +310,12 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 	ret = gw_serve_new(&gw->serve, gw, err, errlen);
 	if (ret)
 		goto fail;
-	ret = gw_renewal_new(&gw->renewal, gw);
-	if (ret)
-		goto fail;
 	ret = dht_open(c, err, errlen);
 	if (ret)
 		goto fail;
-	ret = gw_names_new(&c->names, gw->base, gw->log, c->bootstrap_v, c->bootstrap.n);
+	ret = gw_names_new(&c->names, gw->base, gw->log,
+			   (const char *const *)gw->settings->bootstrap.v,
+			   gw->settings->bootstrap.n);
 	if (ret) {
 		snprintf(err, errlen, "%s", strerror(ret));
 		goto fail;
@@ -355,7 +344,6 @@ void gw_core_free(struct gw_core *c)
 	gw_names_free(c->names);
 	gw_serve_free(gw->serve);
 	gw->serve = NULL;
-	gw_renewal_free(gw->renewal);
 	gw_lookups_free(gw->lookups);
 	gw_routes_free(gw->routes);
 	gw_sessions_free(gw->sessions);
@@ -368,16 +356,18 @@ void gw_core_free(struct gw_core *c)
 		gw->dht_ops->close(dht);
 		gw->dht = NULL;
 	}
+	gw_auth_rules_free(gw->rules);
+	gw_auth_free(gw->auth);
+	gw_auth_store_free(gw->enrolments);
 	gw_watches_free(gw->watches);
 	gw_users_free(gw->users);
 	gw_peers_free(gw->peers);
 	gw_cache_free(gw->cache);
 	gw_state_close(gw->state);
 	X509_free(c->tls.cert);
-	gw_members_free(gw->members);
+	gw_anchor_clear(&c->anchor);
 	gw_identity_free(c->identity);
 	OPENSSL_cleanse(&gw->secret, sizeof(gw->secret));
-	OPENSSL_cleanse(&gw->secrets, sizeof(gw->secrets));
 	free(c);
 }
 
@@ -389,6 +379,7 @@ struct gw *gw_core_gw(struct gw_core *c)
 void gw_core_reloaded(struct gw_core *c, bool sip_uri)
 {
 	gw_users_configure(c->gw.users);
+	gw_auth_rules_configure(c->gw.rules);
 	if (sip_uri) {
 		gw_users_renew(c->gw.users);
 		gw_peers_announce(c->gw.peers);

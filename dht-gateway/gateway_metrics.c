@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "dht-gateway/gateway_metrics.h"
 #include "dht-gateway/gateway_ask.h"
+#include "dht-gateway/gateway_auth_store.h"
 #include "dht-gateway/gateway_cache.h"
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_peers.h"
@@ -71,6 +72,16 @@ const struct metric gw_metrics_table[] = {
 		"Values read from the DHT that were no good, by fault."),
 	COUNTER("values_bad_total", values_bad[P2P_RECORD_BAD_SIGNATURE], "fault=\"bad signature\"",
 		"Values read from the DHT that were no good, by fault."),
+	COUNTER("values_bad_total", values_bad[P2P_RECORD_NO_PERMISSION], "fault=\"no permission\"",
+		"Values read from the DHT that were no good, by fault."),
+	COUNTER("values_bad_total", values_bad[P2P_RECORD_BAD_PERMISSION],
+		"fault=\"wrong permission\"",
+		"Values read from the DHT that were no good, by fault."),
+	COUNTER("values_bad_total", values_bad[P2P_RECORD_OLD_PERMISSION],
+		"fault=\"expired permission\"",
+		"Values read from the DHT that were no good, by fault."),
+	COUNTER("values_bad_total", values_bad[P2P_RECORD_REPLAYED], "fault=\"replayed\"",
+		"Values read from the DHT that were no good, by fault."),
 	COUNTER("values_bad_total", values_bad[P2P_RECORD_UNCHECKED],
 		"fault=\"could not be checked\"",
 		"Values read from the DHT that were no good, by fault."),
@@ -110,6 +121,15 @@ const struct metric gw_metrics_table[] = {
 	COUNTER("values_refused_total", values_refused[P2P_RECORD_BAD_SIGNATURE],
 		"fault=\"bad signature\"",
 		"Values that others wanted stored here, and that were no good, by fault."),
+	COUNTER("values_refused_total", values_refused[P2P_RECORD_NO_PERMISSION],
+		"fault=\"no permission\"",
+		"Values that others wanted stored here, and that were no good, by fault."),
+	COUNTER("values_refused_total", values_refused[P2P_RECORD_BAD_PERMISSION],
+		"fault=\"wrong permission\"",
+		"Values that others wanted stored here, and that were no good, by fault."),
+	COUNTER("values_refused_total", values_refused[P2P_RECORD_OLD_PERMISSION],
+		"fault=\"expired permission\"",
+		"Values that others wanted stored here, and that were no good, by fault."),
 	COUNTER("values_refused_total", values_refused[P2P_RECORD_UNCHECKED],
 		"fault=\"could not be checked\"",
 		"Values that others wanted stored here, and that were no good, by fault."),
@@ -117,6 +137,7 @@ const struct metric gw_metrics_table[] = {
 	COUNTER("events_total", events_peers, "channel=\"peers\"", "Changes told to the modules."),
 	COUNTER("events_total", events_sessions, "channel=\"sessions\"",
 		"Changes told to the modules."),
+	COUNTER("events_total", events_auth, "channel=\"auth\"", "Changes told to the modules."),
 	COUNTER("reputs_total", reputs_kicked, NULL,
 		"Times that everything was put again because nodes came."),
 	COUNTER("routes_refuted_total", route_refuted, NULL,
@@ -153,10 +174,6 @@ const struct metric gw_metrics_table[] = {
 		"Requests refused: of other overlays or without proof of membership; too many."),
 	COUNTER("peer_requests_refused_total", serve_busy, "reason=\"busy\"",
 		"Requests refused: of other overlays or without proof of membership; too many."),
-	COUNTER("certificates_issued_total", enrol_issued, NULL,
-		"Certificates of peers that the authority issued here."),
-	COUNTER("certificates_refused_total", enrol_refused, NULL,
-		"Requests for one that were refused: by the invitation, or revoked."),
 	COUNTER("peer_connections_closed_total", serve_closed, NULL,
 		"Connections closed because they were too slow, or too many from one address."),
 	COUNTER("answers_total", answers_yes, "result=\"yes\"", "Answers about users served here."),
@@ -210,6 +227,25 @@ const struct metric gw_metrics_table[] = {
 	GAUGE("sessions", sessions_initiator, "role=\"initiator\"", "Sessions that are open."),
 	GAUGE("sessions", sessions_responder, "role=\"responder\"", "Sessions that are open."),
 	GAUGE("session_calls", session_calls, NULL, "Calls over them, by the modules' count."),
+	COUNTER("auths_total", auths_ok, "result=\"ok\"",
+		"Questions about users' digests, by answer."),
+	COUNTER("auths_total", auths_absent, "result=\"absent\"",
+		"Questions about users' digests, by answer."),
+	COUNTER("auths_total", auths_denied, "result=\"denied\"",
+		"Questions about users' digests, by answer."),
+	COUNTER("auths_total", auths_timeout, "result=\"timeout\"",
+		"Questions about users' digests, by answer."),
+	COUNTER("auths_total", auths_busy, "result=\"busy\"",
+		"Questions about users' digests, by answer."),
+	COUNTER("auth_searches_total", auth_searches, NULL,
+		"Searches of the DHT for users' enrolment."),
+	COUNTER("auth_changes_total", auth_changes, NULL,
+		"Changes of users' enrolment that the overlay's rules told of."),
+	COUNTER("enrolment_puts_total", enrolment_puts, NULL,
+		"Enrolment records handed to the DHT."),
+	GAUGE("enrolments", enrolments, NULL, "Enrolment records that are kept and put again."),
+	GAUGE("permission_required", permission_required, NULL,
+	      "1 where user records without the authority's permission are refused."),
 	GAUGE("users", users_claimed, "state=\"claimed\"", "Users by what is wanted of them."),
 	GAUGE("users", users_orphan, "state=\"orphan\"", "Users by what is wanted of them."),
 	GAUGE("users", users_gone, "state=\"gone\"", "Users by what is wanted of them."),
@@ -266,6 +302,8 @@ void gw_metrics_refresh(struct gw *gw)
 	m->users_gone = pub.gone;
 	m->users_in_flight = pub.in_flight;
 	m->users_dirty = pub.dirty;
+	m->enrolments = gw_auth_store_count(gw->enrolments);
+	m->permission_required = atomic_load(&gw->permission_required);
 	m->cache_entries = gw_cache_count(gw->cache);
 	m->peers_known = gw_peers_count(gw->peers);
 	m->lookups_pending = gw_lookups_count(gw->lookups);

@@ -2,7 +2,9 @@
 #include "dht-gateway/gateway_records.h"
 #include <errno.h>
 #include <string.h>
+#include "dht-gateway/gateway_authority.h"
 #include "lib/proto/enrolment.h"
+#include "lib/proto/permission.h"
 
 /* A bell that is rung for a record older than this is refused: it is an echo. */
 #define BELL_AGE_MAX_MS 120000
@@ -26,6 +28,17 @@ int gw_record_key_peer(const struct gw *gw, const struct p2p_hit *hit, struct p2
 				gw->crypto);
 }
 
+/* May its signer serve the user? What takes a user away needs no permission. */
+static enum p2p_record_fault permission_check(const struct gw *gw, const struct p2p_record *rec,
+					      const struct p2p_hit *signer, uint64_t now_ms)
+{
+	if (rec->kind != P2P_RECORD_USER || rec->tombstone ||
+	    !atomic_load(&gw->permission_required))
+		return P2P_RECORD_OK;
+	return p2p_permission_check(rec->permission, rec->permission_len, &gw->overlay, &rec->key,
+				    signer, gw->anchor->pubkey, now_ms, gw->crypto);
+}
+
 bool gw_record_read(struct gw *gw, enum p2p_record_kind kind, const uint8_t key[DHT_KEY_LEN],
 		    const struct p2p_hit *hit, const void *data, size_t len, struct p2p_record *rec,
 		    struct p2p_hit *signer)
@@ -39,10 +52,17 @@ bool gw_record_read(struct gw *gw, enum p2p_record_kind kind, const uint8_t key[
 		.now_ms = gw_wall(gw),
 	};
 	enum p2p_record_fault fault;
+	struct p2p_record r;
+	struct p2p_hit s;
 
 	memcpy(k.b, key, sizeof(k.b));
-	fault = p2p_record_check(rec, signer, data, len, &expect, gw->crypto);
+	fault = p2p_record_check(&r, &s, data, len, &expect, gw->crypto);
+	if (fault == P2P_RECORD_OK)
+		fault = permission_check(gw, &r, &s, expect.now_ms);
 	if (fault == P2P_RECORD_OK) {
+		*rec = r;
+		if (signer)
+			*signer = s;
 		gw->metrics.values_good++;
 		return true;
 	}
@@ -97,6 +117,17 @@ static enum p2p_record_fault id_check(enum dht_kind kind, uint64_t id, const str
 	return id == p2p_enrolment_value_id(&en, signer) ? P2P_RECORD_OK : P2P_RECORD_BAD_SIGNER;
 }
 
+/* Users are enrolled by the authority, and nowhere else than in an overlay that has one. */
+static enum p2p_record_fault signer_check(const struct gw *gw, const struct p2p_record *rec,
+					  const struct p2p_hit *signer)
+{
+	if (rec->kind != P2P_RECORD_ENROLMENT)
+		return P2P_RECORD_OK;
+	if (!gw->enrolled)
+		return P2P_RECORD_BAD_KIND;
+	return p2p_hit_cmp(signer, &gw->anchor->hit) ? P2P_RECORD_BAD_SIGNER : P2P_RECORD_OK;
+}
+
 bool gw_record_policy_store(enum dht_kind kind, const uint8_t key[DHT_KEY_LEN], uint64_t id,
 			    const void *data, size_t len, void *arg)
 {
@@ -114,7 +145,11 @@ bool gw_record_policy_store(enum dht_kind kind, const uint8_t key[DHT_KEY_LEN], 
 	memcpy(k.b, key, sizeof(k.b));
 	fault = p2p_record_check(&rec, &signer, data, len, &expect, gw->crypto);
 	if (fault == P2P_RECORD_OK)
+		fault = signer_check(gw, &rec, &signer);
+	if (fault == P2P_RECORD_OK)
 		fault = id_check(kind, id, &rec, &signer);
+	if (fault == P2P_RECORD_OK)
+		fault = permission_check(gw, &rec, &signer, expect.now_ms);
 	if (fault == P2P_RECORD_OK && kind == DHT_BELL &&
 	    rec.order + BELL_AGE_MAX_MS < expect.now_ms)
 		fault = P2P_RECORD_EXPIRED;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "dht-gateway/gateway_auth.h"
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/gateway_peers.h"
@@ -603,6 +604,74 @@ static void on_refused(struct resp_request *req, int argc, const struct resp_arg
 	resp_reply_ok(req);
 }
 
+static void reply_ha1(struct resp_request *req, const struct gw_auth_answer *a,
+		      enum p2p_digest digest)
+{
+	char hex[2 * P2P_HA1_SHA256_LEN + 1];
+	size_t at, len;
+
+	if (p2p_digests_find(a->digests, digest, &at, &len))
+		return;
+	p2p_hex_print(hex, a->ha1 + at, len);
+	reply_pair(req, p2p_digests_text(digest), hex);
+	OPENSSL_cleanse(hex, sizeof(hex));
+}
+
+static void on_authed(int err, const struct gw_auth_answer *a, void *arg)
+{
+	struct resp_request *req = arg;
+
+	switch (err) {
+	case 0:
+		resp_reply_array(req, a->digests == (P2P_DIGEST_MD5 | P2P_DIGEST_SHA256) ? 6 : 4);
+		resp_reply_str(req, a->realm);
+		resp_reply_u64(req, a->ttl_ms);
+		/* RFC 8760, 2.3: the preferred one first */
+		reply_ha1(req, a, P2P_DIGEST_SHA256);
+		reply_ha1(req, a, P2P_DIGEST_MD5);
+		break;
+	case ENOENT:
+		resp_reply_error(req, "NOTFOUND", "no such user is enrolled");
+		break;
+	case EACCES:
+		resp_reply_error(req, "DENIED",
+				 "the authority does not allow this peer to serve "
+				 "the user");
+		break;
+	case EPERM:
+		resp_reply_error(req, "DENIED",
+				 "this overlay has no authority: its users are not "
+				 "enrolled");
+		break;
+	case EBUSY:
+		resp_reply_error(req, "BUSY", "too many requests");
+		break;
+	default:
+		resp_reply_error(req, "TIMEOUT", "no search was completed in time");
+	}
+}
+
+/* AUTH name deadline_ms */
+static void on_auth(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_resp *r = arg;
+	uint64_t ms;
+
+	(void)argc;
+	if (arg_name(req, &argv[1]) && arg_deadline(req, &argv[2], &ms))
+		gw_auth_user(r->gw->auth, argv[1].s, argv[1].len, ms, on_authed, req);
+}
+
+/* RULES */
+static void on_rules(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw_resp *r = arg;
+
+	(void)argc;
+	(void)argv;
+	gw_rules_reply(r->gw, req);
+}
+
 static void on_info(struct resp_request *req, void *arg)
 {
 	struct gw_resp *r = arg;
@@ -631,6 +700,9 @@ const struct resp_command gw_resp_commands[] = {
 	 "<hit> <deadline_ms>: the session with a peer, opened if there is none"},
 	{"USED", 3, 3, true, on_used, "<id> <calls>: so many calls run over the session"},
 	{"REFUSED", 2, 2, true, on_refused, "<id>: the other peer does not know the session"},
+	{"AUTH", 3, 3, true, on_auth,
+	 "<name> <deadline_ms>: by which HA1s an enrolled user's digest is checked here"},
+	{"RULES", 1, 1, true, on_rules, "realm, digests and other rules of the overlay"},
 	{.name = NULL},
 };
 
@@ -660,11 +732,13 @@ static void sessions_event(const char *what, const struct p2p_session_id *id, vo
 	resp_server_publish(r->server, "sessions", text, strlen(text));
 }
 
-static void tls_event(void *arg)
+static void auth_event(const char *what, const char *name, size_t len, void *arg)
 {
 	struct gw_resp *r = arg;
+	char text[16 + P2P_NAME_MAX];
+	int n = snprintf(text, sizeof(text), name ? "%s %.*s" : "%s", what, (int)len, name);
 
-	resp_server_publish(r->server, "sessions", "tls", 3);
+	resp_server_publish(r->server, "auth", text, (size_t)n);
 }
 
 int gw_resp_new(struct gw_resp **rp, struct gw *gw, char *err, size_t errlen)
@@ -704,7 +778,7 @@ int gw_resp_new(struct gw_resp **rp, struct gw *gw, char *err, size_t errlen)
 	gw->users_event = users_event;
 	gw->peers_event = peers_event;
 	gw->sessions_event = sessions_event;
-	gw->tls_event = tls_event;
+	gw->auth_event = auth_event;
 	gw->event_arg = r;
 	*rp = r;
 	return 0;
@@ -723,7 +797,7 @@ void gw_resp_free(struct gw_resp *r)
 	r->gw->users_event = NULL;
 	r->gw->peers_event = NULL;
 	r->gw->sessions_event = NULL;
-	r->gw->tls_event = NULL;
+	r->gw->auth_event = NULL;
 	resp_server_free(r->server);
 	gw_map_free(r->instances);
 	free(r);

@@ -29,6 +29,13 @@ void gw_admin_free(struct gw_admin *a);
 /* INFO's text, for both; malloced. NULL: no memory. */
 char *gw_info_text(struct gw *gw);
 
+/* RULES, on both sockets. */
+void gw_rules_reply(struct gw *gw, struct resp_request *req);
+/* Users' enrolment on the administrator's socket (gateway_auth_admin.c); arg is the gw_admin, which
+ * has the gw first. */
+resp_command_h gw_auth_admin_user, gw_auth_admin_peer, gw_auth_admin_rules, gw_auth_admin_refresh,
+	gw_auth_admin_list;
+
 /* For docs/resp.md and its test; ended by name NULL. */
 extern const struct resp_command gw_resp_commands[];
 extern const struct resp_command gw_admin_commands[];

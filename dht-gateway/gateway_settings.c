@@ -20,6 +20,7 @@
 
 /* by enum p2p_log_level */
 static const char *const levels[] = {"err", "warn", "info", "dbg", NULL};
+static const char *const permissions[] = {"overlay", "required", "off", NULL};
 static const char *const destinations[] = {"stderr", "syslog", NULL};
 
 #define INT(section, key, member, min, max, dflt, reload, help)                                    \
@@ -34,17 +35,17 @@ static const char *const destinations[] = {"stderr", "syslog", NULL};
 const struct setting gw_settings_table[] = {
 	STRING("overlay", "secret_file", secret_file, 1, 1024, STATE "/overlay.secret", false,
 	       "The overlay's secret, the same at all its peers, mode 0600 "
-	       "(p2psipctl overlay create or join writes it)."),
+	       "(p2psipctl overlay secret new makes one)."),
 	STRING("overlay", "id", overlay_id, 0, 32, "", false,
-	       "The overlay's id, 32 hexadecimal digits; empty: from the authority's key, or, in "
-	       "an "
-	       "overlay without one, made from the secret."),
+	       "The overlay's id, 32 hexadecimal digits; empty: made from the secret."),
 	STRING("overlay", "authority_dir", authority_dir, 0, 1024, STATE "/authority", false,
-	       "The folder of the overlay's authority, where this peer has it: it invites, renews "
-	       "certificates and revokes. Empty: never here."),
-	INT("overlay", "certificate_days", certificate_days, 1, 3650, "90", true,
-	    "How long a certificate holds that the authority issues here; it is renewed when a "
-	    "third of that is left."),
+	       "The folder of the overlay's authority, where this peer has it. Empty: never here."),
+	{"overlay", "permission", SETTING_ENUM, AT(permission), 0, 0, "overlay", permissions, true,
+	 "In an overlay with an authority: must a user's record have the authority's permission "
+	 "for "
+	 "the peer that signed it? overlay: as the overlay's rules say; required: yes; off: no. "
+	 "One "
+	 "without is neither stored nor believed."},
 	STRING("identity", "file", identity_file, 1, 1024, STATE "/identity.pem", false,
 	       "This peer's Host Identity, an ECDSA P-256 key, mode 0600."),
 	{"identity", "create", SETTING_BOOL, AT(identity_create), 0, 0, "yes", NULL, false,
@@ -127,13 +128,6 @@ const struct setting gw_settings_table[] = {
 	{"sip", "uri", SETTING_LIST, AT(uri), 0, P2P_CANDIDATE_URIS_MAX, NULL, NULL, true,
 	 "SIP addresses of this peer's Kamailio for other peers, best first "
 	 "(sip:192.0.2.1:5060;transport=udp); none: what Kamailio says."},
-	STRING("tls", "dir", tls_dir, 0, 1024, STATE "/tls", false,
-	       "Where Kamailio's TLS key and certificates are written, in an overlay with an "
-	       "authority: sip-key.pem, sip-cert.pem, sip-ca.pem, readable by [control] "
-	       "socket_group; empty: nowhere."),
-	INT("tls", "days", tls_days, 1, 365, "30", true,
-	    "How long Kamailio's certificate holds, at most as long as this peer's own; it is "
-	    "renewed when a third of that is left."),
 	STRING("control", "socket", socket, 1, 107, RUN "/gateway.sock", false,
 	       "Where Kamailio's modules connect."),
 	STRING("control", "socket_mode", socket_mode, 3, 4, "0660", false, "Its mode."),
@@ -158,6 +152,9 @@ const struct setting gw_settings_table[] = {
 	    "Names whose records are remembered."),
 	INT("limits", "peers_max", peers_max, 1, 100000, "4096", false,
 	    "Peers whose records are remembered."),
+	INT("limits", "enrolments_max", enrolments_max, 16, 10000000, "200000", false,
+	    "Enrolment records that are kept here and put again: those of this peer, and, where "
+	    "the authority is, all."),
 	INT("limits", "cache_fresh_ms", cache_fresh_ms, 0, 60000, "1000", true,
 	    "How long records that were read are answered without reading again."),
 	INT("limits", "orphan_timeout_s", orphan_timeout_s, 1, 604800, "3600", true,

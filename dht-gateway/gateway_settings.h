@@ -19,7 +19,7 @@
 struct gw_settings {
 	/* [overlay] */
 	char *secret_file, *overlay_id, *authority_dir;
-	int64_t certificate_days;
+	int permission;
 	/* [identity] */
 	char *identity_file, *state_dir;
 	bool identity_create;
@@ -42,20 +42,19 @@ struct gw_settings {
 	int64_t session_lifetime_s, session_linger_s, sessions_max;
 	/* [sip] */
 	struct setting_list uri;
-	/* [tls] */
-	char *tls_dir;
-	int64_t tls_days;
 	/* [control] */
 	char *socket, *socket_mode, *socket_group;
 	char *admin_socket, *admin_mode, *admin_group;
 	/* [log] */
 	int log_level, log_to;
 	/* [limits] */
-	int64_t users_max, clients_max, lookups_max, cache_max, peers_max;
+	int64_t users_max, clients_max, lookups_max, cache_max, peers_max, enrolments_max;
 	int64_t cache_fresh_ms, orphan_timeout_s, lease_s, record_lifetime_s;
 };
 
 enum { GW_LOG_STDERR, GW_LOG_SYSLOG };
+/* Is a user record without the authority's permission refused? */
+enum { GW_PERMISSION_OVERLAY, GW_PERMISSION_REQUIRED, GW_PERMISSION_OFF };
 
 extern const struct setting gw_settings_table[];
 

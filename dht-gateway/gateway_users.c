@@ -12,6 +12,8 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include "dht-gateway/gateway_auth.h"
+#include "dht-gateway/gateway_auth_store.h"
 #include "dht-gateway/gateway_cache.h"
 #include "dht-gateway/gateway_crypto.h"
 #include "dht-gateway/gateway_map.h"
@@ -47,6 +49,7 @@ struct job {
 	struct dht_op *op; /* reading */
 	bool put_pending;  /* the engine will call on_put */
 	bool over;	   /* published was told: wait for on_put only */
+	bool tombstone;	   /* wished, or for want of the authority's permission */
 	bool seen;
 	uint64_t seen_order; /* highest of ours */
 	struct p2p_userset set;
@@ -230,7 +233,7 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	p2p_userset_add(&j->set, &rec, &signer, data, len);
 	if (p2p_hit_cmp(&signer, &gw->hit))
 		return;
-	if (!here && rec.order == j->order && rec.tombstone == j->p.tombstone)
+	if (!here && rec.order == j->order && rec.tombstone == j->tombstone)
 		j->seen = true;
 	if (rec.order > j->seen_order)
 		j->seen_order = rec.order;
@@ -272,7 +275,7 @@ static void ring(struct job *j)
 	struct gw *gw = j->u->gw;
 	struct p2p_published_stats st;
 
-	if (!j->p.first && !j->p.changed)
+	if (!j->p.first && !j->p.changed && j->tombstone == j->p.tombstone)
 		return;
 	p2p_published_stats(j->u->table, &st);
 	if (st.dirty > RING_BACKLOG_MAX)
@@ -319,6 +322,25 @@ static void on_timeout(evutil_socket_t fd, short what, void *arg)
 	job_end(arg, P2P_PUT_FAILED, "no answer in time");
 }
 
+/* The authority's word that this peer may serve the user. Where there is none, and it is wanted:
+ * nobody would believe the record, and what was put before is withdrawn. */
+static int job_permission(struct job *j, struct p2p_record *rec)
+{
+	struct gw *gw = j->u->gw;
+	int err = gw_auth_permission(gw->auth, j->p.name, j->p.name_len, rec->permission,
+				     &rec->permission_len);
+
+	if (err)
+		rec->permission_len = 0;
+	if (!err || !atomic_load(&gw->permission_required))
+		return 0;
+	if (err == EACCES && j->p.last_expiry_ms > gw_wall(gw)) {
+		j->tombstone = rec->tombstone = true;
+		return 0;
+	}
+	return err;
+}
+
 static int job_record(struct job *j, uint8_t *buf, size_t *len)
 {
 	struct gw *gw = j->u->gw;
@@ -327,9 +349,14 @@ static int job_record(struct job *j, uint8_t *buf, size_t *len)
 
 	memset(&rec, 0, sizeof(rec));
 	rec.kind = P2P_RECORD_USER;
-	rec.tombstone = j->p.tombstone;
+	rec.tombstone = j->tombstone;
 	rec.key = j->key;
 	rec.epoch = gw->epoch;
+	if (!rec.tombstone) {
+		err = job_permission(j, &rec);
+		if (err)
+			return err;
+	}
 	if (!rec.tombstone) {
 		err = gw_peers_locators(gw->peers, &rec);
 		if (err)
@@ -364,6 +391,7 @@ static void job_start(struct gw_users *u, const struct p2p_published_job *p)
 	}
 	j->u = u;
 	j->p = *p;
+	j->tombstone = p->tombstone;
 	p2p_userset_init(&j->set);
 	j->next = u->jobs;
 	if (j->next)
@@ -373,6 +401,13 @@ static void job_start(struct gw_users *u, const struct p2p_published_job *p)
 	err = gw_record_key_user(gw, p->name, p->name_len, &j->key);
 	if (!err)
 		err = job_record(j, buf, &len);
+	if (err == EAGAIN || err == EACCES || err == EPERM) {
+		if (err != EAGAIN)
+			gw_warn_source(gw, p->name, p->name_len, "user '%s' is not published: %s",
+				       p->name, p2p_record_fault_text(P2P_RECORD_NO_PERMISSION));
+		job_end(j, P2P_PUT_FAILED, "the authority's permission for it is not here");
+		return;
+	}
 	if (err) {
 		gw_warn_source(gw, "sign", 4, "cannot sign the record of user '%s': %s", p->name,
 			       err == ERANGE ? "the clock was set back" : strerror(err));
@@ -600,6 +635,7 @@ void gw_users_kick(struct gw_users *u)
 	gw->metrics.reputs_kicked++;
 	p2p_log(gw->log, P2P_LOG_INFO, "DHT: %u nodes; all records are put again", good);
 	gw_users_renew(u);
+	gw_auth_store_renew(gw->enrolments);
 	gw_peers_announce(gw->peers);
 }
 

@@ -11,21 +11,22 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/dht_backend.c dht-gateway/dht_backend.h dht-gateway/dht_engines.h \
 	dht-gateway/dht_memory.c \
 	dht-gateway/gateway.c dht-gateway/gateway.h \
-	dht-gateway/gateway_admin.c dht-gateway/gateway_admin.h dht-gateway/gateway_admin_enrol.c \
+	dht-gateway/gateway_admin.c \
 	dht-gateway/gateway_ask.c dht-gateway/gateway_ask.h \
+	dht-gateway/gateway_auth.c dht-gateway/gateway_auth.h \
+	dht-gateway/gateway_auth_admin.c \
+	dht-gateway/gateway_auth_rules.c dht-gateway/gateway_auth_rules.h \
+	dht-gateway/gateway_auth_store.c dht-gateway/gateway_auth_store.h \
 	dht-gateway/gateway_cache.c dht-gateway/gateway_cache.h \
 	dht-gateway/gateway_core.c dht-gateway/gateway_core.h \
-	dht-gateway/gateway_enrol.c dht-gateway/gateway_enrol.h \
 	dht-gateway/gateway_lookup.c dht-gateway/gateway_lookup.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
-	dht-gateway/gateway_member.c dht-gateway/gateway_member.h \
 	dht-gateway/gateway_metrics.c dht-gateway/gateway_metrics.h \
 	dht-gateway/gateway_names.c dht-gateway/gateway_names.h \
 	dht-gateway/gateway_nodes.c dht-gateway/gateway_nodes.h \
 	dht-gateway/gateway_peers.c dht-gateway/gateway_peers.h \
 	dht-gateway/gateway_policy.c dht-gateway/gateway_policy.h \
 	dht-gateway/gateway_records.c dht-gateway/gateway_records.h \
-	dht-gateway/gateway_renew.c dht-gateway/gateway_renew.h \
 	dht-gateway/gateway_resp.c dht-gateway/gateway_resp.h \
 	dht-gateway/gateway_route.c dht-gateway/gateway_route.h \
 	dht-gateway/gateway_serve.c dht-gateway/gateway_serve.h \
@@ -33,6 +34,8 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_session_open.c dht-gateway/gateway_session_serve.c \
 	dht-gateway/gateway_settings.c dht-gateway/gateway_settings.h \
 	dht-gateway/gateway_state.c dht-gateway/gateway_state.h \
+	dht-gateway/gateway_user_enrolment.c dht-gateway/gateway_user_enrolment.h \
+	dht-gateway/gateway_user_enrolment_file.c dht-gateway/gateway_user_enrolment_file.h \
 	dht-gateway/gateway_users.c dht-gateway/gateway_users.h \
 	dht-gateway/gateway_watch.c dht-gateway/gateway_watch.h
 dht_gateway_libgateway_la_CPPFLAGS = $(GATEWAY_CPPFLAGS)
@@ -40,16 +43,12 @@ dht_gateway_libgateway_la_LIBADD = dht-gateway/libgatewaykeys.la
 
 dht_gateway_libgatewaykeys_la_SOURCES = \
 	dht-gateway/gateway_authority.c dht-gateway/gateway_authority.h \
-	dht-gateway/gateway_bootstrap.c dht-gateway/gateway_bootstrap.h \
 	dht-gateway/gateway_cert.c dht-gateway/gateway_cert.h \
 	dht-gateway/gateway_crypto.c dht-gateway/gateway_crypto.h \
 	dht-gateway/gateway_file.c dht-gateway/gateway_file.h \
 	dht-gateway/gateway_identity.c dht-gateway/gateway_identity.h \
-	dht-gateway/gateway_leaf.c dht-gateway/gateway_leaf.h \
-	dht-gateway/gateway_roster.c dht-gateway/gateway_roster.h \
 	dht-gateway/gateway_seal.c dht-gateway/gateway_seal.h \
-	dht-gateway/gateway_secret.c dht-gateway/gateway_secret.h \
-	dht-gateway/gateway_setup.c dht-gateway/gateway_setup.h
+	dht-gateway/gateway_secret.c dht-gateway/gateway_secret.h
 dht_gateway_libgatewaykeys_la_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS)
 
 dht_gateway_p2psip_gateway_SOURCES = dht-gateway/main.c
@@ -74,6 +73,7 @@ endif
 
 if WITH_CMOCKA
 gateway_tests = \
+	tests/unit/test_gw_auth \
 	tests/unit/test_gw_backend \
 	tests/unit/test_gw_cert \
 	tests/unit/test_gw_https \
@@ -81,7 +81,6 @@ gateway_tests = \
 	tests/unit/test_gw_lookup \
 	tests/unit/test_gw_peers \
 	tests/unit/test_gw_resp \
-	tests/unit/test_gw_roster \
 	tests/unit/test_gw_sessions \
 	tests/unit/test_gw_seal \
 	tests/unit/test_gw_users
@@ -92,6 +91,10 @@ GATEWAY_TEST_CPPFLAGS = $(GATEWAY_CPPFLAGS) $(CMOCKA_CFLAGS)
 GATEWAY_TEST_LIBS = $(GATEWAY_LIBS) $(CMOCKA_LIBS)
 GATEWAY_WORLD = tests/unit/test_gw_world.c tests/unit/test_gw_world.h tests/unit/test.h
 GATEWAY_FIXTURE = tests/unit/test_gw_fixture.c tests/unit/test_gw_fixture.h tests/unit/test.h
+
+tests_unit_test_gw_auth_SOURCES = tests/unit/test_gw_auth.c $(GATEWAY_FIXTURE)
+tests_unit_test_gw_auth_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_auth_LDADD = $(GATEWAY_TEST_LIBS)
 
 tests_unit_test_gw_backend_SOURCES = tests/unit/test_gw_backend.c tests/unit/test.h
 tests_unit_test_gw_backend_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
@@ -121,10 +124,6 @@ tests_unit_test_gw_resp_SOURCES = tests/unit/test_gw_resp.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_resp_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_resp_LDADD = $(GATEWAY_TEST_LIBS)
 
-tests_unit_test_gw_roster_SOURCES = tests/unit/test_gw_roster.c tests/unit/test.h
-tests_unit_test_gw_roster_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
-tests_unit_test_gw_roster_LDADD = $(GATEWAY_TEST_LIBS)
-
 tests_unit_test_gw_seal_SOURCES = tests/unit/test_gw_seal.c tests/unit/test.h
 tests_unit_test_gw_seal_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_seal_LDADD = $(GATEWAY_TEST_LIBS)
@@ -143,9 +142,13 @@ TESTS += tests/unit/test_gw_docs tests/unit/test_opp_api
 
 # What the gateway reads of its own state after a crash.
 gateway_fuzz_programs = \
+	tests/fuzz/fuzz_enrolled \
 	tests/fuzz/fuzz_journal \
 	tests/fuzz/fuzz_nodes
 check_PROGRAMS += $(gateway_fuzz_programs)
+tests_fuzz_fuzz_enrolled_SOURCES = tests/fuzz/fuzz_enrolled.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_enrolled_CPPFLAGS = $(GATEWAY_CPPFLAGS)
+tests_fuzz_fuzz_enrolled_LDADD = $(GATEWAY_LIBS)
 tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_journal_CPPFLAGS = $(GATEWAY_CPPFLAGS)
 tests_fuzz_fuzz_journal_LDADD = $(GATEWAY_LIBS)
@@ -153,7 +156,14 @@ tests_fuzz_fuzz_nodes_SOURCES = tests/fuzz/fuzz_nodes.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_nodes_CPPFLAGS = $(GATEWAY_CPPFLAGS)
 tests_fuzz_fuzz_nodes_LDADD = $(GATEWAY_LIBS)
 if WITH_FUZZERS
-noinst_PROGRAMS += tests/fuzz/lf_journal tests/fuzz/lf_nodes
+noinst_PROGRAMS += tests/fuzz/lf_enrolled tests/fuzz/lf_journal tests/fuzz/lf_nodes
+tests_fuzz_lf_enrolled_SOURCES = tests/fuzz/fuzz_enrolled.c \
+	dht-gateway/gateway_user_enrolment_file.c dht-gateway/gateway_file.c \
+	dht-gateway/gateway_crypto.c $(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_enrolled_CPPFLAGS = $(GATEWAY_CPPFLAGS)
+tests_fuzz_lf_enrolled_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_enrolled_LDFLAGS = $(LF_LINK)
+tests_fuzz_lf_enrolled_LDADD = $(OPENSSL_LIBS)
 tests_fuzz_lf_journal_SOURCES = tests/fuzz/fuzz_journal.c \
 	dht-gateway/gateway_file.c dht-gateway/gateway_map.c dht-gateway/gateway_state.c \
 	$(lib_libp2pcore_la_SOURCES)

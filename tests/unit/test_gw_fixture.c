@@ -337,6 +337,21 @@ void fake_store_peer(struct gw_fixture *f, const struct p2p_hit *hit, uint64_t i
 	value_store(key.b, id, data, len);
 }
 
+void fake_store_key(const uint8_t key[20], uint64_t id, const void *data, size_t len)
+{
+	value_store(key, id, data, len);
+}
+
+const uint8_t *fake_find_key(const uint8_t key[20], uint64_t id, size_t *len)
+{
+	struct value *v = value_find(key, id);
+
+	if (!v)
+		return NULL;
+	*len = v->len;
+	return v->data;
+}
+
 const uint8_t *fake_find_name(struct gw_fixture *f, const char *name, uint64_t id, size_t *len)
 {
 	struct p2p_key key;

@@ -69,6 +69,9 @@ void fake_store_name(struct gw_fixture *f, const char *name, uint64_t id, const 
 		     size_t len);
 void fake_store_peer(struct gw_fixture *f, const struct p2p_hit *hit, uint64_t id, const void *data,
 		     size_t len);
+/* The same under any key. */
+void fake_store_key(const uint8_t key[20], uint64_t id, const void *data, size_t len);
+const uint8_t *fake_find_key(const uint8_t key[20], uint64_t id, size_t *len);
 /* The value of a name with that id, or NULL. */
 const uint8_t *fake_find_name(struct gw_fixture *f, const char *name, uint64_t id, size_t *len);
 /* Tell those who watch a name of a value. */

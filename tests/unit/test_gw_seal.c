@@ -6,6 +6,7 @@
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
+#include "dht-gateway/gateway_authority.h"
 #include "dht-gateway/gateway_crypto.h"
 #include "dht-gateway/gateway_records.h"
 #include "dht-gateway/gateway_seal.h"
@@ -197,10 +198,14 @@ static void test_store(void **state)
 {
 	struct p2p_clock clock = {.wall_ms = golden_clock, .mono_ms = golden_clock};
 	struct gw *gw = calloc(1, sizeof(*gw));
+	struct gw_anchor anchor = {0};
 	struct p2p_crypto crypto;
 
 	(void)state;
 	assert_non_null(gw);
+	vector("hit2", anchor.hit.b, sizeof(anchor.hit.b));
+	gw->anchor = &anchor;
+	gw->enrolled = true;
 	gw_crypto_init(&crypto, NULL);
 	gw->crypto = &crypto;
 	gw->clock = &clock;
@@ -219,6 +224,13 @@ static void test_store(void **state)
 	assert_int_equal(gw->refused[P2P_RECORD_BAD_BODY], 1);
 	assert_false(stored(gw, "bad-enrolment:unknown:subject", "value-id2"));
 	assert_int_equal(gw->refused[P2P_RECORD_BAD_UNKNOWN], 1);
+	/* by the overlay's authority, and nobody else */
+	vector("hit1", anchor.hit.b, sizeof(anchor.hit.b));
+	assert_false(stored(gw, "enrolment:user", "value-id0"));
+	assert_int_equal(gw->refused[P2P_RECORD_BAD_SIGNER], 4);
+	gw->enrolled = false;
+	assert_false(stored(gw, "enrolment:user", "value-id0"));
+	assert_int_equal(gw->refused[P2P_RECORD_BAD_KIND], 1);
 	free(gw);
 }
 
