@@ -137,3 +137,13 @@ put("nodes", "ids", b"%038x 192.0.2.1 4222\n%042x 192.0.2.1 4222\nx 192.0.2.1 42
 put("nodes", "scope", b"%040x fe80::1%%lo 4222\n%040x ::ffff:192.0.2.1 1\n" % (7, 8))
 put("nodes", "long", b"%040x " % 7 + b"1" * 200 + b" 4222\n" + b"a" * 300 + b"\n")
 put("nodes", "short-forms", b"%040x 192.2 0x50\n%040x 0 4222\n \t%040x\t1.2.3.4  7 more\n" % (7, 8, 9))
+
+HIT, KEY = "2001:22:81c2:d509:f8cf:4fc2:3af3:f782", "03" + "e6" * 32
+put("enrolled", "user", ("p2psip-user 1\norder 17\nname alice\nrealm example.org\ndigests MD5 SHA-256\nha1 %s\n"
+                         "peer %s %s yes\npeer 2001:22::1 %s no\n" % ("ab" * 48, HIT, KEY, KEY)).encode())
+put("enrolled", "removed", b"p2psip-user 1\norder 18\nname a b\nremoved yes\nany no\nrealm r\ndigests MD5\nha1 " +
+    b"00" * 16 + b"\n")
+put("enrolled", "peer", ("p2psip-user 1\norder 1\npeer %s %s yes\n" % (HIT, KEY)).encode())
+put("enrolled", "rules", b"p2psip-rules 1\norder 5\nrealm overlay.example.org\ndigests SHA-256\npermission required\n"
+    b"changes 3\nchanged 00112233\nchanged ffffffff\n")
+put("enrolled", "torn", b"p2psip-user 1\norder 17\nname ali")
