@@ -129,6 +129,41 @@ def test_install_puts_everything_where_it_belongs():
         raise proc.Failed("installed too: %s" % stray)
 
 
+def script(name, text):
+    path = os.path.join(world.WORK, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("#!/bin/sh\n" + text)
+    os.chmod(path, 0o755)
+
+
+@tap.limit(300)
+def test_quickstart_configures_again_once_cmocka_is_there():
+    """quickstart build on a machine without the tests' packages, then with them. The tree itself
+    is not made: what configure found is what is tested."""
+    script("hidden/pkg-config",
+           'case "$*" in *cmocka*) exit 1 ;; esac\nexec %s "$@"\n' % shutil.which("pkg-config"))
+    for d in ("hidden", "seen"):
+        script(d + "/make", 'case "$*" in *quick/tree*) exit 0 ;; esac\nexec %s "$@"\n' %
+               shutil.which("make"))
+    top = os.path.join(world.WORK, "quick")
+
+    def quickstart(n, path):
+        text = run("quickstart-%d" % n, world.SOURCE + "/quickstart", "build", env={
+            "PATH": "%s/%s:%s" % (world.WORK, path, os.environ["PATH"]), "P2PSIP_BUILD": top,
+            "P2PSIP_KAMAILIO_SRC": source()})
+        with open(top + "/tree/config.status", encoding="utf-8") as f:
+            with_cmocka = 'S["WITH_CMOCKA_TRUE"]=""' in f.read()
+        return "Configuring" in text, with_cmocka
+    for n, path, expected in ((1, "hidden", (True, False)), (2, "hidden", (False, False)),
+                              (3, "seen", (True, True)), (4, "seen", (False, True))):
+        got = quickstart(n, path)
+        if got != expected:
+            raise proc.Failed("run %d (%s): configured, with cmocka: %r, not %r" %
+                              (n, path, got, expected))
+    shutil.rmtree(top)
+
+
 def test_shell_scripts_pass_shellcheck():
     if not shutil.which("shellcheck"):
         raise tap.Skip("no shellcheck on this machine")
