@@ -18,9 +18,13 @@ EXTRA_DIST += \
 	tests/bench/cfg/proxy.cfg \
 	tests/bench/cfg/register.cfg \
 	tests/bench/p2pbench/__init__.py \
+	tests/bench/p2pbench/baseline.py \
+	tests/bench/p2pbench/calls.py \
+	tests/bench/p2pbench/contact.py \
 	tests/bench/p2pbench/invite.py \
 	tests/bench/p2pbench/net.py \
 	tests/bench/p2pbench/overlay.py \
+	tests/bench/p2pbench/peers.py \
 	tests/bench/p2pbench/proc.py \
 	tests/bench/p2pbench/register.py \
 	tests/bench/p2pbench/results.py \

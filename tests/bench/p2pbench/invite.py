@@ -5,14 +5,12 @@ Both pairs of proxies run all the time and share the machine, the namespaces and
 the prober calls each user through one pair and then through the other, one call at a time, so that
 what happens on the machine meanwhile meets both alike. The time is from just before the caller
 sends to the kernel's receive stamp at the callee, by one clock."""
-import itertools
-
+from . import calls as load
 from . import sides
+from .calls import OURS_PORT, STOCK_PORT
 
 BAR = 1.15
 COLD_BAR_MS = 10
-STOCK_PORT, OURS_PORT = 5080, 5060
-CALLER_PORT, CALLEE_PORT = itertools.count(6000), 5060
 
 
 def run(bench, figures):
@@ -62,31 +60,13 @@ def stock_pair(bench, directory, name, port, anchored, programs):
 def once(bench, figures, name, n, calls, anchored):
     """Users of this run's own register at both Bs; each is called once (ours: not cached at A)
     and once more (ours: cached), through the two pairs in turn."""
-    net = bench.net
     first = n * calls
     tag = f"{name.replace('_', '')}{n}"
-    callee = f"{net.addr('v')}:{CALLEE_PORT}"
-    for port in (OURS_PORT, STOCK_PORT):
-        bench.load.run("register", local=callee, local_netns=net.ns("v"),
-                       target=f"{net.addr('b')}:{port}", users=calls, first=first, rate=200,
-                       seed=tag)
+    load.register(bench, calls, first, tag)
     if bench.overlay:
         bench.overlay.wait_published(range(first, first + calls))
-
-    def probe(which):
-        """One call to each user through each pair: arrival times by side."""
-        got = bench.load.run(
-            "call", local=f"{net.addr('u')}:{next(CALLER_PORT)}", local_netns=net.ns("u"),
-            callee=callee, callee_netns=net.ns("v"), target=f"{net.addr('a')}:{OURS_PORT}",
-            also=f"{net.addr('a')}:{STOCK_PORT}", users=calls, first=first, sdp=True,
-            seed=which + tag)
-        for way in ("target", "also"):  # is it what it is called?
-            if got[way]["direct"] != (0 if name == "invite_anchored" else calls):
-                raise RuntimeError(f"{name}: {got[way]['direct']} of {calls} INVITEs arrived "
-                                   f"with the caller's own SDP ({way})")
-        return {"ours": got["target"]["arrival_ms"], "baseline": got["also"]["arrival_ms"]}
-
-    cold, cached = probe("first"), probe("again")
+    cold, cached = (load.probe(bench, name, calls, first, which + tag, name != "invite_anchored")
+                    for which in ("first", "again"))
     for side in ("ours", "baseline"):
         figures.add(name + "_p50", "ms", side, cached[side]["p50"], BAR)
         figures.add(name + "_p90", "ms", side, cached[side]["p90"])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Our side: overlay peers out of a build tree. Peers A and B carry calls; a third gateway, C, is
-the DHT node that the others join by, and what asks whether a record can be found, so that nobody
-asks A, whose caches are what is measured."""
+"""Overlay peers out of a build tree. Peers A and B carry calls; a third gateway, C, is the DHT node
+that the others join by, and what asks whether a record can be found, so that nobody asks A, whose
+caches are what is measured."""
 import contextlib
 import os
 import secrets
@@ -19,7 +19,11 @@ state_dir = {dir}/{host}
 [dht]
 backend = opendht
 bind4 = {addr}
+port = {dht_port}
 {bootstrap}
+[peers]
+listen = {addr}:{https_port}
+{more}
 [control]
 socket = {dir}/{host}/gw.sock
 admin_socket = {dir}/{host}/gw-admin.sock
@@ -37,23 +41,45 @@ instance = one udp:127.0.0.1:2223
 """
 
 
+DHT_PORT, HTTPS_PORT = 4222, 7443
+
+
 class Overlay:
-    def __init__(self, bench):
+    """One overlay. build: its build tree, if not the one under test; version: of RESP, that its
+    gateway speaks; shift: is added to the ports of its gateways, so that two overlays can be on the
+    same hosts; settings: {section: {key: value}} of the gateways, besides the usual ones."""
+
+    CENTRE = "c"    # the host that the others join the DHT by
+
+    def __init__(self, bench, build=None, version=2, cfg_dir=None, shift=0, settings=None):
         self.bench = bench
-        build = bench.args.build
+        self.version, self.cfg_dir, self.shift = version, cfg_dir or "", shift
+        self.settings = settings or {}
+        build = build or bench.args.build
         self.module_dirs = sides.built_module_dirs(build)
         self.gateway = sides.built_program(build, "dht-gateway", "p2psip-gateway")
         self.relay = sides.built_program(build, "relay", "p2psip-relay")
         self.dir = None
 
+    def addr(self, host):
+        """Where the other peers reach a host."""
+        return self.bench.net.addr(host)
+
+    def _settings_text(self, template, host):
+        boot = "" if host == self.CENTRE else \
+            f"bootstrap = {self.addr(self.CENTRE)}:{DHT_PORT + self.shift}"
+        more = "".join(f"[{section}]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items())
+                       for section, keys in self.settings.items())
+        return template.format(dir=self.dir, host=host, bootstrap=boot, addr=self.addr(host),
+                               dht_port=DHT_PORT + self.shift,
+                               https_port=HTTPS_PORT + self.shift, more=more)
+
     def _daemon(self, binary, template, host, role):
         """Write a settings file, start the daemon, wait until it answers PING."""
         os.makedirs(os.path.join(self.dir, host), exist_ok=True)
-        boot = "" if host == "c" else f"bootstrap = {self.bench.net.addr('c')}:4222"
         path = os.path.join(self.dir, host, role + ".conf")
         with open(path, "w") as f:
-            f.write(template.format(dir=self.dir, host=host, bootstrap=boot,
-                                    addr=self.bench.net.addr(host)))
+            f.write(self._settings_text(template, host))
         program = Program(f"{role}-{host}", [binary, "--config", path], self.bench.net.ns(host),
                           self.dir)
         sock = self.socket(host, "gw.sock" if role == "gateway" else "relay.sock")
@@ -86,7 +112,8 @@ class Overlay:
     def _kamailio(self, host, cfg, port, defines):
         net = self.bench.net
         return sides.kamailio(
-            "kamailio-" + host, net.ns(host), self.dir, cfg, f"{net.addr(host)}:{port}",
+            "kamailio-" + host, net.ns(host), self.dir, os.path.join(self.cfg_dir, cfg),
+            f"{net.addr(host)}:{port}",
             {"P2P": None, "GATEWAY": self.socket(host, "gw.sock"), **defines}, self.module_dirs)
 
     def register_side(self, directory, port, programs):
@@ -104,11 +131,23 @@ class Overlay:
                 media = {"ANCHOR": None, "MEDIA": self.socket(host, "relay.sock")}
             programs.append(self._kamailio(host, "proxy.cfg", port, media))
 
+    @contextlib.contextmanager
+    def ask(self, host):
+        """A connection to a host's gateway, as a module has one."""
+        with contextlib.closing(sides.Resp(self.socket(host, "gw.sock"))) as gateway:
+            gateway.ask("HANDSHAKE", self.version, "bench", secrets.token_hex(8))
+            yield gateway
+
+    @contextlib.contextmanager
+    def admin(self, host):
+        """A connection to the administrator's socket of a host's gateway."""
+        with contextlib.closing(sides.Resp(self.socket(host, "gw-admin.sock"))) as gateway:
+            yield gateway
+
     def wait_published(self, users, timeout=60):
-        """Until gateway C finds every one of these users (numbers) in the DHT."""
+        """Until the centre's gateway finds every one of these users (numbers) in the DHT."""
         end = time.monotonic() + timeout
-        with contextlib.closing(sides.Resp(self.socket("c", "gw.sock"))) as gateway:
-            gateway.ask("HANDSHAKE", 2, "bench", secrets.token_hex(8))
+        with self.ask(self.CENTRE) as gateway:
             for user in users:
                 while not self._found(gateway, user):
                     if time.monotonic() > end:
@@ -117,8 +156,7 @@ class Overlay:
 
     def check_published(self, users, sample):
         """The gateway of A serves all users 0..users-1, and C finds a sample of them."""
-        with contextlib.closing(sides.Resp(self.socket("a", "gw.sock"))) as gateway:
-            gateway.ask("HANDSHAKE", 2, "bench", secrets.token_hex(8))
+        with self.ask("a") as gateway:
             missing = [u for u in range(users) if gateway.ask("SERVES", f"u{u:06d}") != 1]
         if missing:
             raise RuntimeError(f"{len(missing)} of {users} users are not at the gateway, "

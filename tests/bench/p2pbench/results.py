@@ -8,11 +8,15 @@ import statistics
 class Figures:
     def __init__(self, bench):
         self.bench = bench
+        self.skipped = []  # (what was not measured, why)
         self.samples = {}  # figure -> {"unit":, "bar":, "ours": [..], "baseline": [..]}
 
     def add(self, figure, unit, side, value, bar=None):
         f = self.samples.setdefault(figure, {"unit": unit, "bar": bar, "ours": [], "baseline": []})
         f[side].append(value)
+
+    def skip(self, what, why):
+        self.skipped.append((what, why))
 
     def rows(self):
         rows = []
@@ -36,9 +40,10 @@ class Figures:
         head = ("figure", "ours", "baseline", "ratio", "unit", "runs", "bar")
         lines = [head] + [tuple(text(r[k]) for k in head) for r in self.rows()]
         width = [max(len(line[i]) for line in lines) for i in range(len(head))]
-        return "\n".join("  ".join(
+        return "\n".join(["  ".join(
             cell.ljust(w) if i in (0, 4, 6) else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(line, width))).rstrip() for line in lines)
+            for i, (cell, w) in enumerate(zip(line, width))).rstrip() for line in lines]
+            + [f"not measured: {what}: {why}" for what, why in self.skipped])
 
     def write(self, directory):
         os.makedirs(directory, exist_ok=True)

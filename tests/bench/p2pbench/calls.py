@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Calls through two pairs of proxies that are up at once: what BENCH=invite and peers share."""
+import itertools
+
+STOCK_PORT, OURS_PORT = 5080, 5060
+CALLER_PORT, CALLEE_PORT = itertools.count(6000), 5060
+
+
+def callee(bench):
+    return f"{bench.net.addr('v')}:{CALLEE_PORT}"
+
+
+def register(bench, users, first, seed, host="b", ports=(OURS_PORT, STOCK_PORT)):
+    """Users first.. are registered at both Bs, with one contact at V."""
+    net = bench.net
+    for port in ports:
+        bench.load.run("register", local=callee(bench), local_netns=net.ns("v"),
+                       target=f"{net.addr(host)}:{port}", users=users, first=first, rate=200,
+                       seed=seed)
+
+
+def probe(bench, what, calls, first, seed, direct):
+    """One call to each user through each pair, one after the other: arrival times by side.
+    direct: does the SDP of the caller arrive as it was sent?"""
+    net = bench.net
+    got = bench.load.run(
+        "call", local=f"{net.addr('u')}:{next(CALLER_PORT)}", local_netns=net.ns("u"),
+        callee=callee(bench), callee_netns=net.ns("v"), target=f"{net.addr('a')}:{OURS_PORT}",
+        also=f"{net.addr('a')}:{STOCK_PORT}", users=calls, first=first, sdp=True, seed=seed)
+    for way in ("target", "also"):  # is it what it is called?
+        if got[way]["direct"] != (calls if direct else 0):
+            raise RuntimeError(f"{what}: {got[way]['direct']} of {calls} INVITEs arrived "
+                               f"with the caller's own SDP ({way})")
+    return {"ours": got["target"]["arrival_ms"], "baseline": got["also"]["arrival_ms"]}
