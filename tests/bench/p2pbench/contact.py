@@ -151,7 +151,11 @@ class Sites(Overlay):
             callee=load.callee(self.bench), callee_netns=net.ns("v"),
             target=f"{net.addr('a')}:{PORT}", users=PEERS, first=first, sdp=True, samples=True,
             seed=seed + self.signalling)
-        return got["target"]["arrival_ms"]["samples"]
+        times = got["target"]["arrival_ms"]["samples"]
+        # a question, and half a round trip for the INVITE, at the very least
+        if min(times) < 1.5 * RTT_MS:
+            raise RuntimeError(f"contact: a call took {min(times)} ms: not by way of the emulator")
+        return times
 
     def stop_a(self):
         while self.a:
