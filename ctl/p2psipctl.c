@@ -13,8 +13,8 @@
 #include "dht-gateway/gateway_identity.h"
 #include "dht-gateway/gateway_secret.h"
 
-#define RUN "/run/p2psip"
-#define STATE "/var/lib/p2psip"
+#define RUN CTL_RUN
+#define STATE CTL_STATE
 #define TIMEOUT_MS 6000
 #define PAGE "500"
 
@@ -89,15 +89,13 @@ static int secret_new(const struct ctl_options *o, int argc, char **argv)
 
 /* --- questions to the daemons ----------------------------------------------------------------- */
 
-static int ask(const struct ctl_options *o, const char *path, struct ctl_conn **cp, bool must)
+int ctl_ask(const struct ctl_options *o, const char *path, struct ctl_conn **cp)
 {
 	char err[256];
 
 	if (!ctl_connect(cp, path, o->timeout_ms, err, sizeof(err)))
 		return 0;
-	if (must)
-		ctl_die("%s", err);
-	return 1;
+	return ctl_die("%s", err);
 }
 
 /* One command, its answer as pairs. */
@@ -108,7 +106,7 @@ static int pairs(const struct ctl_options *o, const char *path, const char *comm
 	char err[256];
 	int ret;
 
-	if (ask(o, path, &c, true))
+	if (ctl_ask(o, path, &c))
 		return 1;
 	ret = ctl_pairs(c, 1, argv, o->json, stdout, err, sizeof(err));
 	ctl_close(c);
@@ -152,13 +150,13 @@ static int status(const struct ctl_options *o, int argc, char **argv)
 }
 
 /* A paged list, all of it. */
-static int list(const struct ctl_options *o, const char *path, const char *command)
+int ctl_show_list(const struct ctl_options *o, const char *path, const char *command)
 {
 	struct ctl_conn *c;
 	char err[256];
 	int ret;
 
-	if (ask(o, path, &c, true))
+	if (ctl_ask(o, path, &c))
 		return 1;
 	ret = ctl_list(c, command, PAGE, o->json, stdout, err, sizeof(err));
 	ctl_close(c);
@@ -169,35 +167,35 @@ static int users(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	return list(o, o->gateway, "USERS");
+	return ctl_show_list(o, o->gateway, "USERS");
 }
 
 static int records(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	return list(o, o->gateway, "RECORDS");
+	return ctl_show_list(o, o->gateway, "RECORDS");
 }
 
 static int peers(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	return list(o, o->gateway, "PEERS");
+	return ctl_show_list(o, o->gateway, "PEERS");
 }
 
 static int sessions(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	return list(o, o->gateway, "SESSIONS");
+	return ctl_show_list(o, o->gateway, "SESSIONS");
 }
 
 static int calls(const struct ctl_options *o, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	return list(o, o->relay, "CALLS");
+	return ctl_show_list(o, o->relay, "CALLS");
 }
 
 static int lookup(const struct ctl_options *o, int argc, char **argv)
@@ -208,7 +206,7 @@ static int lookup(const struct ctl_options *o, int argc, char **argv)
 	int ret;
 
 	(void)argc;
-	if (ask(o, o->gateway, &c, true))
+	if (ctl_ask(o, o->gateway, &c))
 		return 1;
 	ret = ctl_rows(c, 2, command, o->json, stdout, err, sizeof(err));
 	ctl_close(c);
@@ -224,7 +222,7 @@ static int rtpengines(const struct ctl_options *o, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	if (ask(o, o->relay, &c, true))
+	if (ctl_ask(o, o->relay, &c))
 		return 1;
 	ret = ctl_rows(c, 1, command, o->json, stdout, err, sizeof(err));
 	ctl_close(c);
@@ -252,7 +250,7 @@ static int text(const struct ctl_options *o, int argc, char **argv, const char *
 
 	if (!path)
 		return ctl_die("'%s' is neither gateway nor relay", argv[0]);
-	if (ask(o, path, &c, true))
+	if (ctl_ask(o, path, &c))
 		return 1;
 	ret = ctl_text(c, arg ? 2 : 1, words, stdout, err, sizeof(err));
 	ctl_close(c);
@@ -296,7 +294,6 @@ static const struct command commands[] = {
 	{"loglevel", "gateway|relay [LEVEL]", 1, 2, loglevel, "show or set: err, warn, info, dbg"},
 	{"identity new", "[FILE]", 0, 1, identity_new, "make a Host Identity; prints its HIT"},
 	{"identity show", "[FILE]", 0, 1, identity_show, "print the HIT"},
-	{"overlay secret new", "[FILE]", 0, 1, secret_new, "make an overlay's secret"},
 	{"overlay rules", "", 0, 0, ctl_overlay_rules,
 	 "show or set realm, digests, permission of users"},
 	{"user add", "NAME", 1, 1, ctl_user_add, "enrol a user: --peer HIT ... or --any"},
@@ -308,6 +305,12 @@ static const struct command commands[] = {
 	{"user refresh", "", 0, 0, ctl_user_refresh, "sign the enrolment of all anew"},
 	{"peer allow", "HIT", 1, 1, ctl_peer_allow, "a peer may serve any user"},
 	{"peer deny", "HIT", 1, 1, ctl_peer_deny, "it may not any more"},
+	{"overlay create", "", 0, 0, ctl_overlay_create, "begin an overlay with this peer"},
+	{"overlay secret new", "[FILE]", 0, 1, secret_new,
+	 "make the secret of an overlay without an authority"},
+	{"invite", "", 0, 0, ctl_invite, "a token that lets one peer join"},
+	{"join", "TOKEN", 1, 1, ctl_join, "join an overlay"},
+	{"peer list", "", 0, 0, ctl_peer_list, "the overlay's members"},
 	{.words = NULL},
 };
 
@@ -334,6 +337,12 @@ static void usage(FILE *f)
 		"                        overlay rules: a realm; MD5, SHA-256 or both; required "
 		"or\n"
 		"                        optional\n"
+		"      --state DIR       this peer's state (overlay create, join; default " STATE
+		")\n"
+		"      --authority DIR   the authority's (overlay create; default "
+		"STATE/authority)\n"
+		"      --expires TIME    of an invitation, like 15m, 1h, 2d (default 1h)\n"
+		"      --address ADDR    host or host:port where the invited reach this gateway\n"
 		"  -V, --version         print the version, and end\n"
 		"  -h, --help            print this, and end\n"
 		"FILE: " STATE "/identity.pem or " STATE "/overlay.secret unless given.\n",
@@ -359,6 +368,7 @@ static int words_match(const char *words, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	enum { OPT_STATE = 256, OPT_AUTHORITY, OPT_EXPIRES, OPT_ADDRESS };
 	enum { OPT_PEER = 512, OPT_ANY, OPT_DENY, OPT_HA1, OPT_REALM, OPT_DIGESTS, OPT_PERMISSION };
 	static const struct option longs[] = {
 		{"peer", required_argument, NULL, OPT_PEER},
@@ -368,6 +378,10 @@ int main(int argc, char **argv)
 		{"realm", required_argument, NULL, OPT_REALM},
 		{"digests", required_argument, NULL, OPT_DIGESTS},
 		{"permission", required_argument, NULL, OPT_PERMISSION},
+		{"state", required_argument, NULL, OPT_STATE},
+		{"authority", required_argument, NULL, OPT_AUTHORITY},
+		{"expires", required_argument, NULL, OPT_EXPIRES},
+		{"address", required_argument, NULL, OPT_ADDRESS},
 		{"gateway", required_argument, NULL, 'g'},
 		{"relay", required_argument, NULL, 'r'},
 		{"timeout", required_argument, NULL, 't'},
@@ -428,6 +442,18 @@ int main(int argc, char **argv)
 			break;
 		case OPT_PERMISSION:
 			o.permission = optarg;
+			break;
+		case OPT_STATE:
+			o.state = optarg;
+			break;
+		case OPT_AUTHORITY:
+			o.authority = optarg;
+			break;
+		case OPT_EXPIRES:
+			o.expires = optarg;
+			break;
+		case OPT_ADDRESS:
+			o.address = optarg;
 			break;
 		case 'V':
 			printf("p2psipctl %s\n", P2PSIP_VERSION);

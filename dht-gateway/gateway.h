@@ -30,7 +30,9 @@ struct gw_auth_rules;
 struct gw_auth_store;
 struct gw_cache;
 struct gw_lookups;
+struct gw_members;
 struct gw_peers;
+struct gw_renewal;
 struct gw_routes;
 struct gw_serve;
 struct gw_sessions;
@@ -57,6 +59,7 @@ struct gw_metrics {
 	uint64_t asks_yes, asks_orphan, asks_no, asks_moved, asks_timeout, asks_failed;
 	uint64_t asks_not_asked, breaker_opened, probes;
 	uint64_t asked, asked_strangers;
+	uint64_t enrol_issued, enrol_refused;
 	/* sessions: what became of our openings, of others', of renewals; and why they ended */
 	uint64_t opens_ok, opens_uncommon, opens_refused, opens_failed;
 	uint64_t accepts_ok, accepts_uncommon, accepts_replay, accepts_busy, accepts_bad;
@@ -88,11 +91,13 @@ struct gw {
 	struct p2p_hit hit;
 	char hit_text[P2P_HIT_TEXT_MAX];
 	uint8_t pubkey[P2P_PUBKEY_LEN];
-	const struct https_identity *tls;
-	struct gw_secret secret;
+	struct https_identity *tls; /* its certificate is renewed */
+	struct gw_secrets secrets;
+	struct gw_secret secret; /* the one in use */
 	struct p2p_overlay_id overlay;
 	bool enrolled; /* the overlay has an authority, and this peer its certificate */
 	const struct gw_anchor *anchor; /* NULL in a closed overlay */
+	struct gw_members *members;
 	uint64_t epoch;
 	uint64_t started_ms; /* mono */
 
@@ -120,6 +125,7 @@ struct gw {
 	struct gw_auth *auth;
 	struct gw_serve *serve;
 	struct gw_sessions *sessions;
+	struct gw_renewal *renewal;
 	struct gw_users *users;
 	struct gw_watches *watches;
 
@@ -131,6 +137,7 @@ struct gw {
 	void (*sessions_event)(const char *what, const struct p2p_session_id *id, void *arg);
 	/* what: "change" and "gone" of a user, "all" users, the overlay's "rules" */
 	void (*auth_event)(const char *what, const char *name, size_t len, void *arg);
+	void (*tls_event)(void *arg); /* Kamailio's certificate was renewed */
 	void *event_arg;
 };
 

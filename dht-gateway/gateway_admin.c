@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "config.h"
-#include "dht-gateway/gateway_resp.h"
+#include "dht-gateway/gateway_admin.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include "dht-gateway/gateway_ask.h"
 #include "dht-gateway/gateway_auth_rules.h"
 #include "dht-gateway/gateway_cache.h"
+#include "dht-gateway/gateway_enrol.h"
 #include "dht-gateway/gateway_lookup.h"
+#include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_metrics.h"
 #include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_renew.h"
 #include "dht-gateway/gateway_session.h"
 #include "dht-gateway/gateway_users.h"
 #include "lib/base/bytes.h"
@@ -25,8 +29,6 @@
 #define CLIENTS_MAX 32
 #define OUTPUT_MAX (8 << 20)
 #define PENDING_MAX 256
-#define PAGE_DEFAULT 100
-#define PAGE_MAX 1000
 #define LOOKUP_DEADLINE_MS 5000
 
 struct gw_admin {
@@ -48,6 +50,32 @@ static void pair(FILE *f, const char *key, const char *fmt, ...)
 	vfprintf(f, fmt, ap);
 	va_end(ap);
 	fputs("\r\n", f);
+}
+
+static void date(FILE *f, const char *key, int64_t s)
+{
+	time_t t = (time_t)s;
+	char text[40];
+	struct tm tm;
+
+	if (gmtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm))
+		pair(f, key, "%s", text);
+}
+
+static void enrolment(FILE *f, const struct gw *gw)
+{
+	int64_t now_s = (int64_t)(gw_wall(gw) / 1000), until;
+
+	pair(f, "enrolled", "%s", gw->enrolled ? "yes" : "no");
+	if (!gw->enrolled)
+		return;
+	until = gw_cert_until(gw_members_cert(gw->members));
+	pair(f, "authority", "%s", gw_enrol_here(gw) ? "here" : "elsewhere");
+	date(f, "certificate_until", until);
+	pair(f, "certificate_left_s", "%" PRId64, until > now_s ? until - now_s : 0);
+	pair(f, "certificate_state", "%s", gw_renewal_state(gw));
+	pair(f, "revocations", "%u", gw_revocations_count(gw->members));
+	pair(f, "secret_generation", "%u", gw->secrets.e[0].generation);
 }
 
 char *gw_info_text(struct gw *gw)
@@ -77,6 +105,7 @@ char *gw_info_text(struct gw *gw)
 	pair(f, "hit", "%s", gw->hit_text);
 	pair(f, "overlay", "%s", overlay);
 	pair(f, "epoch", "%" PRIu64, gw->epoch);
+	enrolment(f, gw);
 	pair(f, "lease_left_ms", "%" PRIu64, m->lease_left_ms);
 	for (unsigned int i = 0; i < n; i++) {
 		char key[24];
@@ -178,15 +207,16 @@ static void on_status(struct resp_request *req, int argc, const struct resp_arg 
 }
 
 /* [cursor [count]] */
-static bool args_page(struct resp_request *req, int argc, const struct resp_arg *argv,
-		      uint64_t *cursor, uint64_t *count)
+bool gw_args_page(struct resp_request *req, int argc, const struct resp_arg *argv, uint64_t *cursor,
+		  uint64_t *count)
 {
 	*cursor = 0;
-	*count = PAGE_DEFAULT;
+	*count = GW_PAGE_DEFAULT;
 	if ((argc > 1 && p2p_u64_parse(cursor, argv[1].s, argv[1].len)) ||
 	    (argc > 2 && p2p_u64_parse(count, argv[2].s, argv[2].len)) || !*count ||
-	    *count > PAGE_MAX) {
-		resp_reply_error(req, "BADARG", "[cursor [count]], count within 1 to %d", PAGE_MAX);
+	    *count > GW_PAGE_MAX) {
+		resp_reply_error(req, "BADARG", "[cursor [count]], count within 1 to %d",
+				 GW_PAGE_MAX);
 		return false;
 	}
 	return true;
@@ -227,24 +257,31 @@ static void reply_head(struct resp_request *req, uint64_t cursor, size_t n)
 	resp_reply_array(req, n);
 }
 
-static void pair_str(struct resp_request *req, const char *key, const char *value)
+void gw_pair_str(struct resp_request *req, const char *key, const char *value)
 {
 	resp_reply_str(req, key);
 	resp_reply_str(req, value);
 }
 
-static void pair_u64(struct resp_request *req, const char *key, uint64_t value)
+void gw_pair_u64(struct resp_request *req, const char *key, uint64_t value)
 {
 	resp_reply_str(req, key);
 	resp_reply_u64(req, value);
 }
 
-static void pair_hit(struct resp_request *req, const char *key, const struct p2p_hit *hit)
+void gw_pair_hit(struct resp_request *req, const char *key, const struct p2p_hit *hit)
 {
 	char text[P2P_HIT_TEXT_MAX];
 
 	p2p_hit_print(hit, text);
-	pair_str(req, key, text);
+	gw_pair_str(req, key, text);
+}
+
+struct gw *gw_admin_gw(void *arg)
+{
+	struct gw_admin *a = arg;
+
+	return a->gw;
 }
 
 static void pair_uris(struct resp_request *req, unsigned int n,
@@ -256,7 +293,7 @@ static void pair_uris(struct resp_request *req, unsigned int n,
 	p2p_text_init(&t, text, sizeof(text));
 	for (unsigned int i = 0; i < n; i++)
 		p2p_text_add(&t, "%s%s", i ? "," : "", uri[i]);
-	pair_str(req, "uris", text);
+	gw_pair_str(req, "uris", text);
 }
 
 static void pair_instances(struct resp_request *req, const uint32_t *instance, unsigned int n)
@@ -267,7 +304,7 @@ static void pair_instances(struct resp_request *req, const uint32_t *instance, u
 	p2p_text_init(&t, text, sizeof(text));
 	for (unsigned int i = 0; i < n; i++)
 		p2p_text_add(&t, "%s%08" PRIx32, i ? "," : "", instance[i]);
-	pair_str(req, "instances", text);
+	gw_pair_str(req, "instances", text);
 }
 
 /* USERS */
@@ -277,7 +314,7 @@ static void on_users(struct resp_request *req, int argc, const struct resp_arg *
 	struct page p = {.gw = a->gw};
 	uint64_t cursor, count;
 
-	if (!args_page(req, argc, argv, &cursor, &count))
+	if (!gw_args_page(req, argc, argv, &cursor, &count))
 		return;
 	p.max = count;
 	p.user = calloc(count, sizeof(*p.user));
@@ -293,12 +330,12 @@ static void on_users(struct resp_request *req, int argc, const struct resp_arg *
 		resp_reply_array(req, 16);
 		resp_reply_str(req, "name");
 		resp_reply_bulk(req, u->name, u->name_len);
-		pair_str(req, "desired", p2p_desired_text(u->desired));
-		pair_str(req, "published", p2p_put_state_text(u->put));
-		pair_str(req, "changed", u->dirty ? "yes" : "no");
-		pair_u64(req, "seq", u->seq);
-		pair_u64(req, "order", u->order);
-		pair_u64(req, "failures", u->failures);
+		gw_pair_str(req, "desired", p2p_desired_text(u->desired));
+		gw_pair_str(req, "published", p2p_put_state_text(u->put));
+		gw_pair_str(req, "changed", u->dirty ? "yes" : "no");
+		gw_pair_u64(req, "seq", u->seq);
+		gw_pair_u64(req, "order", u->order);
+		gw_pair_u64(req, "failures", u->failures);
 		pair_instances(req, u->instance, u->n_instances);
 	}
 	free(p.user);
@@ -325,7 +362,7 @@ static void on_records(struct resp_request *req, int argc, const struct resp_arg
 	struct page p = {.gw = a->gw};
 	uint64_t cursor, count, now = gw_wall(a->gw);
 
-	if (!args_page(req, argc, argv, &cursor, &count))
+	if (!gw_args_page(req, argc, argv, &cursor, &count))
 		return;
 	/* names with many peers fill it sooner */
 	p.max = count * 4;
@@ -340,16 +377,16 @@ static void on_records(struct resp_request *req, int argc, const struct resp_arg
 		const struct p2p_userset_entry *e = &p.record[i].e;
 
 		resp_reply_array(req, 16);
-		pair_str(req, "name", p.record[i].name);
-		pair_hit(req, "peer", &e->hit);
-		pair_str(req, "state",
-			 e->tombstone	       ? "withdrawn"
-			 : e->expiry_ms <= now ? "expired"
-					       : "valid");
-		pair_u64(req, "order", e->order);
-		pair_u64(req, "epoch", e->epoch);
-		pair_u64(req, "expires_ms", e->expiry_ms > now ? e->expiry_ms - now : 0);
-		pair_u64(req, "age_ms", p.record[i].age_ms);
+		gw_pair_str(req, "name", p.record[i].name);
+		gw_pair_hit(req, "peer", &e->hit);
+		gw_pair_str(req, "state",
+			    e->tombstone	  ? "withdrawn"
+			    : e->expiry_ms <= now ? "expired"
+						  : "valid");
+		gw_pair_u64(req, "order", e->order);
+		gw_pair_u64(req, "epoch", e->epoch);
+		gw_pair_u64(req, "expires_ms", e->expiry_ms > now ? e->expiry_ms - now : 0);
+		gw_pair_u64(req, "age_ms", p.record[i].age_ms);
 		pair_uris(req, e->n_uris, e->uri);
 	}
 	free(p.record);
@@ -374,7 +411,7 @@ static void on_peers(struct resp_request *req, int argc, const struct resp_arg *
 	struct page p = {.gw = a->gw};
 	uint64_t cursor, count, now = gw_wall(a->gw);
 
-	if (!args_page(req, argc, argv, &cursor, &count))
+	if (!gw_args_page(req, argc, argv, &cursor, &count))
 		return;
 	p.max = count;
 	p.peer = calloc(count, sizeof(*p.peer));
@@ -393,20 +430,20 @@ static void on_peers(struct resp_request *req, int argc, const struct resp_arg *
 			p2p_candidate_from_peer(&c, &p.peer[i].rec, &info->hit, now);
 		gw_asks_info(a->gw->asks, &info->hit, &ask);
 		resp_reply_array(req, 22);
-		pair_hit(req, "peer", &info->hit);
-		pair_str(req, "state",
-			 !info->known		? "unknown"
-			 : info->lease_ms > now ? "alive"
-						: "lapsed");
-		pair_u64(req, "epoch", info->epoch);
-		pair_u64(req, "lease_left_ms", info->lease_ms > now ? info->lease_ms - now : 0);
-		pair_u64(req, "age_ms", info->age_ms);
-		pair_str(req, "software", info->known ? p.peer[i].rec.software : "");
-		pair_str(req, "gateway",
-			 !ask.known ? "not asked yet" : p2p_breaker_text(ask.breaker));
-		pair_u64(req, "gateway_failures", ask.failures);
-		pair_str(req, "gateway_answered", ask.answered ? "yes" : "no");
-		pair_u64(req, "gateway_answer_age_ms", ask.answer_age_ms);
+		gw_pair_hit(req, "peer", &info->hit);
+		gw_pair_str(req, "state",
+			    !info->known	   ? "unknown"
+			    : info->lease_ms > now ? "alive"
+						   : "lapsed");
+		gw_pair_u64(req, "epoch", info->epoch);
+		gw_pair_u64(req, "lease_left_ms", info->lease_ms > now ? info->lease_ms - now : 0);
+		gw_pair_u64(req, "age_ms", info->age_ms);
+		gw_pair_str(req, "software", info->known ? p.peer[i].rec.software : "");
+		gw_pair_str(req, "gateway",
+			    !ask.known ? "not asked yet" : p2p_breaker_text(ask.breaker));
+		gw_pair_u64(req, "gateway_failures", ask.failures);
+		gw_pair_str(req, "gateway_answered", ask.answered ? "yes" : "no");
+		gw_pair_u64(req, "gateway_answer_age_ms", ask.answer_age_ms);
 		pair_uris(req, c.n_uris, c.uri);
 	}
 	free(p.peer);
@@ -427,7 +464,7 @@ static void on_sessions(struct resp_request *req, int argc, const struct resp_ar
 	struct page p = {.gw = a->gw};
 	uint64_t cursor, count, now = gw_mono(a->gw);
 
-	if (!args_page(req, argc, argv, &cursor, &count))
+	if (!gw_args_page(req, argc, argv, &cursor, &count))
 		return;
 	p.max = count;
 	p.session = calloc(count, sizeof(*p.session));
@@ -444,19 +481,20 @@ static void on_sessions(struct resp_request *req, int argc, const struct resp_ar
 
 		p2p_session_id_print(&e->s.id, id);
 		resp_reply_array(req, 26);
-		pair_str(req, "id", id);
-		pair_hit(req, "peer", &e->s.hit);
-		pair_str(req, "role", e->s.initiator ? "initiator" : "responder");
-		pair_str(req, "state", e->retiring ? "retiring" : p2p_session_state_text(e->state));
-		pair_str(req, "signalling", open ? p2p_signalling_text(e->s.signalling) : "");
-		pair_str(req, "family", open ? p2p_family_text(e->s.family) : "");
-		pair_str(req, "media", open ? p2p_media_text(e->s.media) : "");
-		pair_u64(req, "calls", e->calls);
-		pair_u64(req, "their_calls", e->their_calls);
-		pair_u64(req, "ttl_ms", open && e->expires_ms > now ? e->expires_ms - now : 0);
-		pair_u64(req, "age_ms", now - e->opened_ms);
-		pair_u64(req, "unused_ms", now - e->used_ms);
-		pair_str(req, "uri", e->s.uri);
+		gw_pair_str(req, "id", id);
+		gw_pair_hit(req, "peer", &e->s.hit);
+		gw_pair_str(req, "role", e->s.initiator ? "initiator" : "responder");
+		gw_pair_str(req, "state",
+			    e->retiring ? "retiring" : p2p_session_state_text(e->state));
+		gw_pair_str(req, "signalling", open ? p2p_signalling_text(e->s.signalling) : "");
+		gw_pair_str(req, "family", open ? p2p_family_text(e->s.family) : "");
+		gw_pair_str(req, "media", open ? p2p_media_text(e->s.media) : "");
+		gw_pair_u64(req, "calls", e->calls);
+		gw_pair_u64(req, "their_calls", e->their_calls);
+		gw_pair_u64(req, "ttl_ms", open && e->expires_ms > now ? e->expires_ms - now : 0);
+		gw_pair_u64(req, "age_ms", now - e->opened_ms);
+		gw_pair_u64(req, "unused_ms", now - e->used_ms);
+		gw_pair_str(req, "uri", e->s.uri);
 	}
 	OPENSSL_cleanse(p.session, count * sizeof(*p.session));
 	free(p.session);
@@ -484,10 +522,10 @@ static void on_found(int err, const struct p2p_candidate_set *cands, void *arg)
 		const struct p2p_candidate *c = &cands->c[i];
 
 		resp_reply_array(req, 10);
-		pair_hit(req, "peer", &c->hit);
-		pair_str(req, "state", c->flags & P2P_CANDIDATE_LAPSED ? "lapsed" : "usable");
-		pair_u64(req, "order", c->order);
-		pair_u64(req, "ttl_ms", c->ttl_ms);
+		gw_pair_hit(req, "peer", &c->hit);
+		gw_pair_str(req, "state", c->flags & P2P_CANDIDATE_LAPSED ? "lapsed" : "usable");
+		gw_pair_u64(req, "order", c->order);
+		gw_pair_u64(req, "ttl_ms", c->ttl_ms);
 		pair_uris(req, c->n_uris, c->uri);
 	}
 }
@@ -569,6 +607,10 @@ const struct resp_command gw_admin_commands[] = {
 	{"REFRESH", 1, 1, false, gw_auth_admin_refresh, "sign all enrolment records of users anew"},
 	{"RULES", 1, 7, false, gw_auth_admin_rules,
 	 "[REALM <realm>] [DIGESTS <digests>] [PERMISSION required|optional]: show, or set"},
+	{"INVITE", 2, 3, false, gw_admin_invite,
+	 "<seconds> [address]: a token that lets one peer join, at the authority"},
+	{"MEMBERS", 1, 3, false, gw_admin_members,
+	 "[cursor [count]]: members as the authority knows them; elsewhere the revoked ones"},
 	{"METRICS", 1, 1, false, on_metrics, "Prometheus text"},
 	{"RELOAD", 1, 1, false, on_reload, "read the settings again"},
 	{"SHUTDOWN", 1, 1, false, on_shutdown, "stop in an orderly way"},

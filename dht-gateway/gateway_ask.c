@@ -8,6 +8,7 @@
 #include <string.h>
 #include "dht-gateway/gateway_crypto.h"
 #include "dht-gateway/gateway_map.h"
+#include "dht-gateway/gateway_member.h"
 #include "lib/io/https_client.h"
 
 /* A probe may take longer than a call may wait. */
@@ -31,6 +32,7 @@ struct gw_ask {
 	struct https_request *request;
 	uint64_t began_ms; /* mono */
 	bool goes_on;	   /* about a session that there is: that it is not is an answer */
+	bool any;	   /* about enrolment: whatever it says is an answer */
 	int (*read)(const char *body, size_t len, void *arg);
 	gw_answer_h *h;
 	void *arg;
@@ -54,6 +56,7 @@ struct asked {
 	uint32_t took_us;
 	int err; /* of the last failure, and why */
 	char why[160];
+	enum gw_cert_fault fault; /* of the certificate that it showed last */
 };
 
 struct gw_asks {
@@ -163,9 +166,13 @@ static void failed(struct asked *p, int err, const char *why)
 
 /* What is wrong with an answer; 0: nothing. EEXIST: *error is the answer. EBUSY: it only wants to
  * be left alone. */
-static int judge(struct asked *p, const struct https_answer *a, bool goes_on,
+static int judge(struct asked *p, const struct https_answer *a, bool goes_on, bool any,
 		 struct p2p_opp_error *error, char *why, size_t len)
 {
+	if (a->err == EPERM && p->fault) {
+		snprintf(why, len, "%s", gw_cert_fault_text(p->fault));
+		return EPERM;
+	}
 	if (a->err) {
 		snprintf(why, len, "%s%s",
 			 a->err == EPERM ? "who answers there does not have this peer's key: " : "",
@@ -186,7 +193,8 @@ static int judge(struct asked *p, const struct https_answer *a, bool goes_on,
 		p->hold_ms = gw_mono(p->all->gw) + s * 1000ull;
 		return EBUSY;
 	}
-	if ((a->status == 409 &&
+	if (any ||
+	    (a->status == 409 &&
 	     (error->code == P2P_OPP_E_REPLAY || error->code == P2P_OPP_E_INUSE)) ||
 	    (a->status == 406 && error->code == P2P_OPP_E_NOCOMMON) ||
 	    (a->status == 404 && error->code == P2P_OPP_E_NOTFOUND && goes_on))
@@ -225,7 +233,7 @@ static void on_answer(const struct https_answer *a, void *arg)
 	struct asked *p = ask->peer;
 	struct p2p_opp_error error;
 	char why[256] = "";
-	int err = judge(p, a, ask->goes_on, &error, why, sizeof(why));
+	int err = judge(p, a, ask->goes_on, ask->any, &error, why, sizeof(why));
 	struct gw_answer answer = {.err = err, .error = err == EEXIST ? &error : NULL, .text = why};
 
 	ask->request = NULL;
@@ -259,13 +267,19 @@ static int send_question(struct asked *p, const struct gw_question *q, uint64_t 
 	struct gw *gw = p->all->gw;
 	char text[P2P_OPP_PATH_MAX], proof[P2P_OPP_MEMBER_MAX];
 	char header[sizeof(P2P_OPP_MEMBER_HEADER) + 2 + P2P_OPP_MEMBER_MAX];
-	int err = p2p_opp_member_make(proof, gw->secret.b, gw->secret.len, &gw->overlay, &gw->hit,
-				      &p->hit, gw_wall(gw), gw->crypto);
+	int err;
 
-	if (err)
-		return err;
+	if (gw->enrolled) {
+		snprintf(header, sizeof(header), "%s: %u", P2P_OPP_KNOWN_HEADER,
+			 gw_revocations_count(gw->members));
+	} else {
+		err = p2p_opp_member_make(proof, gw->secret.b, gw->secret.len, &gw->overlay,
+					  &gw->hit, &p->hit, gw_wall(gw), gw->crypto);
+		if (err)
+			return err;
+		snprintf(header, sizeof(header), "%s: %s", P2P_OPP_MEMBER_HEADER, proof);
+	}
 	p2p_opp_path_print(q->path, text);
-	snprintf(header, sizeof(header), "%s: %s", P2P_OPP_MEMBER_HEADER, proof);
 	return https_client_ask(
 		p->all->client, &p->hit, (struct sockaddr *)&p->addr,
 		&(struct https_ask){
@@ -287,7 +301,7 @@ static void on_probed(const struct https_answer *a, void *arg)
 	char why[256];
 
 	p->probe = NULL;
-	switch (judge(p, a, false, &error, why, sizeof(why))) {
+	switch (judge(p, a, false, false, &error, why, sizeof(why))) {
 	case 0:
 		if (p2p_opp_peer_decode(&peer, a->body, a->len) ||
 		    p2p_hit_cmp(&peer.hit, &p->hit) ||
@@ -408,6 +422,8 @@ static int ask_begin(struct gw_asks *a, const struct p2p_hit *hit,
 		return EBUSY;
 	}
 	ask->goes_on = q->path->resource == P2P_OPP_SESSION && strcmp(q->method, "PUT");
+	ask->any = q->path->resource == P2P_OPP_ENROLMENT ||
+		   q->path->resource == P2P_OPP_REVOCATIONS || q->path->resource == P2P_OPP_SECRET;
 	err = send_question(p, q, deadline_ms, on_answer, ask, &ask->request);
 	if (err)
 		return err;
@@ -524,6 +540,12 @@ void gw_asks_info(const struct gw_asks *a, const struct p2p_hit *hit, struct gw_
 	};
 }
 
+void gw_asks_identity(struct gw_asks *a)
+{
+	if (a && a->client)
+		https_client_identity(a->client, a->gw->tls);
+}
+
 void gw_asks_stats(const struct gw_asks *a, struct https_client_stats *stats)
 {
 	memset(stats, 0, sizeof(*stats));
@@ -534,6 +556,24 @@ void gw_asks_stats(const struct gw_asks *a, struct https_client_stats *stats)
 unsigned int gw_asks_broken(const struct gw_asks *a)
 {
 	return a ? a->broken : 0;
+}
+
+/* In a handshake, of the peer that we want to ask. */
+static bool on_certificate(X509 *cert, const struct p2p_hit *hit, void *arg)
+{
+	struct gw_asks *a = arg;
+	struct asked *p = gw_map_peek(a->map, hit, sizeof(*hit));
+	enum gw_cert_fault fault = gw_member_check(a->gw, cert, hit);
+	char text[P2P_HIT_TEXT_MAX];
+
+	if (p)
+		p->fault = fault;
+	if (!fault)
+		return true;
+	p2p_hit_print(hit, text);
+	gw_warn_source(a->gw, hit, sizeof(*hit), "gateway of %s is refused: %s", text,
+		       gw_cert_fault_text(fault));
+	return false;
 }
 
 int gw_asks_new(struct gw_asks **ap, struct gw *gw)
@@ -547,6 +587,7 @@ int gw_asks_new(struct gw_asks **ap, struct gw *gw)
 		.idle_s = (unsigned int)IDLE_SHARE(s->peer_idle_s),
 		.body_max = P2P_OPP_BODY_MAX,
 		.headers_max = HEADERS_MAX,
+		.check = gw->enrolled ? on_certificate : NULL,
 	};
 	struct gw_asks *a = calloc(1, sizeof(*a));
 	int err;
@@ -554,6 +595,7 @@ int gw_asks_new(struct gw_asks **ap, struct gw *gw)
 	if (!a)
 		return ENOMEM;
 	a->gw = gw;
+	config.arg = a;
 	err = gw_map_new(&a->map, (size_t)s->peers_max + PEERS_SPARE, true, asked_drop, NULL);
 	if (!err && s->peers_enabled)
 		err = https_client_new(&a->client, gw->base, &config);

@@ -32,7 +32,8 @@ struct gw_question {
 
 struct gw_answer {
 	/* 0: read() liked it. EEXIST: error says why not, and that is an answer (replay, in-use,
-	 * no-common; for a session that is renewed or closed also not-found). Else nothing is
+	 * no-common; for a session that is renewed or closed also not-found; about enrolment,
+	 * revocations and the secret whatever it is). Else nothing is
 	 * known: ETIMEDOUT, ECONNREFUSED, EPERM (whoever is there is not that peer), EACCES (it
 	 * does not take us for a member), EPROTO (rubbish, or refused), EBUSY (it has too much to
 	 * do). */
@@ -78,6 +79,8 @@ struct gw_ask_info {
 	unsigned int asking; /* questions under way */
 };
 void gw_asks_info(const struct gw_asks *a, const struct p2p_hit *hit, struct gw_ask_info *info);
+/* gw->tls has another certificate. */
+void gw_asks_identity(struct gw_asks *a);
 void gw_asks_stats(const struct gw_asks *a, struct https_client_stats *stats);
 /* Peers whose breaker is not closed. */
 unsigned int gw_asks_broken(const struct gw_asks *a);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "dht-gateway/gateway_cert.h"
 #include "dht-gateway/gateway_crypto.h"
 #include "dht-gateway/gateway_file.h"
@@ -66,7 +67,7 @@ void gw_anchor_clear(struct gw_anchor *anchor)
 
 int gw_authority_create(const char *dir, int64_t now_s, char *err, size_t errlen)
 {
-	char path[PATH_MAX], pem[PEM_MAX];
+	char path[PATH_MAX], cert_path[PATH_MAX], pem[PEM_MAX];
 	struct p2p_overlay_id overlay;
 	struct gw_identity *key = NULL;
 	X509 *cert = NULL;
@@ -83,6 +84,10 @@ int gw_authority_create(const char *dir, int64_t now_s, char *err, size_t errlen
 		return ret;
 	}
 	ret = gw_identity_create(path, err, errlen);
+	/* a crash may have left a key alone */
+	if (ret == EEXIST && !join(cert_path, dir, GW_AUTHORITY_CERT) && access(cert_path, F_OK) &&
+	    errno == ENOENT)
+		ret = 0;
 	if (!ret)
 		ret = gw_identity_load(&key, path, err, errlen);
 	if (ret)

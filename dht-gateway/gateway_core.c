@@ -13,15 +13,18 @@
 #include "dht-gateway/gateway_auth_rules.h"
 #include "dht-gateway/gateway_auth_store.h"
 #include "dht-gateway/gateway_authority.h"
+#include "dht-gateway/gateway_bootstrap.h"
 #include "dht-gateway/gateway_cache.h"
 #include "dht-gateway/gateway_cert.h"
 #include "dht-gateway/gateway_crypto.h"
 #include "dht-gateway/gateway_file.h"
 #include "dht-gateway/gateway_identity.h"
 #include "dht-gateway/gateway_lookup.h"
+#include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_names.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_records.h"
+#include "dht-gateway/gateway_renew.h"
 #include "dht-gateway/gateway_route.h"
 #include "dht-gateway/gateway_serve.h"
 #include "dht-gateway/gateway_session.h"
@@ -44,7 +47,8 @@ struct gw_core {
 	struct gw gw;
 	struct gw_identity *identity;
 	struct https_identity tls;
-	struct gw_anchor anchor;
+	struct gw_bootstrap bootstrap;
+	const char *bootstrap_v[GW_BOOTSTRAP_MAX];
 	struct event *tick;
 	struct gw_names *names;
 	bool connected;
@@ -55,23 +59,25 @@ struct gw_core {
 	uint64_t refused; /* as last logged */
 };
 
-/* The authority's certificate in the state folder: the overlay is enrolled. */
-static int anchor_load(struct gw_core *c, char *err, size_t errlen)
+/* From the authority, the settings, or the secret. */
+static int overlay_id(struct gw *gw, char *err, size_t errlen)
 {
-	struct gw *gw = &c->gw;
-	char path[PATH_MAX];
-	int ret;
+	const char *text = gw->settings->overlay_id;
+	struct p2p_overlay_id id;
+	int ret = *text ? p2p_overlay_id_parse(&id, text, strlen(text)) : 0;
 
-	if (snprintf(path, sizeof(path), "%s/" GW_AUTHORITY_CERT, gw->settings->state_dir) >=
-	    (int)sizeof(path))
-		return ENAMETOOLONG;
-	ret = gw_anchor_load(&c->anchor, path, err, errlen);
+	if (!ret && *text && gw->enrolled && memcmp(&id, &gw->overlay, sizeof(id))) {
+		snprintf(err, errlen, "[overlay] id is not that of the authority in %s",
+			 gw->settings->state_dir);
+		return EINVAL;
+	}
+	if (!ret && !*text && !gw->enrolled)
+		ret = p2p_overlay_id_make(&id, gw->secret.b, gw->secret.len, gw->crypto);
 	if (ret)
-		return ret == ENOENT ? 0 : ret;
-	gw->anchor = &c->anchor;
-	gw->enrolled = true;
-	gw->overlay = c->anchor.overlay;
-	return 0;
+		snprintf(err, errlen, "the overlay's id: %s", strerror(ret));
+	else if (!gw->enrolled)
+		gw->overlay = id;
+	return ret;
 }
 
 static int identity_load(struct gw_core *c, char *err, size_t errlen)
@@ -97,22 +103,23 @@ static int identity_load(struct gw_core *c, char *err, size_t errlen)
 	c->tls.key = gw_identity_key(c->identity);
 	c->tls.crypto = gw->crypto;
 	gw->tls = &c->tls;
-	ret = gw_cert_make(&c->tls.cert, c->tls.key, gw->hit_text);
-	if (ret) {
-		snprintf(err, errlen, "the certificate: %s", strerror(ret));
+	ret = gw_secrets_load(&gw->secrets, s->secret_file, err, errlen);
+	if (ret)
 		return ret;
+	gw->secret = gw->secrets.e[0].s;
+	ret = gw_members_new(&gw->members, gw, err, errlen);
+	if (!ret)
+		ret = overlay_id(gw, err, errlen);
+	if (ret)
+		return ret;
+	if (gw->enrolled) {
+		c->tls.cert = gw_members_cert(gw->members);
+		X509_up_ref(c->tls.cert);
+		return 0;
 	}
-	ret = gw_secret_load(&gw->secret, s->secret_file, err, errlen);
+	ret = gw_cert_make(&c->tls.cert, c->tls.key, gw->hit_text);
 	if (ret)
-		return ret;
-	ret = anchor_load(c, err, errlen);
-	if (ret || gw->enrolled)
-		return ret;
-	ret = *s->overlay_id
-		      ? p2p_overlay_id_parse(&gw->overlay, s->overlay_id, strlen(s->overlay_id))
-		      : p2p_overlay_id_make(&gw->overlay, gw->secret.b, gw->secret.len, gw->crypto);
-	if (ret)
-		snprintf(err, errlen, "the overlay's id: %s", strerror(ret));
+		snprintf(err, errlen, "the certificate: %s", strerror(ret));
 	return ret;
 }
 
@@ -198,6 +205,22 @@ static int node_id_make(const struct gw *gw, uint8_t id[DHT_KEY_LEN])
 	return err;
 }
 
+/* What the settings name, and what this peer was told when it joined. */
+static void bootstrap_all(struct gw_core *c)
+{
+	struct gw *gw = &c->gw;
+	int err;
+
+	for (size_t i = 0; i < gw->settings->bootstrap.n; i++)
+		gw_bootstrap_add(&c->bootstrap, gw->settings->bootstrap.v[i]);
+	err = gw_bootstrap_load(&c->bootstrap, gw_state_path(gw->state, GW_BOOTSTRAP_FILE));
+	if (err)
+		p2p_log(gw->log, P2P_LOG_ERR, "%s: %s", gw_state_path(gw->state, GW_BOOTSTRAP_FILE),
+			strerror(err));
+	for (size_t i = 0; i < c->bootstrap.n; i++)
+		c->bootstrap_v[i] = c->bootstrap.entry[i];
+}
+
 static int dht_open(struct gw_core *c, char *err, size_t errlen)
 {
 	struct gw *gw = &c->gw;
@@ -208,8 +231,7 @@ static int dht_open(struct gw_core *c, char *err, size_t errlen)
 		.bind6 = s->bind6,
 		.port = (uint16_t)s->port,
 		.network = gw_secret_network(&gw->overlay),
-		.bootstrap = (const char *const *)s->bootstrap.v,
-		.n_bootstrap = s->bootstrap.n,
+		.bootstrap = c->bootstrap_v,
 		.nodes_file = gw_state_path(gw->state, "nodes"),
 		.max_requests = s->max_requests_per_s,
 		.max_peer_requests = s->max_peer_requests_per_s,
@@ -223,6 +245,8 @@ static int dht_open(struct gw_core *c, char *err, size_t errlen)
 	};
 	int ret = node_id_make(gw, config.node_id);
 
+	bootstrap_all(c);
+	config.n_bootstrap = c->bootstrap.n;
 	if (ret) {
 		snprintf(err, errlen, "the DHT's node id: %s", strerror(ret));
 		return ret;
@@ -310,12 +334,13 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 	ret = gw_serve_new(&gw->serve, gw, err, errlen);
 	if (ret)
 		goto fail;
+	ret = gw_renewal_new(&gw->renewal, gw);
+	if (ret)
+		goto fail;
 	ret = dht_open(c, err, errlen);
 	if (ret)
 		goto fail;
-	ret = gw_names_new(&c->names, gw->base, gw->log,
-			   (const char *const *)gw->settings->bootstrap.v,
-			   gw->settings->bootstrap.n);
+	ret = gw_names_new(&c->names, gw->base, gw->log, c->bootstrap_v, c->bootstrap.n);
 	if (ret) {
 		snprintf(err, errlen, "%s", strerror(ret));
 		goto fail;
@@ -344,6 +369,7 @@ void gw_core_free(struct gw_core *c)
 	gw_names_free(c->names);
 	gw_serve_free(gw->serve);
 	gw->serve = NULL;
+	gw_renewal_free(gw->renewal);
 	gw_lookups_free(gw->lookups);
 	gw_routes_free(gw->routes);
 	gw_sessions_free(gw->sessions);
@@ -365,9 +391,10 @@ void gw_core_free(struct gw_core *c)
 	gw_cache_free(gw->cache);
 	gw_state_close(gw->state);
 	X509_free(c->tls.cert);
-	gw_anchor_clear(&c->anchor);
+	gw_members_free(gw->members);
 	gw_identity_free(c->identity);
 	OPENSSL_cleanse(&gw->secret, sizeof(gw->secret));
+	OPENSSL_cleanse(&gw->secrets, sizeof(gw->secrets));
 	free(c);
 }
 

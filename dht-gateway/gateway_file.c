@@ -48,7 +48,7 @@ static int sync_folder(const char *path)
 	return err;
 }
 
-static int create_at(const char *path, const void *s, size_t len)
+static int create_at(const char *path, const void *s, size_t len, mode_t mode, gid_t group)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int err;
@@ -56,7 +56,9 @@ static int create_at(const char *path, const void *s, size_t len)
 	if (fd < 0)
 		return errno;
 	/* whatever the umask says */
-	err = fchmod(fd, 0600) ? errno : 0;
+	err = group != (gid_t)-1 && fchown(fd, (uid_t)-1, group) ? errno : 0;
+	if (!err)
+		err = fchmod(fd, mode) ? errno : 0;
 	if (!err)
 		err = write_all(fd, s, len);
 	if (close(fd) && !err)
@@ -68,12 +70,17 @@ static int create_at(const char *path, const void *s, size_t len)
 
 int gw_file_create(const char *path, const void *s, size_t len)
 {
-	int err = create_at(path, s, len);
+	int err = create_at(path, s, len, 0600, (gid_t)-1);
 
 	return err ? err : sync_folder(path);
 }
 
 int gw_file_replace(const char *path, const void *s, size_t len)
+{
+	return gw_file_replace_mode(path, s, len, 0600, (gid_t)-1);
+}
+
+int gw_file_replace_mode(const char *path, const void *s, size_t len, mode_t mode, gid_t group)
 {
 	char tmp[PATH_MAX];
 	int err;
@@ -83,7 +90,7 @@ int gw_file_replace(const char *path, const void *s, size_t len)
 	/* left over from a crash */
 	if (unlink(tmp) && errno != ENOENT)
 		return errno;
-	err = create_at(tmp, s, len);
+	err = create_at(tmp, s, len, mode, group);
 	if (err)
 		return err;
 	if (rename(tmp, path)) {

@@ -15,6 +15,9 @@ int gw_file_create(const char *path, const void *s, size_t len);
  * Mode 0600. */
 int gw_file_replace(const char *path, const void *s, size_t len);
 
+/* The same with another mode, and group unless it is (gid_t)-1. */
+int gw_file_replace_mode(const char *path, const void *s, size_t len, mode_t mode, gid_t group);
+
 /* Read a file of at most cap-1 bytes; a NUL is added. EFBIG: longer. */
 int gw_file_read(const char *path, char *buf, size_t cap, size_t *len);
 

@@ -741,6 +741,13 @@ static void auth_event(const char *what, const char *name, size_t len, void *arg
 	resp_server_publish(r->server, "auth", text, (size_t)n);
 }
 
+static void tls_event(void *arg)
+{
+	struct gw_resp *r = arg;
+
+	resp_server_publish(r->server, "sessions", "tls", 3);
+}
+
 int gw_resp_new(struct gw_resp **rp, struct gw *gw, char *err, size_t errlen)
 {
 	const struct gw_settings *s = gw->settings;
@@ -779,6 +786,7 @@ int gw_resp_new(struct gw_resp **rp, struct gw *gw, char *err, size_t errlen)
 	gw->peers_event = peers_event;
 	gw->sessions_event = sessions_event;
 	gw->auth_event = auth_event;
+	gw->tls_event = tls_event;
 	gw->event_arg = r;
 	*rp = r;
 	return 0;
@@ -798,6 +806,7 @@ void gw_resp_free(struct gw_resp *r)
 	r->gw->peers_event = NULL;
 	r->gw->sessions_event = NULL;
 	r->gw->auth_event = NULL;
+	r->gw->tls_event = NULL;
 	resp_server_free(r->server);
 	gw_map_free(r->instances);
 	free(r);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "dht-gateway/gateway_cache.h"
+#include "dht-gateway/gateway_enrol.h"
+#include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_session.h"
 #include "dht-gateway/gateway_users.h"
@@ -195,7 +197,25 @@ static void reply_session(struct gw_serve *s, struct https_exchange *x, const ui
 	https_reply(x, 200, 0, text, len);
 }
 
-static bool member(struct gw_serve *s, struct https_exchange *x)
+/* An overlay with an authority: its certificate says. */
+static bool certified(struct gw_serve *s, struct https_exchange *x)
+{
+	struct gw *gw = s->gw;
+	const struct p2p_hit *hit = https_exchange_hit(x);
+	enum gw_cert_fault fault = gw_member_check(gw, https_exchange_cert(x), hit);
+	char text[P2P_HIT_TEXT_MAX];
+
+	if (!fault)
+		return true;
+	gw->metrics.asked_strangers++;
+	p2p_hit_print(hit, text);
+	gw_warn_source(gw, hit, sizeof(*hit), "gateway of %s is refused: %s", text,
+		       gw_cert_fault_text(fault));
+	return false;
+}
+
+/* One without: the secret does. */
+static bool proven(struct gw_serve *s, struct https_exchange *x)
 {
 	struct gw *gw = s->gw;
 	const struct p2p_hit *hit = https_exchange_hit(x);
@@ -219,6 +239,47 @@ static bool member(struct gw_serve *s, struct https_exchange *x)
 	return false;
 }
 
+static void reply_enrolment(struct gw_serve *s, struct https_exchange *x)
+{
+	struct p2p_opp_enrolled out;
+	struct p2p_opp_error error;
+	struct p2p_opp_enrol ask;
+	char text[P2P_OPP_BODY_MAX];
+	size_t len;
+	const char *body = https_exchange_body(x, &len);
+	int status;
+
+	if (strcmp(https_exchange_method(x), "POST")) {
+		reply_error(x, 405, P2P_OPP_E_METHOD, "this takes POST only");
+		return;
+	}
+	if (p2p_opp_enrol_decode(&ask, body, len)) {
+		reply_error(x, 400, P2P_OPP_E_BADREQUEST, "no such body");
+		return;
+	}
+	status = gw_enrol_answer(s->gw, https_exchange_cert(x), https_exchange_hit(x), &ask, &out,
+				 &error);
+	if (status)
+		reply_fault(x, status, &error);
+	else if (p2p_opp_enrolled_encode(&out, text, sizeof(text), &len))
+		reply_error(x, 503, P2P_OPP_E_BUSY, "no answer");
+	else
+		https_reply(x, 200, 0, text, len);
+	OPENSSL_cleanse(&ask, sizeof(ask));
+	OPENSSL_cleanse(&out, sizeof(out));
+	OPENSSL_cleanse(text, sizeof(text));
+}
+
+/* What a certificate has to be, each request is judged by: so there is a line for each refusal, and
+ * whoever is not a member yet can ask to be let in. */
+static bool anybody(X509 *cert, const struct p2p_hit *hit, void *arg)
+{
+	(void)cert;
+	(void)hit;
+	(void)arg;
+	return true;
+}
+
 static void on_request(struct https_exchange *x, void *arg)
 {
 	struct gw_serve *s = arg;
@@ -237,8 +298,13 @@ static void on_request(struct https_exchange *x, void *arg)
 		reply_error(x, 404, P2P_OPP_E_OVERLAY, "this peer is not of that overlay");
 		return;
 	}
+	/* who is let in is none yet */
+	if (!err && gw->enrolled && path.resource == P2P_OPP_ENROLMENT) {
+		reply_enrolment(s, x);
+		return;
+	}
 	/* before anything is told, and whatever is asked for */
-	if (!member(s, x)) {
+	if (gw->enrolled ? !certified(s, x) : !proven(s, x)) {
 		reply_error(x, 403, P2P_OPP_E_MEMBER, "no proof of membership");
 		return;
 	}
@@ -306,6 +372,7 @@ int gw_serve_new(struct gw_serve **sp, struct gw *gw, char *err, size_t errlen)
 		.idle_ms = (unsigned int)set->peer_idle_s * 1000,
 		.body_max = P2P_OPP_BODY_MAX,
 		.headers_max = HEADERS_MAX,
+		.check = gw->enrolled ? anybody : NULL,
 		.h = on_request,
 		.arg = s,
 	};
@@ -388,6 +455,12 @@ void gw_serve_locators(const struct gw_serve *s, struct p2p_record *rec)
 			    rec->locator[j].family == family)
 				locator_add(rec, family, rec->locator[j].addr, port);
 	}
+}
+
+void gw_serve_identity(struct gw_serve *s)
+{
+	if (s && s->server && https_server_identity(s->server, s->gw->tls))
+		p2p_log(s->gw->log, P2P_LOG_ERR, "the new certificate cannot be shown");
 }
 
 void gw_serve_stats(const struct gw_serve *s, struct https_server_stats *stats)

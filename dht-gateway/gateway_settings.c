@@ -35,17 +35,21 @@ static const char *const destinations[] = {"stderr", "syslog", NULL};
 const struct setting gw_settings_table[] = {
 	STRING("overlay", "secret_file", secret_file, 1, 1024, STATE "/overlay.secret", false,
 	       "The overlay's secret, the same at all its peers, mode 0600 "
-	       "(p2psipctl overlay secret new makes one)."),
+	       "(p2psipctl overlay create or join writes it)."),
 	STRING("overlay", "id", overlay_id, 0, 32, "", false,
-	       "The overlay's id, 32 hexadecimal digits; empty: made from the secret."),
+	       "The overlay's id, 32 hexadecimal digits; empty: from the authority's key, or, in "
+	       "an "
+	       "overlay without one, made from the secret."),
 	STRING("overlay", "authority_dir", authority_dir, 0, 1024, STATE "/authority", false,
-	       "The folder of the overlay's authority, where this peer has it. Empty: never here."),
+	       "The folder of the overlay's authority, where this peer has it: it invites, renews "
+	       "certificates, enrols users and revokes. Empty: never here."),
+	INT("overlay", "certificate_days", certificate_days, 1, 3650, "90", true,
+	    "How long a certificate holds that the authority issues here; it is renewed when a "
+	    "third of that is left."),
 	{"overlay", "permission", SETTING_ENUM, AT(permission), 0, 0, "overlay", permissions, true,
 	 "In an overlay with an authority: must a user's record have the authority's permission "
-	 "for "
-	 "the peer that signed it? overlay: as the overlay's rules say; required: yes; off: no. "
-	 "One "
-	 "without is neither stored nor believed."},
+	 "for the peer that signed it? overlay: as the overlay's rules say; required: yes; off: "
+	 "no. One without is neither stored nor believed."},
 	STRING("identity", "file", identity_file, 1, 1024, STATE "/identity.pem", false,
 	       "This peer's Host Identity, an ECDSA P-256 key, mode 0600."),
 	{"identity", "create", SETTING_BOOL, AT(identity_create), 0, 0, "yes", NULL, false,
@@ -128,6 +132,13 @@ const struct setting gw_settings_table[] = {
 	{"sip", "uri", SETTING_LIST, AT(uri), 0, P2P_CANDIDATE_URIS_MAX, NULL, NULL, true,
 	 "SIP addresses of this peer's Kamailio for other peers, best first "
 	 "(sip:192.0.2.1:5060;transport=udp); none: what Kamailio says."},
+	STRING("tls", "dir", tls_dir, 0, 1024, STATE "/tls", false,
+	       "Where Kamailio's TLS key and certificates are written, in an overlay with an "
+	       "authority: sip-key.pem, sip-cert.pem, sip-ca.pem, readable by [control] "
+	       "socket_group; empty: nowhere."),
+	INT("tls", "days", tls_days, 1, 365, "30", true,
+	    "How long Kamailio's certificate holds, at most as long as this peer's own; it is "
+	    "renewed when a third of that is left."),
 	STRING("control", "socket", socket, 1, 107, RUN "/gateway.sock", false,
 	       "Where Kamailio's modules connect."),
 	STRING("control", "socket_mode", socket_mode, 3, 4, "0660", false, "Its mode."),

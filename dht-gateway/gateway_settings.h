@@ -20,6 +20,7 @@ struct gw_settings {
 	/* [overlay] */
 	char *secret_file, *overlay_id, *authority_dir;
 	int permission;
+	int64_t certificate_days;
 	/* [identity] */
 	char *identity_file, *state_dir;
 	bool identity_create;
@@ -42,6 +43,9 @@ struct gw_settings {
 	int64_t session_lifetime_s, session_linger_s, sessions_max;
 	/* [sip] */
 	struct setting_list uri;
+	/* [tls] */
+	char *tls_dir;
+	int64_t tls_days;
 	/* [control] */
 	char *socket, *socket_mode, *socket_group;
 	char *admin_socket, *admin_mode, *admin_group;

@@ -11,7 +11,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/dht_backend.c dht-gateway/dht_backend.h dht-gateway/dht_engines.h \
 	dht-gateway/dht_memory.c \
 	dht-gateway/gateway.c dht-gateway/gateway.h \
-	dht-gateway/gateway_admin.c \
+	dht-gateway/gateway_admin.c dht-gateway/gateway_admin.h dht-gateway/gateway_admin_enrol.c \
 	dht-gateway/gateway_ask.c dht-gateway/gateway_ask.h \
 	dht-gateway/gateway_auth.c dht-gateway/gateway_auth.h \
 	dht-gateway/gateway_auth_admin.c \
@@ -19,14 +19,17 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_auth_store.c dht-gateway/gateway_auth_store.h \
 	dht-gateway/gateway_cache.c dht-gateway/gateway_cache.h \
 	dht-gateway/gateway_core.c dht-gateway/gateway_core.h \
+	dht-gateway/gateway_enrol.c dht-gateway/gateway_enrol.h \
 	dht-gateway/gateway_lookup.c dht-gateway/gateway_lookup.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
+	dht-gateway/gateway_member.c dht-gateway/gateway_member.h \
 	dht-gateway/gateway_metrics.c dht-gateway/gateway_metrics.h \
 	dht-gateway/gateway_names.c dht-gateway/gateway_names.h \
 	dht-gateway/gateway_nodes.c dht-gateway/gateway_nodes.h \
 	dht-gateway/gateway_peers.c dht-gateway/gateway_peers.h \
 	dht-gateway/gateway_policy.c dht-gateway/gateway_policy.h \
 	dht-gateway/gateway_records.c dht-gateway/gateway_records.h \
+	dht-gateway/gateway_renew.c dht-gateway/gateway_renew.h \
 	dht-gateway/gateway_resp.c dht-gateway/gateway_resp.h \
 	dht-gateway/gateway_route.c dht-gateway/gateway_route.h \
 	dht-gateway/gateway_serve.c dht-gateway/gateway_serve.h \
@@ -43,12 +46,16 @@ dht_gateway_libgateway_la_LIBADD = dht-gateway/libgatewaykeys.la
 
 dht_gateway_libgatewaykeys_la_SOURCES = \
 	dht-gateway/gateway_authority.c dht-gateway/gateway_authority.h \
+	dht-gateway/gateway_bootstrap.c dht-gateway/gateway_bootstrap.h \
 	dht-gateway/gateway_cert.c dht-gateway/gateway_cert.h \
 	dht-gateway/gateway_crypto.c dht-gateway/gateway_crypto.h \
 	dht-gateway/gateway_file.c dht-gateway/gateway_file.h \
 	dht-gateway/gateway_identity.c dht-gateway/gateway_identity.h \
+	dht-gateway/gateway_leaf.c dht-gateway/gateway_leaf.h \
+	dht-gateway/gateway_roster.c dht-gateway/gateway_roster.h \
 	dht-gateway/gateway_seal.c dht-gateway/gateway_seal.h \
-	dht-gateway/gateway_secret.c dht-gateway/gateway_secret.h
+	dht-gateway/gateway_secret.c dht-gateway/gateway_secret.h \
+	dht-gateway/gateway_setup.c dht-gateway/gateway_setup.h
 dht_gateway_libgatewaykeys_la_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS)
 
 dht_gateway_p2psip_gateway_SOURCES = dht-gateway/main.c
@@ -81,6 +88,7 @@ gateway_tests = \
 	tests/unit/test_gw_lookup \
 	tests/unit/test_gw_peers \
 	tests/unit/test_gw_resp \
+	tests/unit/test_gw_roster \
 	tests/unit/test_gw_sessions \
 	tests/unit/test_gw_seal \
 	tests/unit/test_gw_users
@@ -123,6 +131,10 @@ tests_unit_test_gw_peers_LDADD = $(GATEWAY_TEST_LIBS)
 tests_unit_test_gw_resp_SOURCES = tests/unit/test_gw_resp.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_resp_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_resp_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_roster_SOURCES = tests/unit/test_gw_roster.c tests/unit/test.h
+tests_unit_test_gw_roster_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_roster_LDADD = $(GATEWAY_TEST_LIBS)
 
 tests_unit_test_gw_seal_SOURCES = tests/unit/test_gw_seal.c tests/unit/test.h
 tests_unit_test_gw_seal_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)

@@ -143,24 +143,34 @@ static int on_close(void *arg, curl_socket_t fd)
 
 /* --- one request --- */
 
-static bool on_certificate(const struct p2p_hit *hit, void *arg)
+struct expected {
+	struct p2p_hit hit;
+	const struct https_client_config *config;
+};
+
+static bool on_certificate(X509 *cert, const struct p2p_hit *hit, void *arg)
 {
-	return !p2p_hit_cmp(hit, arg);
+	const struct expected *e = arg;
+
+	if (p2p_hit_cmp(hit, &e->hit))
+		return false;
+	return e->config->check ? e->config->check(cert, hit, e->config->arg)
+				: https_tls_current(cert);
 }
 
 /* For each new connection. */
 static CURLcode on_tls(CURL *easy, void *ctx, void *arg)
 {
 	struct https_request *r = arg;
-	struct p2p_hit *hit = malloc(sizeof(*hit));
+	struct expected *e = malloc(sizeof(*e));
 
 	(void)easy;
-	if (!hit)
+	if (!e)
 		return CURLE_OUT_OF_MEMORY;
-	*hit = r->hit;
+	*e = (struct expected){.hit = r->hit, .config = &r->c->config};
 	/* whatever libcurl has set by now: nobody is believed who does not have the key */
-	if (https_tls_expect(ctx, r->c->config.identity.crypto, on_certificate, hit, free)) {
-		free(hit);
+	if (https_tls_expect(ctx, r->c->config.identity.crypto, on_certificate, e, free)) {
+		free(e);
 		return CURLE_OUT_OF_MEMORY;
 	}
 	return https_tls_setup(ctx, &r->c->config.identity) ? CURLE_SSL_CERTPROBLEM : CURLE_OK;
@@ -446,6 +456,11 @@ void https_client_free(struct https_client *c)
 	free(c);
 	curl_global_cleanup();
 	ERR_clear_error();
+}
+
+void https_client_identity(struct https_client *c, const struct https_identity *identity)
+{
+	c->config.identity = *identity;
 }
 
 void https_client_stats(const struct https_client *c, struct https_client_stats *stats)

@@ -22,6 +22,9 @@ struct https_client_config {
 	unsigned int requests_max;	   /* at once; EBUSY beyond */
 	unsigned int idle_s; /* a connection that was not used for so long is closed */
 	size_t body_max, headers_max;
+	/* What the certificate must be, besides one of the HIT's key; NULL: within its dates. */
+	https_tls_check_h *check;
+	void *arg;
 };
 
 struct https_answer {
@@ -69,6 +72,8 @@ int https_client_ask(struct https_client *c, const struct p2p_hit *hit, const st
 		     const struct https_ask *ask, uint64_t deadline_ms, https_answer_h *h,
 		     void *arg, struct https_request **rp);
 void https_client_cancel(struct https_request *r);
+/* Connections made from now on show this one's certificate; it outlives the client, or the next. */
+void https_client_identity(struct https_client *c, const struct https_identity *identity);
 void https_client_stats(const struct https_client *c, struct https_client_stats *stats);
 
 #endif

@@ -32,8 +32,9 @@ struct conn {
 	struct event *timer;
 	struct in6_addr addr;
 	bool addressed; /* addr is set, and it was counted */
-	bool known;	/* hit is set */
+	bool known;	/* hit and cert are set */
 	struct p2p_hit hit;
+	X509 *cert;
 	uint64_t tokens, at_ms; /* thousandths of a request */
 };
 
@@ -52,7 +53,7 @@ struct https_server {
 struct https_exchange {
 	struct https_server *s;
 	struct evhttp_request *req;
-	const struct p2p_hit *hit;
+	const struct conn *conn;
 	bool replied;
 };
 
@@ -118,6 +119,7 @@ static void conn_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long
 	if (s)
 		pause_update(s);
 	event_free(c->timer);
+	X509_free(c->cert);
 	free(c);
 }
 
@@ -245,7 +247,10 @@ static struct conn *conn_of(struct evhttp_request *req)
 	if (cert)
 		c->known = SSL_get_verify_result(ssl) == X509_V_OK &&
 			   !https_tls_hit(cert, c->s->config.identity.crypto, &c->hit);
-	X509_free(cert);
+	if (c->known)
+		c->cert = cert;
+	else
+		X509_free(cert);
 	return c->known ? c : NULL;
 }
 
@@ -276,7 +281,7 @@ static void on_request(struct evhttp_request *req, void *arg)
 		return;
 	}
 	arm(c, s->config.idle_ms);
-	x.hit = &c->hit;
+	x.conn = c;
 	if (s->n_conns > s->config.connections_max) {
 		evhttp_add_header(evhttp_request_get_output_headers(req), "Connection", "close");
 		s->stats.refused_busy++;
@@ -295,7 +300,12 @@ static void on_request(struct evhttp_request *req, void *arg)
 
 const struct p2p_hit *https_exchange_hit(const struct https_exchange *x)
 {
-	return x->hit;
+	return &x->conn->hit;
+}
+
+X509 *https_exchange_cert(const struct https_exchange *x)
+{
+	return x->conn->cert;
 }
 
 const char *https_exchange_method(const struct https_exchange *x)
@@ -437,7 +447,8 @@ int https_server_new(struct https_server **sp, struct event_base *base,
 		goto fail;
 	err = https_tls_setup(s->ctx, &config->identity);
 	if (!err)
-		err = https_tls_expect(s->ctx, config->identity.crypto, NULL, NULL, NULL);
+		err = https_tls_expect(s->ctx, config->identity.crypto, config->check, config->arg,
+				       NULL);
 	if (err)
 		goto fail;
 	evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET | EVHTTP_REQ_PUT | EVHTTP_REQ_POST |
@@ -470,6 +481,16 @@ void https_server_free(struct https_server *s)
 		evhttp_free(s->http);
 	SSL_CTX_free(s->ctx);
 	free(s);
+}
+
+int https_server_identity(struct https_server *s, const struct https_identity *identity)
+{
+	s->config.identity = *identity;
+	if (SSL_CTX_use_certificate(s->ctx, identity->cert) == 1 &&
+	    SSL_CTX_use_PrivateKey(s->ctx, identity->key) == 1)
+		return 0;
+	ERR_clear_error();
+	return EINVAL;
 }
 
 void https_server_stats(const struct https_server *s, struct https_server_stats *stats)

@@ -27,8 +27,10 @@ struct https_server_config {
 	unsigned int handshake_ms;	      /* from the accept to the first request */
 	unsigned int idle_ms;		      /* from one request to the next */
 	size_t body_max, headers_max;
+	/* Which certificates are let in at all; NULL: those within their dates. */
+	https_tls_check_h *check;
 	https_server_h *h;
-	void *arg;
+	void *arg; /* of both */
 };
 
 struct https_server_stats {
@@ -43,9 +45,13 @@ void https_server_free(struct https_server *s);
 /* One more address to listen at: "192.0.2.1:7443", "[2001:db8::1]:7443". 0 or errno (EINVAL: no
  * such text). port (may be NULL): the one that is listened at, when address says none. */
 int https_server_listen(struct https_server *s, const char *address, uint16_t *port);
+/* Connections accepted from now on are shown this certificate. 0 or EINVAL. */
+int https_server_identity(struct https_server *s, const struct https_identity *identity);
 void https_server_stats(const struct https_server *s, struct https_server_stats *stats);
 
 const struct p2p_hit *https_exchange_hit(const struct https_exchange *x);
+/* What the caller has shown; valid until the reply. */
+X509 *https_exchange_cert(const struct https_exchange *x);
 /* "GET", "PUT", "POST", "DELETE" */
 const char *https_exchange_method(const struct https_exchange *x);
 /* Not ended by a NUL; valid until the reply. NULL: none (len 0). */

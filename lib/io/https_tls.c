@@ -15,7 +15,7 @@
 
 struct expect {
 	const struct p2p_crypto *crypto;
-	bool (*check)(const struct p2p_hit *hit, void *arg);
+	https_tls_check_h *check;
 	void *arg;
 	void (*free_arg)(void *arg);
 };
@@ -42,14 +42,16 @@ static int key_hit(EVP_PKEY *key, const struct p2p_crypto *crypto, struct p2p_hi
 
 int https_tls_hit(X509 *cert, const struct p2p_crypto *crypto, struct p2p_hit *hit)
 {
-	int err;
+	int err = key_hit(X509_get0_pubkey(cert), crypto, hit);
 
-	if (X509_cmp_current_time(X509_get0_notBefore(cert)) >= 0 ||
-	    X509_cmp_current_time(X509_get0_notAfter(cert)) <= 0)
-		return EKEYEXPIRED;
-	err = key_hit(X509_get0_pubkey(cert), crypto, hit);
 	ERR_clear_error();
 	return err;
+}
+
+bool https_tls_current(X509 *cert)
+{
+	return X509_cmp_current_time(X509_get0_notBefore(cert)) < 0 &&
+	       X509_cmp_current_time(X509_get0_notAfter(cert)) > 0;
 }
 
 int https_tls_setup(SSL_CTX *ctx, const struct https_identity *identity)
@@ -77,7 +79,7 @@ static int on_verify(X509_STORE_CTX *store, void *arg)
 	struct p2p_hit hit;
 
 	if (cert && !https_tls_hit(cert, e->crypto, &hit) &&
-	    (!e->check || e->check(&hit, e->arg))) {
+	    (e->check ? e->check(cert, &hit, e->arg) : https_tls_current(cert))) {
 		X509_STORE_CTX_set_error(store, X509_V_OK);
 		return 1;
 	}
@@ -110,9 +112,8 @@ static int expect_index(void)
 	return index;
 }
 
-int https_tls_expect(SSL_CTX *ctx, const struct p2p_crypto *crypto,
-		     bool (*check)(const struct p2p_hit *hit, void *arg), void *arg,
-		     void (*free_arg)(void *arg))
+int https_tls_expect(SSL_CTX *ctx, const struct p2p_crypto *crypto, https_tls_check_h *check,
+		     void *arg, void (*free_arg)(void *arg))
 {
 	int index = expect_index();
 	struct expect *e = calloc(1, sizeof(*e));

@@ -9,6 +9,8 @@
 
 #include "lib/base/bytes.h"
 #include "lib/proto/key.h"
+#include "lib/proto/opp_impl.h"
+#include "lib/proto/revocation.h"
 
 #define VERSION_MAX 1000
 
@@ -24,6 +26,7 @@ static const char *const errors[] = {
 	[P2P_OPP_E_VERSION] = "version",	[P2P_OPP_E_BUSY] = "busy",
 	[P2P_OPP_E_METHOD] = "method",		[P2P_OPP_E_REPLAY] = "replay",
 	[P2P_OPP_E_INUSE] = "in-use",		[P2P_OPP_E_NOCOMMON] = "no-common",
+	[P2P_OPP_E_INVITATION] = "invitation",
 };
 #define N(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -52,6 +55,15 @@ void p2p_opp_path_print(const struct p2p_opp_path *path, char text[P2P_OPP_PATH_
 		p2p_hex_print(key, path->session, sizeof(path->session));
 		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/sessions/%s", path->version, overlay,
 			 key);
+	} else if (path->resource == P2P_OPP_REVOCATIONS && path->number > 0) {
+		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/revocations/%" PRIu32, path->version,
+			 overlay, path->number);
+	} else if (path->resource == P2P_OPP_REVOCATIONS) {
+		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/revocations", path->version, overlay);
+	} else if (path->resource == P2P_OPP_ENROLMENT) {
+		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/enrolment", path->version, overlay);
+	} else if (path->resource == P2P_OPP_SECRET) {
+		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/secret", path->version, overlay);
 	} else
 		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/peer", path->version, overlay);
 }
@@ -119,6 +131,21 @@ int p2p_opp_path_parse(struct p2p_opp_path *out, const char *text, size_t len)
 		if (p2p_hex_parse(path.session, sizeof(path.session), p, n) != 0 ||
 		    all_zero(path.session, sizeof(path.session)))
 			return EINVAL;
+	} else if (is(p, n, "revocations")) {
+		uint64_t number;
+
+		path.resource = P2P_OPP_REVOCATIONS;
+		if (s != end) {
+			n = part(&s, end, &p);
+			if (p2p_u64_parse(&number, p, n) != 0 || number == 0 ||
+			    number > P2P_REVOCATIONS_MAX)
+				return EINVAL;
+			path.number = (uint32_t)number;
+		}
+	} else if (is(p, n, "enrolment")) {
+		path.resource = P2P_OPP_ENROLMENT;
+	} else if (is(p, n, "secret")) {
+		path.resource = P2P_OPP_SECRET;
 	} else {
 		return EINVAL;
 	}
@@ -156,7 +183,7 @@ static int printable(const char *s, size_t cap)
 }
 
 /* A string of printable ASCII. */
-static void put_string(struct p2p_text *t, const char *s)
+void p2p_opp_put_string(struct p2p_text *t, const char *s)
 {
 	p2p_text_add(t, "\"");
 	for (; *s != '\0'; s++)
@@ -180,7 +207,7 @@ static int put_versions(struct p2p_text *t, const unsigned int *version, size_t 
 	return 0;
 }
 
-static int put_end(const struct p2p_text *t, size_t *len)
+int p2p_opp_put_end(const struct p2p_text *t, size_t *len)
 {
 	if (t->cut)
 		return EMSGSIZE;
@@ -203,7 +230,7 @@ static int put_uris(struct p2p_text *t, const char (*uri)[P2P_LOCATOR_URI_MAX], 
 			return EINVAL;
 		if (i > 0)
 			p2p_text_add(t, ",");
-		put_string(t, uri[i]);
+		p2p_opp_put_string(t, uri[i]);
 	}
 	p2p_text_add(t, "]");
 	return 0;
@@ -229,13 +256,13 @@ int p2p_opp_peer_encode(const struct p2p_opp_peer *peer, char *buf, size_t cap, 
 		     overlay, peer->epoch);
 	if (peer->software[0] != '\0') {
 		p2p_text_add(&t, ",\"software\":");
-		put_string(&t, peer->software);
+		p2p_opp_put_string(&t, peer->software);
 	}
 	p2p_text_add(&t, ",");
 	if (put_uris(&t, peer->uri, peer->n_uris) != 0)
 		return EINVAL;
 	p2p_text_add(&t, "}");
-	return put_end(&t, len);
+	return p2p_opp_put_end(&t, len);
 }
 
 static int put_user(struct p2p_text *t, const struct p2p_opp_user *user)
@@ -263,7 +290,7 @@ int p2p_opp_user_encode(const struct p2p_opp_user *user, char *buf, size_t cap, 
 	if (put_user(&t, user) != 0)
 		return EINVAL;
 	p2p_text_add(&t, "}");
-	return put_end(&t, len);
+	return p2p_opp_put_end(&t, len);
 }
 
 /* Of a buffer of P2P_OPP_WORD_MAX. */
@@ -331,7 +358,7 @@ int p2p_opp_open_encode(const struct p2p_opp_open *open, char *buf, size_t cap, 
 		p2p_text_add(&t, ",\"user\":\"%s\"", key);
 	}
 	p2p_text_add(&t, "}");
-	return put_end(&t, len);
+	return p2p_opp_put_end(&t, len);
 }
 
 int p2p_opp_opened_encode(const struct p2p_opp_opened *opened, char *buf, size_t cap, size_t *len)
@@ -354,7 +381,7 @@ int p2p_opp_opened_encode(const struct p2p_opp_opened *opened, char *buf, size_t
 			return EINVAL;
 	}
 	p2p_text_add(&t, "}");
-	return put_end(&t, len);
+	return p2p_opp_put_end(&t, len);
 }
 
 int p2p_opp_calls_encode(const struct p2p_opp_calls *calls, char *buf, size_t cap, size_t *len)
@@ -370,7 +397,7 @@ int p2p_opp_calls_encode(const struct p2p_opp_calls *calls, char *buf, size_t ca
 	if (calls->lifetime_s > 0)
 		p2p_text_add(&t, ",\"lifetime_s\":%" PRIu32, calls->lifetime_s);
 	p2p_text_add(&t, "}");
-	return put_end(&t, len);
+	return p2p_opp_put_end(&t, len);
 }
 
 int p2p_opp_error_encode(const struct p2p_opp_error *error, char *buf, size_t cap, size_t *len)
@@ -384,7 +411,7 @@ int p2p_opp_error_encode(const struct p2p_opp_error *error, char *buf, size_t ca
 		return EINVAL;
 	p2p_text_init(&t, buf, cap);
 	p2p_text_add(&t, "{\"error\":\"%s\",\"reason\":", errors[error->code]);
-	put_string(&t, error->reason);
+	p2p_opp_put_string(&t, error->reason);
 	if (error->n_versions > 0) {
 		p2p_text_add(&t, ",\"versions\":");
 		if (put_versions(&t, error->version, error->n_versions) != 0)
@@ -401,14 +428,14 @@ int p2p_opp_error_encode(const struct p2p_opp_error *error, char *buf, size_t ca
 		}
 	}
 	p2p_text_add(&t, "}");
-	return put_end(&t, len);
+	return p2p_opp_put_end(&t, len);
 }
 
 /* --- reading -----------------------------------------------------------------------------------
  */
 
 /* The body as an object that the caller puts. */
-static int body_parse(const char *text, size_t len, json_object **out)
+int p2p_opp_body_parse(const char *text, size_t len, json_object **out)
 {
 	struct json_tokener *tok;
 	json_object *o;
@@ -436,7 +463,7 @@ static int body_parse(const char *text, size_t len, json_object **out)
 }
 
 /* A member that is a string without NULs; NULL: it is not there, or is none. */
-static const char *string_of(json_object *o, size_t max)
+const char *p2p_opp_string_of(json_object *o, size_t max)
 {
 	const char *s;
 	int len;
@@ -448,16 +475,16 @@ static const char *string_of(json_object *o, size_t max)
 	return s != NULL && len >= 0 && (size_t)len < max && strlen(s) == (size_t)len ? s : NULL;
 }
 
-static const char *get_string(json_object *o, const char *name, size_t max)
+const char *p2p_opp_get_string(json_object *o, const char *name, size_t max)
 {
 	json_object *v;
 
-	return json_object_object_get_ex(o, name, &v) ? string_of(v, max) : NULL;
+	return json_object_object_get_ex(o, name, &v) ? p2p_opp_string_of(v, max) : NULL;
 }
 
 static int get_word(json_object *o, const char *name, const char *const *words, size_t n, int *out)
 {
-	const char *s = get_string(o, name, 32);
+	const char *s = p2p_opp_get_string(o, name, 32);
 	size_t i;
 
 	if (s == NULL)
@@ -473,7 +500,7 @@ static int get_word(json_object *o, const char *name, const char *const *words, 
 
 static int get_hit(json_object *o, struct p2p_hit *hit)
 {
-	const char *s = get_string(o, "hit", P2P_HIT_TEXT_MAX);
+	const char *s = p2p_opp_get_string(o, "hit", P2P_HIT_TEXT_MAX);
 
 	return s != NULL && p2p_hit_parse(hit, s, strlen(s)) == 0 ? 0 : EBADMSG;
 }
@@ -516,7 +543,8 @@ static int get_uris(json_object *o, char (*uri)[P2P_LOCATOR_URI_MAX], uint8_t *n
 		return EBADMSG;
 	len = json_object_array_length(list);
 	for (i = 0; i < len && *n < P2P_OPP_LIST_MAX; i++) {
-		const char *s = string_of(json_object_array_get_idx(list, i), P2P_LOCATOR_URI_MAX);
+		const char *s =
+			p2p_opp_string_of(json_object_array_get_idx(list, i), P2P_LOCATOR_URI_MAX);
 		struct p2p_locator l;
 
 		if (s == NULL || p2p_locator_parse(&l, s, strlen(s)) != 0)
@@ -527,7 +555,7 @@ static int get_uris(json_object *o, char (*uri)[P2P_LOCATOR_URI_MAX], uint8_t *n
 }
 
 /* Members of these bodies are numbers that fit, or none at all. */
-static int get_u32(json_object *o, const char *name, uint32_t min, uint32_t max, uint32_t *out)
+int p2p_opp_get_u32(json_object *o, const char *name, uint32_t min, uint32_t max, uint32_t *out)
 {
 	json_object *v;
 	int64_t number;
@@ -541,16 +569,16 @@ static int get_u32(json_object *o, const char *name, uint32_t min, uint32_t max,
 	return 0;
 }
 
-static int get_hex(json_object *o, const char *name, uint8_t *out, size_t n)
+int p2p_opp_get_hex(json_object *o, const char *name, uint8_t *out, size_t n)
 {
-	const char *s = get_string(o, name, 2 * P2P_OPP_NONCE_LEN + 1);
+	const char *s = p2p_opp_get_string(o, name, 2 * P2P_OPP_NONCE_LEN + 1);
 
 	return s != NULL && p2p_hex_parse(out, n, s, strlen(s)) == 0 ? 0 : EBADMSG;
 }
 
 static int get_name(json_object *o, const char *name, char word[P2P_OPP_WORD_MAX])
 {
-	const char *s = get_string(o, name, P2P_OPP_WORD_MAX);
+	const char *s = p2p_opp_get_string(o, name, P2P_OPP_WORD_MAX);
 
 	if (s == NULL || !word_valid(s))
 		return EBADMSG;
@@ -569,7 +597,8 @@ static int get_words(json_object *o, const char *name, struct p2p_opp_words *wor
 		return EBADMSG;
 	len = json_object_array_length(list);
 	for (i = 0; i < len && words->n < P2P_OPP_LIST_MAX; i++) {
-		const char *s = string_of(json_object_array_get_idx(list, i), P2P_OPP_WORD_MAX);
+		const char *s =
+			p2p_opp_string_of(json_object_array_get_idx(list, i), P2P_OPP_WORD_MAX);
 
 		if (s == NULL || !word_valid(s))
 			return EBADMSG;
@@ -583,14 +612,14 @@ static int get_opening(json_object *o, uint8_t nonce[P2P_OPP_NONCE_LEN], uint64_
 {
 	json_object *v;
 	uint8_t raw[8];
-	int err = get_hex(o, "nonce", nonce, P2P_OPP_NONCE_LEN);
+	int err = p2p_opp_get_hex(o, "nonce", nonce, P2P_OPP_NONCE_LEN);
 
 	if (err == 0)
-		err = get_hex(o, "instance", raw, sizeof(raw));
+		err = p2p_opp_get_hex(o, "instance", raw, sizeof(raw));
 	if (err != 0)
 		return err;
 	*instance = p2p_be64(raw);
-	err = get_u32(o, "lifetime_s", 1, P2P_OPP_LIFETIME_MAX_S, lifetime_s);
+	err = p2p_opp_get_u32(o, "lifetime_s", 1, P2P_OPP_LIFETIME_MAX_S, lifetime_s);
 	if (err != 0)
 		return err;
 	if (!json_object_object_get_ex(o, "offer", &v) || !json_object_is_type(v, json_type_object))
@@ -621,14 +650,14 @@ int p2p_opp_open_decode(struct p2p_opp_open *out, const char *text, size_t len)
 {
 	struct p2p_opp_open open = {0};
 	json_object *o;
-	int err = body_parse(text, len, &o);
+	int err = p2p_opp_body_parse(text, len, &o);
 
 	if (err != 0)
 		return err;
 	err = get_opening(o, open.nonce, &open.instance, &open.lifetime_s, &open.offer);
 	open.asks = json_object_object_get_ex(o, "user", NULL);
 	if (err == 0 && open.asks)
-		err = get_hex(o, "user", open.user.b, sizeof(open.user.b));
+		err = p2p_opp_get_hex(o, "user", open.user.b, sizeof(open.user.b));
 	if (err == 0)
 		*out = open;
 	json_object_put(o);
@@ -639,7 +668,7 @@ int p2p_opp_opened_decode(struct p2p_opp_opened *out, const char *text, size_t l
 {
 	struct p2p_opp_opened opened = {0};
 	json_object *o;
-	int err = body_parse(text, len, &o);
+	int err = p2p_opp_body_parse(text, len, &o);
 
 	if (err != 0)
 		return err;
@@ -663,13 +692,14 @@ int p2p_opp_calls_decode(struct p2p_opp_calls *out, const char *text, size_t len
 {
 	struct p2p_opp_calls calls = {0};
 	json_object *o;
-	int err = body_parse(text, len, &o);
+	int err = p2p_opp_body_parse(text, len, &o);
 
 	if (err != 0)
 		return err;
-	err = get_u32(o, "calls", 0, P2P_OPP_CALLS_MAX, &calls.calls);
+	err = p2p_opp_get_u32(o, "calls", 0, P2P_OPP_CALLS_MAX, &calls.calls);
 	if (err == 0 && json_object_object_get_ex(o, "lifetime_s", NULL))
-		err = get_u32(o, "lifetime_s", 1, P2P_OPP_LIFETIME_MAX_S, &calls.lifetime_s);
+		err = p2p_opp_get_u32(o, "lifetime_s", 1, P2P_OPP_LIFETIME_MAX_S,
+				      &calls.lifetime_s);
 	if (err == 0)
 		*out = calls;
 	json_object_put(o);
@@ -681,7 +711,7 @@ int p2p_opp_peer_decode(struct p2p_opp_peer *out, const char *text, size_t len)
 	struct p2p_opp_peer peer = {0};
 	json_object *o;
 	const char *s;
-	int err = body_parse(text, len, &o);
+	int err = p2p_opp_body_parse(text, len, &o);
 
 	if (err != 0)
 		return err;
@@ -693,13 +723,13 @@ int p2p_opp_peer_decode(struct p2p_opp_peer *out, const char *text, size_t len)
 	if (err != 0)
 		goto out;
 	err = EBADMSG;
-	s = get_string(o, "overlay", 2 * P2P_OVERLAY_ID_LEN + 1);
+	s = p2p_opp_get_string(o, "overlay", 2 * P2P_OVERLAY_ID_LEN + 1);
 	if (s == NULL || p2p_overlay_id_parse(&peer.overlay, s, strlen(s)) != 0)
 		goto out;
-	s = get_string(o, "epoch", 24);
+	s = p2p_opp_get_string(o, "epoch", 24);
 	if (s == NULL || p2p_u64_parse(&peer.epoch, s, strlen(s)) != 0)
 		goto out;
-	s = get_string(o, "software", sizeof(peer.software));
+	s = p2p_opp_get_string(o, "software", sizeof(peer.software));
 	if (s != NULL && printable(s, sizeof(peer.software)))
 		strcpy(peer.software, s);
 	*out = peer;
@@ -713,7 +743,7 @@ int p2p_opp_user_decode(struct p2p_opp_user *out, const char *text, size_t len)
 {
 	struct p2p_opp_user user = {0};
 	json_object *o;
-	int err = body_parse(text, len, &o);
+	int err = p2p_opp_body_parse(text, len, &o);
 
 	if (err != 0)
 		return err;
@@ -729,14 +759,14 @@ int p2p_opp_error_decode(struct p2p_opp_error *out, const char *text, size_t len
 	struct p2p_opp_error error = {0};
 	json_object *o;
 	const char *s;
-	int code, err = body_parse(text, len, &o);
+	int code, err = p2p_opp_body_parse(text, len, &o);
 
 	if (err != 0)
 		return err;
 	err = get_word(o, "error", errors, N(errors), &code);
 	if (err == 0) {
 		error.code = (enum p2p_opp_error_code)code;
-		s = get_string(o, "reason", sizeof(error.reason));
+		s = p2p_opp_get_string(o, "reason", sizeof(error.reason));
 		if (s != NULL && printable(s, sizeof(error.reason)))
 			strcpy(error.reason, s);
 		if (json_object_object_get_ex(o, "versions", NULL))

@@ -44,6 +44,10 @@ enum p2p_opp_resource {
 	P2P_OPP_PEER = 1, /* /v1/<overlay>/peer */
 	P2P_OPP_USER,	  /* /v1/<overlay>/users/<key> */
 	P2P_OPP_SESSION,  /* /v1/<overlay>/sessions/<id> */
+	/* of overlays with an authority: */
+	P2P_OPP_ENROLMENT,   /* /v1/<overlay>/enrolment */
+	P2P_OPP_REVOCATIONS, /* /v1/<overlay>/revocations[/<number>] */
+	P2P_OPP_SECRET,	     /* /v1/<overlay>/secret */
 };
 
 struct p2p_opp_path {
@@ -52,6 +56,7 @@ struct p2p_opp_path {
 	enum p2p_opp_resource resource;
 	struct p2p_key key;			 /* USER: the key of the user's records */
 	uint8_t session[P2P_OPP_SESSION_ID_LEN]; /* SESSION: not all 0 */
+	uint32_t number;			 /* REVOCATIONS: from this one on; 0: none given */
 };
 
 void p2p_opp_path_print(const struct p2p_opp_path *path, char text[P2P_OPP_PATH_MAX]);
@@ -137,11 +142,12 @@ enum p2p_opp_error_code {
 	P2P_OPP_E_VERSION, /* another version of the protocol; versions says which ones are spoken
 			    */
 	P2P_OPP_E_BUSY,
-	P2P_OPP_E_METHOD,   /* this resource has no such method */
-	P2P_OPP_E_REPLAY,   /* a session of this id was opened before */
-	P2P_OPP_E_INUSE,    /* calls run over the session */
-	P2P_OPP_E_NOCOMMON, /* no way to talk that both sides offer; uncommon says what is missing
-			     */
+	P2P_OPP_E_METHOD,     /* this resource has no such method */
+	P2P_OPP_E_REPLAY,     /* a session of this id was opened before */
+	P2P_OPP_E_INUSE,      /* calls run over the session */
+	P2P_OPP_E_NOCOMMON,   /* no way to talk that both sides offer; uncommon says what is missing
+			       */
+	P2P_OPP_E_INVITATION, /* unknown, used by another peer, or too old */
 };
 
 struct p2p_opp_error {
@@ -173,6 +179,62 @@ int p2p_opp_error_decode(struct p2p_opp_error *error, const char *text, size_t l
 int p2p_opp_open_decode(struct p2p_opp_open *open, const char *text, size_t len);
 int p2p_opp_opened_decode(struct p2p_opp_opened *opened, const char *text, size_t len);
 int p2p_opp_calls_decode(struct p2p_opp_calls *calls, const char *text, size_t len);
+
+/* --- enrolment ---------------------------------------------------------------------------------
+ */
+
+/* A certificate in base64, with NUL. */
+#define P2P_OPP_CERT_MAX 1400
+#define P2P_OPP_TOKEN_LEN 16
+#define P2P_OPP_BOOTSTRAP_MAX 4
+#define P2P_OPP_ADDRESS_MAX 80
+/* Records that one answer or push carries. */
+#define P2P_OPP_RECORDS_MAX 4
+/* A request header: how many revocations the caller knows. */
+#define P2P_OPP_KNOWN_HEADER "P2P-Revocations"
+
+/* POST: lets a new peer in by an invitation, or renews the certificate of a member. */
+struct p2p_opp_enrol {
+	bool invited; /* token is set */
+	uint8_t token[P2P_OPP_TOKEN_LEN];
+};
+
+/* The overlay secret of one generation. */
+struct p2p_opp_secret {
+	uint32_t generation;
+	uint8_t len; /* 0: none */
+	uint8_t b[64];
+};
+
+/* The answer. For a renewal only the certificates are set. */
+struct p2p_opp_enrolled {
+	char certificate[P2P_OPP_CERT_MAX]; /* base64 of DER, of the peer and of the authority */
+	char authority[P2P_OPP_CERT_MAX];
+	struct p2p_opp_secret secret;
+	uint8_t n_bootstrap;
+	/* "host:port" of DHT nodes; ":port": where this gateway was reached */
+	char bootstrap[P2P_OPP_BOOTSTRAP_MAX][P2P_OPP_ADDRESS_MAX];
+};
+
+/* Answer to GET, body of POST: `count` in all, and some of their records, in order. */
+struct p2p_opp_revocations {
+	uint32_t count;
+	uint8_t n;
+	struct {
+		uint16_t len;
+		uint8_t b[P2P_RECORD_MAX];
+	} record[P2P_OPP_RECORDS_MAX];
+};
+
+int p2p_opp_enrol_encode(const struct p2p_opp_enrol *enrol, char *buf, size_t cap, size_t *len);
+int p2p_opp_enrolled_encode(const struct p2p_opp_enrolled *e, char *buf, size_t cap, size_t *len);
+int p2p_opp_secret_encode(const struct p2p_opp_secret *secret, char *buf, size_t cap, size_t *len);
+int p2p_opp_revocations_encode(const struct p2p_opp_revocations *r, char *buf, size_t cap,
+			       size_t *len);
+int p2p_opp_enrol_decode(struct p2p_opp_enrol *enrol, const char *text, size_t len);
+int p2p_opp_enrolled_decode(struct p2p_opp_enrolled *e, const char *text, size_t len);
+int p2p_opp_secret_decode(struct p2p_opp_secret *secret, const char *text, size_t len);
+int p2p_opp_revocations_decode(struct p2p_opp_revocations *r, const char *text, size_t len);
 
 const char *p2p_opp_presence_text(enum p2p_opp_presence presence);
 const char *p2p_opp_error_text(enum p2p_opp_error_code code);

@@ -122,10 +122,63 @@ static void calls(const char *text, size_t len)
 	must(memcmp(&x, &again, sizeof(x)) == 0);
 }
 
+static void enrol(const char *text, size_t len)
+{
+	struct p2p_opp_enrol x, again;
+	char out[2 * P2P_OPP_BODY_MAX];
+	size_t n;
+
+	if (p2p_opp_enrol_decode(&x, text, len) != 0)
+		return;
+	must(p2p_opp_enrol_encode(&x, out, sizeof(out), &n) == 0);
+	must(p2p_opp_enrol_decode(&again, out, n) == 0);
+	must(memcmp(&x, &again, sizeof(x)) == 0);
+}
+
+static void enrolled(const char *text, size_t len)
+{
+	struct p2p_opp_enrolled x, again;
+	char out[2 * P2P_OPP_BODY_MAX];
+	size_t n;
+
+	if (p2p_opp_enrolled_decode(&x, text, len) != 0)
+		return;
+	must(p2p_opp_enrolled_encode(&x, out, sizeof(out), &n) == 0);
+	must(p2p_opp_enrolled_decode(&again, out, n) == 0);
+	must(memcmp(&x, &again, sizeof(x)) == 0);
+}
+
+static void secret(const char *text, size_t len)
+{
+	struct p2p_opp_secret x, again;
+	char out[2 * P2P_OPP_BODY_MAX];
+	size_t n;
+
+	if (p2p_opp_secret_decode(&x, text, len) != 0)
+		return;
+	must(p2p_opp_secret_encode(&x, out, sizeof(out), &n) == 0);
+	must(p2p_opp_secret_decode(&again, out, n) == 0);
+	must(memcmp(&x, &again, sizeof(x)) == 0);
+}
+
+static void revocations(const char *text, size_t len)
+{
+	struct p2p_opp_revocations x, again;
+	char out[2 * P2P_OPP_BODY_MAX];
+	size_t n;
+
+	if (p2p_opp_revocations_decode(&x, text, len) != 0)
+		return;
+	must(p2p_opp_revocations_encode(&x, out, sizeof(out), &n) == 0);
+	must(p2p_opp_revocations_decode(&again, out, n) == 0);
+	must(memcmp(&x, &again, sizeof(x)) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const all[])(const char *, size_t) = {path,  member, peer,   user,
-							    error, open,   opened, calls};
+	static void (*const all[])(const char *, size_t) = {path,  member,   peer,   user,
+							    error, open,     opened, calls,
+							    enrol, enrolled, secret, revocations};
 	char *text;
 
 	if (size == 0)

@@ -13,7 +13,8 @@ fuzz_programs = \
 	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_resp \
 	tests/fuzz/fuzz_settings \
-	tests/fuzz/fuzz_text
+	tests/fuzz/fuzz_text \
+	tests/fuzz/fuzz_token
 check_PROGRAMS += $(fuzz_programs)
 dist_check_SCRIPTS += tests/fuzz/run_corpus
 TESTS += tests/fuzz/run_corpus
@@ -44,6 +45,9 @@ tests_fuzz_fuzz_settings_LDADD = $(P2PIO_LIBS)
 tests_fuzz_fuzz_text_SOURCES = tests/fuzz/fuzz_text.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_text_LDADD = lib/libp2pcore.la
 
+tests_fuzz_fuzz_token_SOURCES = tests/fuzz/fuzz_token.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_token_LDADD = lib/libp2pcore.la
+
 if WITH_FUZZERS
 # The library's sources once more, so that the fuzzer sees their branches.
 LF_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
@@ -57,10 +61,14 @@ noinst_PROGRAMS += \
 	tests/fuzz/lf_record \
 	tests/fuzz/lf_resp \
 	tests/fuzz/lf_settings \
-	tests/fuzz/lf_text
+	tests/fuzz/lf_text \
+	tests/fuzz/lf_token
 tests_fuzz_lf_enrolment_SOURCES = tests/fuzz/fuzz_enrolment.c $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_enrolment_CFLAGS = $(LF_CFLAGS)
 tests_fuzz_lf_enrolment_LDFLAGS = $(LF_LINK)
+tests_fuzz_lf_token_SOURCES = tests/fuzz/fuzz_token.c $(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_token_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_token_LDFLAGS = $(LF_LINK)
 tests_fuzz_lf_name_SOURCES = tests/fuzz/fuzz_name.c $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_name_CFLAGS = $(LF_CFLAGS)
 tests_fuzz_lf_name_LDFLAGS = $(LF_LINK)

@@ -10,11 +10,13 @@ EMU_MODEL = \
 	tests/tools/emu_queue.c \
 	tests/tools/emu_queue.h
 
-noinst_PROGRAMS += tests/tools/netemu tests/tools/authority
-tests_tools_authority_SOURCES = tests/tools/authority.c
-tests_tools_authority_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS)
-tests_tools_authority_LDADD = dht-gateway/libgatewaykeys.la lib/libp2pcore.la $(OPENSSL_LIBS)
+noinst_PROGRAMS += tests/tools/netemu
 tests_tools_netemu_SOURCES = tests/tools/netemu.c $(EMU_MODEL)
+
+noinst_PROGRAMS += tests/tools/certtool
+tests_tools_certtool_SOURCES = tests/tools/certtool.c
+tests_tools_certtool_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS)
+tests_tools_certtool_LDADD = dht-gateway/libgatewaykeys.la lib/libp2pcore.la $(OPENSSL_LIBS)
 
 if WITH_CMOCKA
 check_PROGRAMS += tests/unit/test_emu

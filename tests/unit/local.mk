@@ -15,6 +15,7 @@ unit_programs = \
 	tests/unit/test_model \
 	tests/unit/test_negotiate \
 	tests/unit/test_sessions \
+	tests/unit/test_enrol \
 	tests/unit/test_opp \
 	tests/unit/test_proto \
 	tests/unit/test_published \
@@ -52,6 +53,10 @@ tests_unit_test_replay_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
 tests_unit_test_sessions_SOURCES = tests/unit/test_sessions.c $(UNIT_COMMON)
 tests_unit_test_sessions_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_test_sessions_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
+
+tests_unit_test_enrol_SOURCES = tests/unit/test_enrol.c $(UNIT_CRYPTO) $(UNIT_COMMON)
+tests_unit_test_enrol_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_test_enrol_LDADD = $(P2POPP_LIBS) $(CMOCKA_LIBS) $(OPENSSL_LIBS)
 
 tests_unit_test_opp_SOURCES = tests/unit/test_opp.c $(UNIT_CRYPTO) $(UNIT_COMMON)
 tests_unit_test_opp_CPPFLAGS = $(UNIT_CPPFLAGS)

@@ -7,6 +7,8 @@
 #include "dht-gateway/gateway_auth_rules.h"
 #include "dht-gateway/gateway_auth_store.h"
 #include "dht-gateway/gateway_authority.h"
+#include "dht-gateway/gateway_cert.h"
+#include "dht-gateway/gateway_identity.h"
 #include "dht-gateway/gateway_file.h"
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_records.h"
@@ -27,6 +29,28 @@ static void copy(const char *from, const char *to)
 	assert_ok(gw_file_replace(to, text, len));
 }
 
+/* The peer's own certificate. */
+static void certify(struct gw_fixture *f, const char *authority)
+{
+	int64_t now = (int64_t)time(NULL);
+	char path[256], pem[4096], err[512];
+	struct gw_authority *a;
+	struct gw_identity *id;
+	X509 *cert;
+	size_t len;
+
+	snprintf(path, sizeof(path), "%s/identity.pem", f->dir);
+	assert_ok(gw_identity_load(&id, path, err, sizeof(err)));
+	assert_ok(gw_authority_load(&a, authority, err, sizeof(err)));
+	assert_ok(gw_authority_issue(a, gw_identity_key(id), now - 60, now + 86400, &cert));
+	assert_ok(gw_cert_print(&cert, 1, pem, sizeof(pem), &len));
+	snprintf(path, sizeof(path), "%s/state/peer.pem", f->dir);
+	assert_ok(gw_file_replace(path, pem, len));
+	X509_free(cert);
+	gw_authority_free(a);
+	gw_identity_free(id);
+}
+
 /* A gateway that has the authority, and knows another peer. */
 static int setup(void **state)
 {
@@ -42,6 +66,7 @@ static int setup(void **state)
 	snprintf(from, sizeof(from), "%s/authority.pem", dir);
 	snprintf(to, sizeof(to), "%s/state/authority.pem", f->dir);
 	copy(from, to);
+	certify(f, dir);
 	free(f->settings.authority_dir);
 	f->settings.authority_dir = strdup(dir);
 	gw_fixture_restart(f);

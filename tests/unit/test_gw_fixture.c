@@ -444,9 +444,10 @@ int gw_fixture_setup(void **state)
 		"[identity]\nfile = %s/identity.pem\nstate_dir = %s/state\n"
 		"[dht]\nbackend = memory\nmemory_dir = %s/dht\nquery_timeout_ms = 500\n"
 		"[sip]\nuri = sip:192.0.2.1:5060;transport=udp\n"
+		"[tls]\ndir = %s/tls\n"
 		"[control]\nsocket = %s/gw.sock\nadmin_socket = %s/admin.sock\n"
 		"[limits]\nlookups_max = 50\nusers_max = 100\nlease_s = 30\ncache_fresh_ms = 200\n",
-		f->dir, f->dir, f->dir, f->dir, f->dir, f->dir);
+		f->dir, f->dir, f->dir, f->dir, f->dir, f->dir, f->dir);
 	fclose(conf);
 	if (gw_settings_load(&f->settings, path, err, sizeof(err))) {
 		fprintf(stderr, "fixture: %s\n", err);

@@ -18,9 +18,16 @@ static void test_paths(void **state)
 		"/v1/" OVERLAY "/peer",
 		"/v1/" OVERLAY "/users/" KEY,
 		"/v1/" OVERLAY "/sessions/" SESSION,
+		"/v1/" OVERLAY "/enrolment",
+		"/v1/" OVERLAY "/revocations",
+		"/v1/" OVERLAY "/revocations/7",
+		"/v1/" OVERLAY "/secret",
 	};
 	static const enum p2p_opp_resource resource[] = {P2P_OPP_PEER, P2P_OPP_USER,
-							 P2P_OPP_SESSION};
+							 P2P_OPP_SESSION, P2P_OPP_ENROLMENT,
+							 P2P_OPP_REVOCATIONS,
+							 P2P_OPP_REVOCATIONS,
+							 P2P_OPP_SECRET};
 	static const char *const bad[] = {
 		"",
 		"/",
@@ -43,6 +50,12 @@ static void test_paths(void **state)
 		"/v1/" OVERLAY "/sessions/" SESSION "0",
 		"/v1/" OVERLAY "/sessions/00112233445566778899aabbccddee",
 		"/v1/" OVERLAY "/sessions/00000000000000000000000000000000",
+		"/v1/" OVERLAY "/enrolment/x",
+		"/v1/" OVERLAY "/secret/1",
+		"/v1/" OVERLAY "/revocations/0",
+		"/v1/" OVERLAY "/revocations/07",
+		"/v1/" OVERLAY "/revocations/4097",
+		"/v1/" OVERLAY "/revocations/7/8",
 		"/v1/" OVERLAY "0/peer",
 		"/v1/x/peer",
 		"/v0/" OVERLAY "/peer",

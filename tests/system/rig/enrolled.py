@@ -2,45 +2,16 @@
 """Overlays with an authority, and their users; phones that authenticate."""
 
 import hashlib
-import os
-import shutil
 import subprocess
 
-from . import overlay, peer, proc, resp, sipc, world
+from . import overlay, proc, resp, world
 
 REALM = "overlay.example.org"
 
 
-def authority(p):
-    """Makes an authority, and gives its folder to p's gateway."""
-    g = p.gateway
-    where = g.dir + "/authority"
-    subprocess.run([world.BUILD + "/tests/tools/authority", where], check=True, timeout=10)
-    for x in [where] + [os.path.join(where, n) for n in os.listdir(where)]:
-        peer.own(x, g.user)
-    g.settings["overlay"]["authority_dir"] = where
-    return where
-
-
-def anchor(p, where):
-    """p knows the authority: it is enrolled."""
-    to = p.gateway.state + "/authority.pem"
-    shutil.copyfile(where + "/authority.pem", to)
-    os.chmod(to, 0o600)
-    peer.own(to, p.gateway.user)
-
-
 def build(peers=2, digests="MD5 SHA-256", permission="required", prepare=None, rules=True, **kw):
     """Peers of an overlay whose authority the first of them has."""
-    where = []
-
-    def each(p):
-        if not where:
-            where.append(authority(p))
-        anchor(p, where[0])
-        if prepare:
-            prepare(p)
-    s = overlay.Overlay(peers, prepare=each, **kw)
+    s = overlay.Overlay(peers, prepare=prepare, enrolled=True, **kw)
     if rules:
         ctl(s.a, "overlay", "rules", "--realm", REALM, "--digests", digests,
             "--permission", permission)

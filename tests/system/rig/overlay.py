@@ -5,7 +5,7 @@ import glob
 import os
 import subprocess
 
-from . import net, peer, proc, resp, scene, world
+from . import enrol, net, peer, proc, resp, scene, world
 
 DHT_PORT = 4222
 CFG = world.SOURCE + "/cfg/kamailio.cfg"
@@ -85,9 +85,14 @@ class Gateway(Daemon):
             "overlay": {}, "identity": {}, "dht": dht, "sip": {"uri": list(uris)},
             "control": {}, "log": {"level": "dbg"}})
         s = self.settings
-        s["overlay"]["secret_file"] = self.dir + "/overlay.secret"
         s["identity"].update(file=self.state + "/identity.pem", state_dir=self.state)
         s["control"].update(socket=self.socket, admin_socket=self.admin)
+        s["tls"] = {"dir": self.state + "/tls"}
+        if secret is None:      # enrolled: p2psipctl writes it all
+            s["overlay"].update(secret_file=self.state + "/overlay.secret",
+                                authority_dir=self.state + "/authority")
+            return
+        s["overlay"]["secret_file"] = self.dir + "/overlay.secret"
         with open(self.dir + "/overlay.secret", "w", encoding="ascii") as f:
             f.write(secret + "\n")
         os.chmod(self.dir + "/overlay.secret", 0o600)
@@ -248,18 +253,20 @@ def module_path():
 
 
 class Overlay(scene.Scene):
-    """Peers a, b, c ... that find each other through the DHT of the first."""
+    """Peers a, b, c ... that find each other through the DHT of the first; enrolled: a begins the
+    overlay and has its authority, and the others join it (rig/enrol.py)."""
 
-    def __init__(self, peers=2, start=True, prepare=None, emulate=None, **kw):
+    def __init__(self, peers=2, start=True, prepare=None, emulate=None, enrolled=False, **kw):
         super().__init__(emulate)
-        self.secret = os.urandom(32).hex()
+        self.enrolled = enrolled
+        self.secret = None if enrolled else os.urandom(32).hex()
         if kw.get("ipv6") and not net.ipv6_works():
             from . import tap       # pylint: disable=import-outside-toplevel
             raise tap.Skip("no IPv6 in this kernel")
         bootstrap = []
         for i in range(peers):
             node = self.node("abcdefgh"[i], self.ua, self.ovl)
-            p = OverlayPeer(node, self.secret, bootstrap, **kw)
+            p = OverlayPeer(node, self.secret, () if enrolled else bootstrap, **kw)
             if prepare:
                 prepare(p)
             bootstrap = [self.peers[0].dht_address()] if self.peers else [p.dht_address()]
@@ -267,8 +274,17 @@ class Overlay(scene.Scene):
             setattr(self, node.name, p)
         if start:
             for p in self.peers:
+                if enrolled:
+                    self.enrol(p)
                 p.start()
             self.joined()
+
+    def enrol(self, p):
+        """p begins the overlay, or is invited by the first peer and joins it."""
+        if p is self.peers[0]:
+            enrol.create(p)
+        else:
+            enrol.join(p, enrol.invite(self.peers[0]))
 
     def joined(self, timeout=15):
         """Waits until every gateway's DHT node is connected to the others."""
