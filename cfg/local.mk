@@ -7,6 +7,7 @@ dist_p2psipdata_DATA = \
 	cfg/kamailio.cfg \
 	cfg/p2psip-gateway.conf \
 	cfg/p2psip-relay.conf \
+	cfg/p2psip-tls.cfg \
 	cfg/rtpengine.conf
 
 EXTRA_DIST += cfg/p2psip-gateway.service.in cfg/p2psip-relay.service.in cfg/sysusers.conf \

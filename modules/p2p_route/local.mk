@@ -13,8 +13,14 @@ p2p_route_la_SOURCES = \
 	modules/p2p_route/p2p_route_next.c \
 	modules/p2p_route/p2p_route_peer.c \
 	modules/p2p_route/p2p_route_rpc.c \
-	modules/p2p_route/p2p_route_stats.c
-p2p_route_la_CPPFLAGS = $(MODULE_CPPFLAGS) -DMOD_NAME='"p2p_route"' -DMOD_NAMEID=p2p_route
+	modules/p2p_route/p2p_route_stats.c \
+	modules/p2p_route/p2p_route_tls.c modules/p2p_route/p2p_route_tls.h \
+	modules/p2p_route/p2p_route_tls_accept.c \
+	modules/p2p_route/p2p_route_tls_prove.c \
+	modules/p2p_route/p2p_route_tls_reload.c \
+	modules/p2p_route/p2p_route_tls_table.c modules/p2p_route/p2p_route_tls_table.h
+p2p_route_la_CPPFLAGS = $(MODULE_CPPFLAGS) -D_GNU_SOURCE -DMOD_NAME='"p2p_route"' \
+	-DMOD_NAMEID=p2p_route
 p2p_route_la_CFLAGS = $(MODULE_CFLAGS)
 p2p_route_la_LDFLAGS = $(MODULE_LDFLAGS)
 p2p_route_la_LIBADD = lib/libp2pcore.la

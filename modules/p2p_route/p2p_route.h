@@ -35,6 +35,7 @@ struct route_settings {
 	int n_advertise;
 	str socket[ROUTE_SOCKETS_MAX];
 	int n_socket;
+	str tls_certificate; /* the file of this peer's certificate, for TLS between peers */
 };
 
 extern struct route_settings route_settings;
@@ -64,6 +65,7 @@ enum route_auth {
 	ROUTE_AUTH_FORGED,
 	ROUTE_AUTH_TIME,
 	ROUTE_AUTH_REPLAY,
+	ROUTE_AUTH_CHANNEL, /* its session says TLS, and it came otherwise, or from somebody else */
 };
 int route_auth_init(void);
 void route_auth_destroy(void);
@@ -119,6 +121,36 @@ int route_peer_session(struct sip_msg *msg, struct p2p_session_id *id);
 int route_branch_session(struct sip_msg *msg, struct p2p_session *session);
 /* For a probe: an address of our own to put into From; 0 or -1. */
 int route_own_uri(str *uri);
+
+/* The socket of ours towards this address; NULL: there is none. */
+struct socket_info *route_socket_for(const char *uri);
+
+/* _tls.c, _tls_accept.c: SIP over TLS between peers (p2p_route_tls.h) */
+int route_tls_init(void);
+void route_tls_destroy(void);
+int route_tls_child(void); /* in PROC_MAIN */
+bool route_tls_on(void);
+/* Something is about to be sent over this session, which says TLS; the peer is proven now if need
+ * be. 0; -1: nothing is sent there for a while; -2: it cannot be spoken to. */
+int route_tls_use(const struct p2p_session *session);
+/* Is nothing sent to it for a while, because it is not proven? That has been logged. */
+bool route_tls_refused(const struct p2p_hit *hit);
+/* A request that is signed for this session: did it come over the channel that was agreed, from the
+ * peer itself? ROUTE_AUTH_GOOD or ROUTE_AUTH_CHANNEL; then the text says why, until the next one.
+ */
+enum route_auth route_tls_channel(struct sip_msg *msg, const struct p2p_session *session);
+const char *route_tls_channel_text(void);
+
+struct route_tls_info {
+	struct p2p_hit hit;
+	const char *state;
+	char uri[P2P_CANDIDATE_URI_MAX];
+	int con; /* the latest that was proven; 0: none */
+	unsigned int held;
+	uint64_t retry_in_ms;
+};
+/* The i-th peer spoken to over TLS (0: there is one; -1: past the end; 1: empty slot). */
+int route_tls_info(int i, struct route_tls_info *info);
 
 /* _health.c: which peers answer */
 int route_health_init(void);
@@ -176,6 +208,13 @@ enum route_counter {
 	ROUTE_CNT_NOSESSION,
 	ROUTE_CNT_NOT_SENT,
 	ROUTE_CNT_CALLS_FULL,
+	ROUTE_CNT_TLS_PROVEN,
+	ROUTE_CNT_TLS_UNPROVEN,
+	ROUTE_CNT_TLS_NOT_SENT,
+	ROUTE_CNT_TLS_HELD,
+	ROUTE_CNT_TLS_DROPPED,
+	ROUTE_CNT_CHANNEL,
+	ROUTE_CNT_TLS_RELOADS,
 	ROUTE_CNT_MAX
 };
 int route_stats_init(void);

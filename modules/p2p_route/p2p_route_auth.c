@@ -241,6 +241,8 @@ enum route_auth route_auth_verify(struct sip_msg *msg, const struct route_header
 	else if (state > 0 && !within_dialog(msg))
 		result = ROUTE_AUTH_CLOSED;
 	else
+		result = route_tls_channel(msg, &session);
+	if (result == ROUTE_AUTH_GOOD)
 		result = once(msg, h);
 	memset(&session, 0, sizeof(session));
 	return result;
@@ -259,5 +261,5 @@ const char *route_auth_text(enum route_auth result)
 		[ROUTE_AUTH_REPLAY] = "it was received before: a replay",
 	};
 
-	return text[result];
+	return result == ROUTE_AUTH_CHANNEL ? route_tls_channel_text() : text[result];
 }

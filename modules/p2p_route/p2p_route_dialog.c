@@ -138,10 +138,25 @@ int route_dialog_session(struct sip_msg *msg, struct p2p_session *session)
 	return route_ul.session_by_tail(m.tail, session) == 0 ? 0 : -1;
 }
 
+/* A request to a peer with which TLS was agreed goes to the address that was agreed, whatever the
+ * dialog's route set says, which may be from before. -1: it cannot go there. */
+static int way_agreed(struct sip_msg *msg, const struct p2p_session *session)
+{
+	str dst = {(char *)session->uri, (int)strlen(session->uri)};
+	struct socket_info *si = route_socket_for(session->uri);
+
+	/* one that is refused for a while is known, and what goes to its address is not sent */
+	if (si == NULL || route_tls_use(session) == -2 || set_dst_uri(msg, &dst) < 0)
+		return -1;
+	set_force_socket(msg, si);
+	return 0;
+}
+
 int route_dialog(struct sip_msg *msg)
 {
 	struct p2p_session session;
 	struct mark m;
+	int ret = 1;
 	str tag;
 	bool has;
 
@@ -159,8 +174,10 @@ int route_dialog(struct sip_msg *msg)
 		route_header_strip(msg);
 		has = route_ul.session_by_tail(m.tail, &session) == 0;
 		route_header_add(msg, has ? &session : NULL);
+		if (has && session.signalling == P2P_SIGNALLING_TLS)
+			ret = way_agreed(msg, &session) < 0 ? -1 : 1;
 		memset(&session, 0, sizeof(session));
 	}
 	route_calls_seen(msg);
-	return 1;
+	return ret;
 }

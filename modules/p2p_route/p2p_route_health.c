@@ -222,6 +222,8 @@ void route_peer_failed(const struct p2p_hit *hit, const char *what)
 	bool changed = false;
 	struct peer *p;
 
+	if (route_tls_refused(hit))
+		return; /* it was sent nothing */
 	lock_get(&health->lock);
 	p = peer_get(hit, now);
 	p->failures++;

@@ -123,7 +123,7 @@ static int mod_init(void)
 	if (route_dialog_init() < 0)
 		return -1;
 	if (route_peer_init() < 0 || route_auth_init() < 0 || route_calls_init() < 0 ||
-	    route_health_init() < 0)
+	    route_health_init() < 0 || route_tls_init() < 0)
 		return -1;
 	register_basic_timers(1);
 	return 0;
@@ -131,11 +131,14 @@ static int mod_init(void)
 
 static int child_init(int rank)
 {
-	return rank == PROC_MAIN ? route_health_child() : 0;
+	if (rank != PROC_MAIN)
+		return 0;
+	return route_health_child() < 0 || route_tls_child() < 0 ? -1 : 0;
 }
 
 static void mod_destroy(void)
 {
+	route_tls_destroy();
 	route_health_destroy();
 	route_calls_destroy();
 	route_auth_destroy();
@@ -257,6 +260,7 @@ static param_export_t params[] = {
 	{"replay_max", PARAM_INT, &route_settings.replay_max},
 	{"calls_max", PARAM_INT, &route_settings.calls_max},
 	{"call_max_s", PARAM_INT, &route_settings.call_max_s},
+	{"tls_certificate", PARAM_STR, &route_settings.tls_certificate},
 	{0, 0, 0},
 };
 

@@ -201,10 +201,20 @@ static int choose_agreed(struct sip_msg *msg, const struct p2p_session *session,
 		route_count(ROUTE_CNT_TCP_SIZE);
 		return 0;
 	}
+	if (session->signalling == P2P_SIGNALLING_TLS && route_tls_use(session) < 0)
+		return -1;
 	return choice_make(session->uri, best) ? 0 : -1;
 }
 
-/* By the record: the peer's order of preference decides, and the size as above. */
+struct socket_info *route_socket_for(const char *uri)
+{
+	struct choice c;
+
+	return choice_make(uri, &c) ? c.si : NULL;
+}
+
+/* By the record: the peer's order of preference decides, and the size as above. TLS is for
+ * sessions. */
 static int choose(struct sip_msg *msg, const struct p2p_candidate *peer, struct choice *best)
 {
 	bool big = is_big(msg);
@@ -213,7 +223,7 @@ static int choose(struct sip_msg *msg, const struct p2p_candidate *peer, struct 
 	int i;
 
 	for (i = 0; i < peer->n_uris && i < P2P_CANDIDATE_URIS_MAX; i++) {
-		if (!choice_make(peer->uri[i], &c))
+		if (!choice_make(peer->uri[i], &c) || c.si->proto == PROTO_TLS)
 			continue;
 		if (!found) {
 			*best = c;
@@ -634,41 +644,58 @@ static int advertise_one(const str *uri)
 	return route_ul.advertise(uri);
 }
 
+/* The first socket of this transport and family that peers may reach. */
+static struct socket_info *socket_reachable(int proto, unsigned int family)
+{
+	struct socket_info **list = get_sock_info_list((unsigned short)proto), *si;
+
+	for (si = list != NULL ? *list : NULL; si != NULL; si = si->next)
+		if (si->address.af == family &&
+		    !(si->flags & (SI_IS_LO | SI_IS_MCAST | SI_IS_ANY)) &&
+		    !loopback(&si->address) &&
+		    !(family == AF_INET6 && si->address.u.addr[0] == 0xfe &&
+		      (si->address.u.addr[1] & 0xc0) == 0x80))
+			return si;
+	return NULL;
+}
+
 /* Tell the gateway where peers reach us: what the parameter says, or else the first socket of
- * each transport and family that is neither loopback nor multicast. */
+ * each transport and family that is neither loopback nor multicast. TLS only where the operator has
+ * set it up for peers, and then before TCP, if not all have room. */
 int route_advertise_init(void)
 {
-	static const int protos[] = {PROTO_UDP, PROTO_TCP};
-	static const unsigned int families[] = {AF_INET, AF_INET6};
+	static const struct {
+		int proto;
+		unsigned int family;
+	} plain[] = {{PROTO_UDP, AF_INET},
+		     {PROTO_TCP, AF_INET},
+		     {PROTO_UDP, AF_INET6},
+		     {PROTO_TCP, AF_INET6}},
+	  tls[] = {{PROTO_UDP, AF_INET},  {PROTO_TLS, AF_INET}, {PROTO_UDP, AF_INET6},
+		   {PROTO_TLS, AF_INET6}, {PROTO_TCP, AF_INET}, {PROTO_TCP, AF_INET6}};
+	bool with_tls = route_settings.tls_certificate.len > 0;
+	size_t i, n_kinds = with_tls ? sizeof(tls) / sizeof(tls[0])
+				     : sizeof(plain) / sizeof(plain[0]);
 	char text[P2P_CANDIDATE_URI_MAX];
-	struct socket_info **list, *si;
-	size_t f, p;
+	struct socket_info *si;
 	str uri;
-	int i, n = 0;
+	int n = 0;
 
-	for (i = 0; i < route_settings.n_advertise; i++)
+	for (i = 0; i < (size_t)route_settings.n_advertise; i++)
 		if (advertise_one(&route_settings.advertise[i]) < 0)
 			return -1;
 	if (route_settings.n_advertise > 0)
 		return 0;
-	for (f = 0; f < 2; f++) {
-		for (p = 0; p < 2; p++) {
-			list = get_sock_info_list((unsigned short)protos[p]);
-			for (si = list != NULL ? *list : NULL; si != NULL; si = si->next)
-				if (si->address.af == families[f] &&
-				    !(si->flags & (SI_IS_LO | SI_IS_MCAST | SI_IS_ANY)) &&
-				    !loopback(&si->address) &&
-				    !(families[f] == AF_INET6 && si->address.u.addr[0] == 0xfe &&
-				      (si->address.u.addr[1] & 0xc0) == 0x80))
-					break;
-			if (si == NULL || uri_print(text, sizeof(text), si) < 0)
-				continue;
-			uri.s = text;
-			uri.len = (int)strlen(text);
-			if (advertise_one(&uri) < 0)
-				return -1;
-			n++;
-		}
+	for (i = 0; i < n_kinds && n < P2P_CANDIDATE_URIS_MAX; i++) {
+		si = with_tls ? socket_reachable(tls[i].proto, tls[i].family)
+			      : socket_reachable(plain[i].proto, plain[i].family);
+		if (si == NULL || uri_print(text, sizeof(text), si) < 0)
+			continue;
+		uri.s = text;
+		uri.len = (int)strlen(text);
+		if (advertise_one(&uri) < 0)
+			return -1;
+		n++;
 	}
 	if (n == 0)
 		LM_WARN("no listening socket that other peers could reach: set the parameter "

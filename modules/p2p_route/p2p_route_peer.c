@@ -169,6 +169,9 @@ static enum p2p_peer_status judge_signed(struct sip_msg *msg, const struct route
 	case ROUTE_AUTH_REPLAY:
 		route_count(ROUTE_CNT_REPLAYS);
 		break;
+	case ROUTE_AUTH_CHANNEL:
+		route_count(ROUTE_CNT_CHANNEL);
+		break;
 	default:
 		route_count(ROUTE_CNT_FORGED);
 		break;

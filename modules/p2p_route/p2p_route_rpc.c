@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* kamcmd p2p_route.peers | p2p_route.peer | p2p_route.stats */
+/* kamcmd p2p_route.peers | p2p_route.peer | p2p_route.tls | p2p_route.stats */
 #include "core/rpc.h"
 #include "core/rpc_lookup.h"
 #include "p2p_route.h"
@@ -11,6 +11,9 @@ static const char *const peers_doc[] = {"Peers that branches were sent to: addre
 					"Parameters: start (0), count (50).",
 					NULL};
 static const char *const peer_doc[] = {"One such peer. Parameter: its HIT.", NULL};
+static const char *const tls_doc[] = {"Peers spoken to over TLS: whether they are proven, and on "
+				      "which connection. Parameters: start (0), count (50).",
+				      NULL};
 static const char *const stats_doc[] = {"The counters of p2p_route.", NULL};
 
 static void peer_add(rpc_t *rpc, void *parent, const struct route_peer_info *info)
@@ -70,6 +73,35 @@ static void rpc_peer(rpc_t *rpc, void *ctx)
 		peer_add(rpc, item, &info);
 }
 
+static void rpc_tls(rpc_t *rpc, void *ctx)
+{
+	int start = 0, count = PAGE_DEFAULT, i, n = 0, rc;
+	struct route_tls_info info;
+	char text[P2P_HIT_TEXT_MAX];
+	void *item;
+
+	rpc->scan(ctx, "*d", &start);
+	rpc->scan(ctx, "*d", &count);
+	if (start < 0 || count < 1 || count > PAGE_MAX) {
+		rpc->fault(ctx, 400, "start must be >= 0, count 1..%d", PAGE_MAX);
+		return;
+	}
+	for (i = 0; (rc = route_tls_info(i, &info)) >= 0; i++) {
+		if (rc == 1)
+			continue;
+		if (n++ < start)
+			continue;
+		if (n > start + count)
+			break;
+		if (rpc->add(ctx, "{", &item) < 0)
+			return;
+		p2p_hit_print(&info.hit, text);
+		rpc->struct_add(item, "sssddd", "hit", text, "uri", info.uri, "state", info.state,
+				"connection", info.con, "held", (int)info.held, "retry_in_ms",
+				(int)info.retry_in_ms);
+	}
+}
+
 static void rpc_stats(rpc_t *rpc, void *ctx)
 {
 	void *item;
@@ -85,6 +117,7 @@ static void rpc_stats(rpc_t *rpc, void *ctx)
 static rpc_export_t rpcs[] = {
 	{"p2p_route.peers", rpc_peers, (const char **)peers_doc, RET_ARRAY},
 	{"p2p_route.peer", rpc_peer, (const char **)peer_doc, 0},
+	{"p2p_route.tls", rpc_tls, (const char **)tls_doc, RET_ARRAY},
 	{"p2p_route.stats", rpc_stats, (const char **)stats_doc, 0},
 	{NULL, NULL, NULL, 0},
 };

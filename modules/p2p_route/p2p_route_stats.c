@@ -32,6 +32,19 @@ static counter_def_t defs[ROUTE_CNT_MAX + 1] = {
 	    "branches not sent because there is no session with the peer"),
 	CNT(ROUTE_CNT_CALLS_FULL, "calls_full",
 	    "calls over sessions that were not counted (calls_max)"),
+	CNT(ROUTE_CNT_TLS_PROVEN, "tls_proven",
+	    "connections to peers whose certificate was the peer's own"),
+	CNT(ROUTE_CNT_TLS_UNPROVEN, "tls_unproven",
+	    "times a peer had another certificate, or none that is good, or did not answer"),
+	CNT(ROUTE_CNT_TLS_NOT_SENT, "tls_not_sent",
+	    "requests not sent because the peer is not proven"),
+	CNT(ROUTE_CNT_TLS_HELD, "tls_held", "messages that waited for a proof"),
+	CNT(ROUTE_CNT_TLS_DROPPED, "tls_dropped",
+	    "messages thrown away because there was no proof"),
+	CNT(ROUTE_CNT_CHANNEL, "wrong_channel",
+	    "requests refused because their session says TLS and they came otherwise, or with "
+	    "another peer's certificate"),
+	CNT(ROUTE_CNT_TLS_RELOADS, "tls_reloads", "times that new certificates were read"),
 };
 
 int route_stats_init(void)

@@ -117,6 +117,9 @@ typedef struct p2p_usrloc_api {
 	/* The other peer's Kamailio says that it does not know it: not used any more from now on.
 	 * The gateway is told before any question that is asked after this. */
 	void (*session_refused)(const struct p2p_session_id *id);
+	/* Called at start, by one module: h is called in the client process for each session that
+	 * is new here. It must not wait, and has no keys. */
+	void (*session_watch)(void (*h)(const struct p2p_session *session));
 } p2p_usrloc_api_t;
 
 typedef int (*p2p_usrloc_bind_f)(p2p_usrloc_api_t *api);

@@ -224,6 +224,8 @@ int pul_sessions_init(unsigned int max);
 void pul_sessions_destroy(void);
 /* A new one, or what changed of a known one. 0, or EEXIST: the id is another peer's. */
 int pul_sessions_put(const struct p2p_session *s);
+/* Before forking: to be called, without a lock, with each session that was not there before. */
+void pul_sessions_watch(void (*h)(const struct p2p_session *session));
 /* Not to be sent with any more. False: not known. */
 bool pul_sessions_close(const struct p2p_session_id *id);
 /* See api.h. */

@@ -188,5 +188,6 @@ static int p2p_usrloc_bind(p2p_usrloc_api_t *api)
 	api->session_calls = pul_sessions_calls;
 	api->session_want = api_session_want;
 	api->session_refused = api_session_refused;
+	api->session_watch = pul_sessions_watch;
 	return 0;
 }

@@ -46,6 +46,7 @@ struct sessions {	 /* shm */
 };
 
 static struct sessions *sessions;
+static void (*opened)(const struct p2p_session *session);
 
 int pul_sessions_init(unsigned int max)
 {
@@ -187,10 +188,17 @@ static void copy_out(const struct slot *slot, uint64_t now_ms, struct p2p_sessio
 
 /* ---------------------------------------------------------------------------------------------- */
 
+void pul_sessions_watch(void (*h)(const struct p2p_session *session))
+{
+	opened = h;
+}
+
 int pul_sessions_put(const struct p2p_session *s)
 {
 	uint64_t now = pul_now_ms();
+	struct p2p_session copy;
 	struct slot *slot, **head;
+	bool is_new = false;
 	int err = 0;
 
 	lock_get(&sessions->lock);
@@ -204,7 +212,7 @@ int pul_sessions_put(const struct p2p_session *s)
 			room_make(now);
 		slot = sessions->free;
 		sessions->free = slot->id_next;
-		slot->used = true;
+		slot->used = is_new = true;
 		slot->s.id = s->id;
 		slot->s.hit = s->hit;
 		head = id_head(&s->id);
@@ -223,6 +231,12 @@ int pul_sessions_put(const struct p2p_session *s)
 	slot->until_ms = now + s->ttl_ms;
 out:
 	lock_release(&sessions->lock);
+	if (is_new && opened != NULL) {
+		copy = *s;
+		memset(copy.key_in, 0, sizeof(copy.key_in));
+		memset(copy.key_out, 0, sizeof(copy.key_out));
+		opened(&copy);
+	}
 	return err;
 }
 

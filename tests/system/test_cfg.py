@@ -13,6 +13,7 @@ from rig import debian, overlay, pcap, proc, scene, sipp, tap, world
 
 DEFINES = ([], ["WITH_AUTH"], ["WITH_ACC"], ["WITH_DIALOG"], ["WITHOUT_NAT"], ["WITH_P2P_MEDIA"],
            ["WITH_AUTH", "WITH_ACC", "WITH_DIALOG", "WITH_P2P_MEDIA"],
+           ["WITH_P2P_MEDIA", "WITH_P2P_TLS"],
            ["WITH_P2P_MEDIA", 'P2P_ANCHOR="nat"', "P2P_LOOKUP_WORKERS=4",
             'P2P_NAME_FORMAT="user@domain"', 'P2P_DOMAIN="sip.example"'])
 
@@ -41,7 +42,8 @@ def test_kamailio_cfg_is_accepted_with_no_daemon_running():
 def test_debians_cfg_with_the_include_is_accepted():
     path = debian.write("debian.cfg", debian.with_overlay())
     ctl = ['CTLSOCK="unix:%s/ctl"' % world.WORK]
-    for defines in ([], ["WITH_P2P_MEDIA"], ["WITH_NAT", "WITH_RTPENGINE"]):
+    for defines in ([], ["WITH_P2P_MEDIA"], ["WITH_NAT", "WITH_RTPENGINE"], ["WITH_P2P_TLS"],
+                    ["WITH_TLS", "WITH_P2P_TLS"]):
         check_cfg(path, ctl + defines)
 
 

@@ -18,6 +18,11 @@ tests_tools_certtool_SOURCES = tests/tools/certtool.c
 tests_tools_certtool_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS)
 tests_tools_certtool_LDADD = dht-gateway/libgatewaykeys.la lib/libp2pcore.la $(OPENSSL_LIBS)
 
+noinst_PROGRAMS += tests/tools/tlscerts
+tests_tools_tlscerts_SOURCES = tests/tools/tlscerts.c
+tests_tools_tlscerts_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS)
+tests_tools_tlscerts_LDADD = dht-gateway/libgatewaykeys.la lib/libp2pcore.la $(OPENSSL_LIBS)
+
 if WITH_CMOCKA
 check_PROGRAMS += tests/unit/test_emu
 TESTS += tests/unit/test_emu

@@ -92,13 +92,13 @@ class Udp:
 
     def ask(self, text, to, timeout=5):
         """Sends a request; its final reply."""
-        callid = Message(text).get("Call-ID")
+        branch = Message(text).get("Via").partition("branch=")[2]
         self.send(text, to)
         while True:
             m = self.receive(timeout)
             if m is None:
                 raise proc.Failed("no reply within %g s to:\n%s" % (timeout, text[:600]))
-            if m.code >= 200 and m.get("Call-ID") == callid:
+            if m.code >= 200 and branch in m.get("Via"):
                 return m
 
 
