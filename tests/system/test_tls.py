@@ -217,8 +217,10 @@ def test_new_certificates_are_read_and_calls_go_on(s):
         raise proc.Failed("the old certificate is shown still")
     if [connections(p) for p in s.peers] < connected:
         raise proc.Failed("connections were closed")
+    time.sleep(2)       # of audio behind it
     hang_up(s.bob, s.alice)
-    scene.heard(s.alice, s.bob, 1)
+    scene.heard(s.alice, s.bob, 2)
+    scene.heard(s.bob, s.alice, 2)
     s.quiet()
     for p in s.peers:
         one_line(p, "is new: the tls module has read it", p.tls_dir)
