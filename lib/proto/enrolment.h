@@ -49,6 +49,14 @@ struct p2p_enrolment {
 	uint8_t permission[P2P_PERMISSION_MAX];
 };
 
+/* By what an enrolled user's digest is checked, as gateway and modules tell each other. Cleansed by who has it (explicit_bzero). */
+struct p2p_auth {
+	bool enrolled;		  /* false: there is no such user */
+	uint8_t digests;	  /* enum p2p_digest */
+	uint8_t ha1[P2P_HA1_MAX]; /* as p2p_digests_find() says */
+	char realm[P2P_REALM_MAX + 1];
+};
+
 /* Fill in the body of a record of kind 4; of a tombstone only subject and peer are written. EINVAL:
  * a field missing, out of place or out of range. */
 int p2p_enrolment_encode(const struct p2p_enrolment *en, struct p2p_record *rec);

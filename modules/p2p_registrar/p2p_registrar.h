@@ -15,6 +15,7 @@
 #include "modules/tm/tm_load.h"
 #include "modules/p2p_route/api.h"
 #include "modules/p2p_usrloc/api.h"
+#include "modules/p2p_registrar/p2p_registrar_digest.h"
 
 struct reg_settings {
 	int lookup_timeout_ms;
@@ -149,12 +150,55 @@ int reg_candidates_add(struct sip_msg *msg, const struct reg_lookup *lk,
 void reg_outcome_left(struct sip_msg *msg, const struct reg_left *left);
 bool reg_in_orphan_window(void);
 
+/* --- _auth.c: digest of the overlay's users --------------------------------------------------- */
+
+/* What p2p_authenticate() came to: the auth module's codes, and two more. Also $var(p2p_auth). */
+enum {
+	REG_AUTH_OK = 1,
+	REG_AUTH_ERROR = -1, /* credentials that make no sense, or a nonce that is not ours */
+	REG_AUTH_PASSWORD = -2,
+	REG_AUTH_NOUSER = -3,
+	REG_AUTH_STALE = -4,
+	REG_AUTH_NONE = -5, /* no credentials, or by an algorithm that was not offered */
+	REG_AUTH_REUSED = -6,
+	REG_AUTH_MISMATCH = -8,	    /* of another user than From or To */
+	REG_AUTH_DENIED = -9,	    /* this peer may not serve the user */
+	REG_AUTH_UNAVAILABLE = -10, /* nobody can say */
+	REG_AUTH_ASK = 0,	    /* private: not judged yet */
+};
+
+#define REG_AUTH_ALWAYS 1  /* flags: the route runs whatever it came to */
+#define REG_AUTH_NOMATCH 2 /* From and To may name others */
+#define REG_AUTH_FLAGS 3
+
+/* What is to be judged, by what the gateway says of the user. */
+struct reg_auth {
+	int flags;
+	bool matches; /* From, and To, are the user */
+	struct p2p_name name;
+	struct reg_digest digest;
+	char realm[P2P_REALM_MAX + 1];
+};
+
+/* Bind what it needs. 0 or -1, logged. */
+int reg_auth_init(void);
+/* p2p_authenticate(): 0, the route has run or will run, or the request was answered; -1. */
+int reg_authenticate(struct sip_msg *msg, const struct reg_route_ref *ref, int flags);
+/* Answer with 401 or 407. 1, or -1 (the overlay's realm is not known). */
+int reg_auth_challenge(struct sip_msg *msg, bool stale);
+/* Take Proxy-Authorization for the overlay's realm out of the request. 1, or -1: there is none. */
+int reg_auth_consume(struct sip_msg *msg);
+/* The gateway has answered. True: the route is to be run; else the request was answered. */
+bool reg_auth_answered(struct sip_msg *msg, const struct reg_auth *a, enum p2p_answer_code code,
+		       const struct p2p_auth *auth);
+
 /* --- _suspend.c ----------------------------------------------------------------------------- */
 
 enum reg_stage {
 	REG_STAGE_LOOKUP,
 	REG_STAGE_OTHERS, /* there are contacts here: who else serves the user */
 	REG_STAGE_NEXT,
+	REG_STAGE_AUTH,
 };
 
 /* Suspend the transaction, ask, and go on in the route when the answer is there. skip: of
@@ -163,12 +207,24 @@ enum reg_stage {
 int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct reg_route_ref *ref,
 		enum p2p_question_kind kind, unsigned int flags, enum reg_stage stage,
 		const struct reg_tried *skip);
+/* The same for the digest of a user. */
+int reg_suspend_auth(struct sip_msg *msg, const struct reg_auth *a,
+		     const struct reg_route_ref *ref);
 /* A question without a request waiting for it: refreshes the cache. */
 void reg_refresh(const struct p2p_name *name);
 /* An answer arrived in a worker: the one place that ends a question. */
 void reg_finish(struct p2p_question *q);
 /* Runs before the script of each failure route, and of each continuation. */
 int reg_continuation_init(void);
+
+/* --- _lumps.c: header changes of a request that is suspended more than once --------------------
+ */
+
+/* Before the first suspension. 0 or -1. */
+int reg_lumps_anchor(struct sip_msg *msg);
+/* Before a further one: what the continued route has changed so far is kept. 0, also where there is
+ * nothing to keep; -1: no memory, nothing has changed. */
+int reg_lumps_keep(struct sip_msg *msg, struct cell *t);
 
 /* --- _next.c: failure routes ---------------------------------------------------------------- */
 
@@ -207,6 +263,12 @@ enum reg_counter {
 	REG_CNT_NEXT_FRESH,
 	REG_CNT_NEXT_REFUSED,
 	REG_CNT_REFUSED,
+	REG_CNT_AUTHS,
+	REG_CNT_AUTH_OK,
+	REG_CNT_AUTH_CHALLENGED,
+	REG_CNT_AUTH_WRONG,
+	REG_CNT_AUTH_DENIED,
+	REG_CNT_AUTH_UNAVAILABLE,
 	REG_CNT_MAX
 };
 int reg_stats_init(void);

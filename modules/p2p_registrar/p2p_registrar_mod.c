@@ -217,6 +217,34 @@ static int ki_next(sip_msg_t *msg, str *table, str *route)
 	return reg_next(msg, table, &ref);
 }
 
+static int ki_authenticate_flags(sip_msg_t *msg, str *route, int flags)
+{
+	struct reg_route_ref ref;
+
+	if (flags < 0 || flags > REG_AUTH_FLAGS || reg_route_find(route->s, &ref) < 0) {
+		LM_ERR("authenticate: no such route, or flags\n");
+		return -1;
+	}
+	return reg_authenticate(msg, &ref, flags);
+}
+
+static int ki_authenticate(sip_msg_t *msg, str *route)
+{
+	return ki_authenticate_flags(msg, route, 0);
+}
+
+static int ki_challenge(sip_msg_t *msg)
+{
+	if (reg_auth_init() < 0)
+		return -1;
+	return reg_auth_challenge(msg, false);
+}
+
+static int ki_consume(sip_msg_t *msg)
+{
+	return reg_auth_consume(msg);
+}
+
 static int ki_reply(sip_msg_t *msg)
 {
 	return reg_reply(msg);
@@ -353,6 +381,25 @@ static int w_next(struct sip_msg *msg, char *table, char *ref)
 	return reg_next(msg, (str *)table, (struct reg_route_ref *)ref);
 }
 
+static int w_authenticate(struct sip_msg *msg, char *ref, char *flags)
+{
+	return reg_authenticate(msg, (struct reg_route_ref *)ref, (int)(long)flags);
+}
+
+static int w_challenge(struct sip_msg *msg, char *p1, char *p2)
+{
+	(void)p1;
+	(void)p2;
+	return reg_auth_challenge(msg, false);
+}
+
+static int w_consume(struct sip_msg *msg, char *p1, char *p2)
+{
+	(void)p1;
+	(void)p2;
+	return reg_auth_consume(msg);
+}
+
 static int w_reply(struct sip_msg *msg, char *p1, char *p2)
 {
 	(void)p1;
@@ -440,6 +487,35 @@ static int lookup_fixup(void **param, int n)
 	return n == 2 ? route_fixup(param) : fixup_spve_null(param, 1);
 }
 
+static int authenticate_fixup(void **param, int n)
+{
+	unsigned int flags = 0;
+	str s;
+
+	if (n == 1) {
+		if (((char *)*param)[0] == '\0') {
+			LM_ERR("p2p_authenticate() needs a route\n");
+			return E_CFG;
+		}
+		return reg_auth_init() < 0 ? E_CFG : route_fixup(param);
+	}
+	s.s = (char *)*param;
+	s.len = (int)strlen(s.s);
+	if (strno2int(&s, &flags) < 0 || flags > REG_AUTH_FLAGS) {
+		LM_ERR("bad flags <%s>\n", s.s);
+		return E_CFG;
+	}
+	*param = (void *)(long)flags;
+	return 0;
+}
+
+static int challenge_fixup(void **param, int n)
+{
+	(void)param;
+	(void)n;
+	return reg_auth_init() < 0 ? E_CFG : 0;
+}
+
 static int next_fixup(void **param, int n)
 {
 	if (n == 1)
@@ -482,6 +558,12 @@ static cmd_export_t cmds[] = {
 	{"p2p_fetch_contacts", CMD(w_fetch), 3, fetch_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE},
 	{"p2p_free_contacts", CMD(w_free), 1, fixup_str_null, 0, REQUEST_ROUTE | FAILURE_ROUTE},
 	{"p2p_next", CMD(w_next), 2, next_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_authenticate", CMD(w_authenticate), 1, authenticate_fixup, 0,
+	 REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_authenticate", CMD(w_authenticate), 2, authenticate_fixup, 0,
+	 REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_challenge", CMD(w_challenge), 0, challenge_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE},
+	{"p2p_consume_credentials", CMD(w_consume), 0, 0, 0, REQUEST_ROUTE | FAILURE_ROUTE},
 	{"p2p_reply", CMD(w_reply), 0, 0, 0, REQUEST_ROUTE | FAILURE_ROUTE},
 	{"p2p_reply", CMD(w_reply_unavailable), 1, fixup_spve_null, 0,
 	 REQUEST_ROUTE | FAILURE_ROUTE},
@@ -538,6 +620,10 @@ static sr_kemi_t kemi[] = {
 	KEMI("fetch_contacts", reg_fetch_contacts, S, S, S, N),
 	KEMI("free_contacts", reg_free_contacts, S, N, N, N),
 	KEMI("next", ki_next, S, S, N, N),
+	KEMI("authenticate", ki_authenticate, S, N, N, N),
+	KEMI("authenticate_flags", ki_authenticate_flags, S, I, N, N),
+	KEMI("challenge", ki_challenge, N, N, N, N),
+	KEMI("consume_credentials", ki_consume, N, N, N, N),
 	KEMI("reply", ki_reply, N, N, N, N),
 	KEMI("reply_unavailable", ki_reply_unavailable, S, N, N, N),
 	{{0, 0}, {0, 0}, 0, NULL, {N, N, N, N, N, N}},

@@ -30,6 +30,14 @@ static counter_def_t defs[REG_CNT_MAX + 1] = {
 	CNT(REG_CNT_NEXT_REFUSED, "session_refused",
 	    "branches refused because the peer did not know the session"),
 	CNT(REG_CNT_REFUSED, "refused", "lookups refused because too many were suspended"),
+	CNT(REG_CNT_AUTHS, "auths", "calls of p2p_authenticate()"),
+	CNT(REG_CNT_AUTH_OK, "auth_ok", "of these, authenticated"),
+	CNT(REG_CNT_AUTH_CHALLENGED, "auth_challenged", "challenges sent (401, 407)"),
+	CNT(REG_CNT_AUTH_WRONG, "auth_wrong", "wrong passwords, and users that are not enrolled"),
+	CNT(REG_CNT_AUTH_DENIED, "auth_denied",
+	    "right ones, of users that this peer may not serve, or that name others (403)"),
+	CNT(REG_CNT_AUTH_UNAVAILABLE, "auth_unavailable",
+	    "credentials that could not be checked (503)"),
 };
 
 int reg_stats_init(void)

@@ -35,6 +35,10 @@ struct pending { /* shm; owned with its question */
 	ticks_t asked; /* lookup_timeout_ms is for all its questions together */
 	flag_t branch_flags;
 	struct reg_tried skip; /* REG_STAGE_NEXT */
+	/* REG_STAGE_AUTH */
+	struct reg_auth auth;
+	enum p2p_answer_code auth_code;
+	struct p2p_auth auth_answer;
 };
 
 static atomic_t *pending_count;	   /* shm */
@@ -84,6 +88,7 @@ static struct pending *pending_new(void)
 
 static void pending_free(struct pending *p)
 {
+	explicit_bzero(&p->auth_answer, sizeof(p->auth_answer));
 	shm_free(p);
 	atomic_dec(pending_count);
 }
@@ -101,7 +106,7 @@ static void question_fill(struct p2p_question *q, struct pending *p, enum p2p_qu
 {
 	q->kind = kind;
 	q->flags = flags;
-	q->name = p->lk.name;
+	q->name = p->stage == REG_STAGE_AUTH ? p->auth.name : p->lk.name;
 	q->hit = p->lk.hit;
 	q->session = p->lk.session;
 	q->deadline_ms = deadline_ms;
@@ -137,68 +142,89 @@ static void suspend_undo(struct pending *p)
 		t->flags &= ~T_ASYNC_SUSPENDED;
 }
 
-int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct reg_route_ref *ref,
-		enum p2p_question_kind kind, unsigned int flags, enum reg_stage stage,
-		const struct reg_tried *skip)
+/* Takes p over, whatever comes of it. What reg_suspend() returns. */
+static int suspend(struct sip_msg *msg, struct pending *p, enum p2p_question_kind kind,
+		   unsigned int flags, int deadline_ms)
 {
-	struct p2p_question *q;
-	struct pending *p;
+	struct p2p_question *q = reg_ul.question_new();
 	struct cell *t;
 	int ret;
 
-	p = pending_new();
-	if (p == NULL)
-		return -1;
-	q = reg_ul.question_new();
 	if (q == NULL) {
 		pending_free(p);
 		return -1;
 	}
-	lookup_copy(&p->lk, lk);
-	p->ref = *ref;
-	p->stage = stage;
-	if (skip != NULL)
-		p->skip = *skip;
 	getbflagsval(0, &p->branch_flags);
-
 	t = reg_tm.t_gett();
 	if (t == NULL || t == T_UNDEFINED) {
 		ret = reg_tm.t_newtran(msg);
 		if (ret <= 0) {
 			if (ret < 0)
-				LM_DBG("no transaction for a request to %.*s\n", lk->aor.len,
-				       lk->aor.s);
+				LM_DBG("no transaction for a request of [%.*s]\n",
+				       msg->first_line.u.request.uri.len,
+				       msg->first_line.u.request.uri.s);
 			goto gone; /* 0: a retransmission, which tm has answered */
 		}
+	} else if (p->stage != REG_STAGE_NEXT && reg_lumps_keep(msg, t) < 0) {
+		goto failed;
 	}
+	if (p->stage == REG_STAGE_AUTH && reg_lumps_anchor(msg) < 0)
+		goto failed;
 	ret = reg_tm.t_suspend(msg, &p->hash_index, &p->label);
 	if (ret != 0) {
 		/* 1: cancelled before; -3: a final reply went out. Not suspended. */
-		if (ret < 0 && ret != -3) {
-			reg_ul.question_free(q);
-			pending_free(p);
-			return -1;
-		}
+		if (ret < 0 && ret != -3)
+			goto failed;
 		reg_count(REG_CNT_CANCELLED);
 		goto gone;
 	}
 	p->asked = get_ticks_raw();
-	question_fill(q, p, kind, flags,
-		      (unsigned int)(stage == REG_STAGE_OTHERS ? reg_settings.local_wait_ms
-							       : reg_settings.lookup_timeout_ms));
+	question_fill(q, p, kind, flags, (unsigned int)deadline_ms);
 	if (reg_ul.question_ask(q) < 0) {
 		suspend_undo(p);
-		reg_ul.question_free(q);
-		pending_free(p);
-		return -1;
+		goto failed;
 	}
 	/* from here on a worker may already be at it: not ours any more */
 	reg_count(REG_CNT_SUSPENDED);
 	return 1;
+failed:
+	reg_ul.question_free(q);
+	pending_free(p);
+	return -1;
 gone:
 	reg_ul.question_free(q);
 	pending_free(p);
 	return 0;
+}
+
+int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct reg_route_ref *ref,
+		enum p2p_question_kind kind, unsigned int flags, enum reg_stage stage,
+		const struct reg_tried *skip)
+{
+	struct pending *p = pending_new();
+
+	if (p == NULL)
+		return -1;
+	lookup_copy(&p->lk, lk);
+	p->ref = *ref;
+	p->stage = stage;
+	if (skip != NULL)
+		p->skip = *skip;
+	return suspend(msg, p, kind, flags,
+		       stage == REG_STAGE_OTHERS ? reg_settings.local_wait_ms
+						 : reg_settings.lookup_timeout_ms);
+}
+
+int reg_suspend_auth(struct sip_msg *msg, const struct reg_auth *a, const struct reg_route_ref *ref)
+{
+	struct pending *p = pending_new();
+
+	if (p == NULL)
+		return -1;
+	p->auth = *a;
+	p->ref = *ref;
+	p->stage = REG_STAGE_AUTH;
+	return suspend(msg, p, P2P_QUESTION_AUTH, 0, reg_settings.lookup_timeout_ms);
 }
 
 /* --- in the lookup worker ------------------------------------------------------------------- */
@@ -215,6 +241,10 @@ static int continuation_h(struct sip_msg *msg, unsigned int flags, void *arg)
 		return 1; /* an ordinary failure route */
 	continuing = NULL;
 	reg_count(REG_CNT_CONTINUED);
+	if (p->stage == REG_STAGE_AUTH) {
+		setbflagsval(0, p->branch_flags);
+		return reg_auth_answered(msg, &p->auth, p->auth_code, &p->auth_answer) ? 1 : 0;
+	}
 	if (p->stage == REG_STAGE_NEXT) {
 		reg_next_apply(msg, &p->lk, &p->an, &p->skip);
 		return 1;
@@ -282,6 +312,10 @@ static void answer_keep(struct pending *p, const struct p2p_question *q)
 	case P2P_QUESTION_SESSION:
 		p->an.asked_session = true;
 		p->an.session = q->code;
+		break;
+	case P2P_QUESTION_AUTH:
+		p->auth_code = q->code;
+		p->auth_answer = q->auth;
 		break;
 	case P2P_QUESTION_PEER: /* not asked here */
 	case P2P_QUESTION_PEERSESSION:

@@ -8,6 +8,7 @@
 #include "core/str.h"
 #include "lib/model/candidate.h"
 #include "lib/model/session.h"
+#include "lib/proto/enrolment.h"
 #include "lib/proto/name.h"
 
 /* A HIT is known by its last bytes where it has to be short. */
@@ -32,6 +33,7 @@ enum p2p_answer_code {
 	P2P_ANSWER_UNAVAILABLE, /* no gateway */
 	P2P_ANSWER_BUSY,	/* a limit was reached here or in the gateway */
 	P2P_ANSWER_BADARG,	/* the gateway did not accept the question */
+	P2P_ANSWER_DENIED,	/* this peer may not serve the user (AUTH) */
 };
 
 enum p2p_question_kind {
@@ -40,6 +42,7 @@ enum p2p_question_kind {
 	P2P_QUESTION_PEER,	  /* the signed peer record of `hit`: set.c[0], n 0 or 1 */
 	P2P_QUESTION_SESSION,	  /* does the gateway know `session`: FOUND: session_by_id has it */
 	P2P_QUESTION_PEERSESSION, /* open one with `hit`: FOUND: session_by_hit has it */
+	P2P_QUESTION_AUTH,	  /* by what is the digest of `name` checked: auth */
 };
 
 #define P2P_QUESTION_FRESH 1u /* flags: past every cache */
@@ -62,7 +65,8 @@ struct p2p_question {
 	unsigned int uval[6]; /* the asker's own (a transaction's hash index and label, say) */
 	/* set by the client process */
 	enum p2p_answer_code code;
-	int serves; /* 0 no, 1 claimed, 2 orphan */
+	int serves;	      /* 0 no, 1 claimed, 2 orphan */
+	struct p2p_auth auth; /* cleansed by question_free */
 	struct p2p_candidate_set set;
 	unsigned int took_us;
 };
@@ -120,6 +124,11 @@ typedef struct p2p_usrloc_api {
 	/* Called at start, by one module: h is called in the client process for each session that
 	 * is new here. It must not wait, and has no keys. */
 	void (*session_watch)(void (*h)(const struct p2p_session *session));
+	/* The overlay's realm and digests. 0, or -1: not known (yet), or it has no authority. */
+	int (*auth_rules)(char realm[P2P_REALM_MAX + 1], uint8_t *digests);
+	/* What AUTH last said of a user, if that is not long ago and has not changed since. 0 or
+	 * -1. Neither allocates nor waits. */
+	int (*auth_get)(const struct p2p_name *name, struct p2p_auth *auth);
 } p2p_usrloc_api_t;
 
 typedef int (*p2p_usrloc_bind_f)(p2p_usrloc_api_t *api);

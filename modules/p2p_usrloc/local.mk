@@ -5,6 +5,7 @@ p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/api.h \
 	modules/p2p_usrloc/p2p_usrloc.h \
 	modules/p2p_usrloc/p2p_usrloc_answer.c modules/p2p_usrloc/p2p_usrloc_answer.h \
+	modules/p2p_usrloc/p2p_usrloc_auth.c \
 	modules/p2p_usrloc/p2p_usrloc_cache.c \
 	modules/p2p_usrloc/p2p_usrloc_client.c \
 	modules/p2p_usrloc/p2p_usrloc_conn.c modules/p2p_usrloc/p2p_usrloc_conn.h \
@@ -32,7 +33,7 @@ check_PROGRAMS += tests/unit/test_usrloc tests/unit/test_usrloc_lookup
 TESTS += tests/unit/test_usrloc tests/unit/test_usrloc_lookup
 tests_unit_test_usrloc_SOURCES = tests/unit/test_usrloc.c $(UNIT_ALLOC) $(UNIT_COMMON) \
 	modules/p2p_usrloc/p2p_usrloc_cache.c modules/p2p_usrloc/p2p_usrloc_users.c \
-	modules/p2p_usrloc/p2p_usrloc_sessions.c
+	modules/p2p_usrloc/p2p_usrloc_auth.c modules/p2p_usrloc/p2p_usrloc_sessions.c
 tests_unit_test_usrloc_CPPFLAGS = -I$(top_srcdir)/tests/mock/kamailio $(UNIT_CPPFLAGS) -D_GNU_SOURCE
 tests_unit_test_usrloc_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
 tests_unit_test_usrloc_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) $(LIBEVENT_LIBS) -lpthread

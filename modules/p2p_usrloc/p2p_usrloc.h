@@ -39,6 +39,8 @@ struct pul_settings {
 	int reconnect_max_ms;
 	int withdrawn_max;
 	int sessions_max;
+	int auth_cache_size;
+	int auth_cache_s;
 };
 
 extern struct pul_settings pul_settings;
@@ -71,8 +73,9 @@ struct pul_shared {
 	gen_lock_t ask_lock; /* guards the next two */
 	struct pul_box *ask_head, *ask_tail;
 
-	gen_lock_t info_lock; /* guards info */
+	gen_lock_t info_lock; /* guards info and rules */
 	struct pul_gateway_info info;
+	struct pul_rules rules;
 
 	gen_lock_t log_lock; /* guards log_limit */
 	struct p2p_limit log_limit;
@@ -91,6 +94,7 @@ void pul_wake_soon(void);
 uint64_t pul_now_ms(void); /* CLOCK_MONOTONIC */
 uint64_t pul_now_us(void);
 void pul_info_get(struct pul_gateway_info *info);
+void pul_rules_get(struct pul_rules *rules);
 /* May a message about this source be logged now (once a minute and source)? */
 bool pul_log_ok(const void *source, size_t len);
 
@@ -264,6 +268,20 @@ struct pul_session_view {
 /* Up to n sessions from *at (0: the first) on; sets it to where to go on, 0 at the end. */
 unsigned int pul_sessions_page(unsigned int *at, struct pul_session_view *view, unsigned int n);
 
+/* --- _auth.c: what the digests of enrolled users are checked by ---------------------------------
+ */
+
+/* shm; bounded; each entry lives for auth_cache_s at most. */
+int pul_auth_init(unsigned int max_entries);
+void pul_auth_destroy(void);
+/* False: not there, or too old. */
+bool pul_auth_get(const struct p2p_name *name, struct p2p_auth *auth);
+void pul_auth_put(const struct p2p_name *name, const struct p2p_auth *auth, uint64_t ttl_ms);
+void pul_auth_drop(const struct p2p_name *name);
+/* All. Returns how many there were. */
+unsigned int pul_auth_flush(void);
+unsigned int pul_auth_count(void);
+
 /* --- _ul.c: usrloc ---------------------------------------------------------------------------- */
 
 /* Binds usrloc and registers the callbacks. *use_domain: usrloc's parameter. */
@@ -274,6 +292,9 @@ void pul_ul_tables_find(void);
 /* Look at one of `parts` parts of usrloc's contacts. Client process only. 0, EAGAIN (try this
  * part again) or ENOMEM. */
 int pul_ul_scan_part(unsigned int part, unsigned int parts);
+/* All contacts of a user, of any table that is published, are over: usrloc's timer removes them.
+ * Returns how many. */
+unsigned int pul_ul_expire(const struct p2p_name *name);
 /* Contacts whose AoR gives no name that can be published, since the start. */
 unsigned int pul_ul_skipped(void);
 
@@ -311,6 +332,7 @@ enum pul_counter {
 	PUL_CNT_UNKNOWN,
 	PUL_CNT_UNAVAILABLE,
 	PUL_CNT_BUSY,
+	PUL_CNT_DENIED,
 	PUL_CNT_LOOKUPS,
 	PUL_CNT_REFRESHES,
 	PUL_CNT_NOTIFIED,

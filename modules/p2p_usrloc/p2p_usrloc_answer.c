@@ -281,3 +281,82 @@ bool pul_answer_handshake(struct pul_gateway_info *info, const redisReply *r)
 	info->known = has_hit;
 	return has_hit;
 }
+
+static bool is_string(const redisReply *r)
+{
+	return r->type == REDIS_REPLY_STRING;
+}
+
+static bool realm_take(char realm[P2P_REALM_MAX + 1], const redisReply *r)
+{
+	if (!is_string(r) || !p2p_realm_valid(r->str, r->len))
+		return false;
+	memcpy(realm, r->str, r->len);
+	realm[r->len] = '\0';
+	return true;
+}
+
+bool pul_answer_auth(struct p2p_auth *out, uint64_t *ttl_ms, const redisReply *r)
+{
+	uint8_t ha1[P2P_HA1_MAX];
+	struct p2p_auth auth;
+	bool good = false;
+	size_t i, at, len;
+
+	memset(&auth, 0, sizeof(auth));
+	if (r->type != REDIS_REPLY_ARRAY || r->elements < 4 || r->elements % 2 != 0 ||
+	    !realm_take(auth.realm, r->element[0]) || !number(r->element[1], ttl_ms))
+		return false;
+	auth.enrolled = true;
+	for (i = 2; i < r->elements; i += 2) {
+		const redisReply *name = r->element[i], *hex = r->element[i + 1];
+		uint8_t which;
+
+		if (!is_string(name) || !is_string(hex))
+			goto out;
+		/* of a later version */
+		if (p2p_digests_parse(&which, name->str, name->len) != 0)
+			continue;
+		if ((auth.digests & which) != 0 ||
+		    p2p_digests_find(P2P_DIGEST_MD5 | P2P_DIGEST_SHA256, which, &at, &len) != 0 ||
+		    p2p_hex_parse(ha1 + at, len, hex->str, hex->len) != 0)
+			goto out;
+		auth.digests |= which;
+	}
+	good = auth.digests != 0;
+	if (good) {
+		memcpy(auth.ha1, ha1 + (auth.digests == P2P_DIGEST_SHA256 ? P2P_HA1_MD5_LEN : 0),
+		       p2p_digests_len(auth.digests));
+		*out = auth;
+	}
+out:
+	explicit_bzero(ha1, sizeof(ha1));
+	explicit_bzero(&auth, sizeof(auth));
+	return good;
+}
+
+bool pul_answer_rules(struct pul_rules *out, const redisReply *r)
+{
+	struct pul_rules rules;
+	size_t i;
+
+	memset(&rules, 0, sizeof(rules));
+	if (r->type != REDIS_REPLY_ARRAY || r->elements % 2 != 0)
+		return false;
+	for (i = 0; i < r->elements; i += 2) {
+		const redisReply *value = r->element[i + 1];
+
+		if (is_word(r->element[i], "realm")) {
+			if (!realm_take(rules.realm, value))
+				return false;
+		} else if (is_word(r->element[i], "digests")) {
+			if (!is_string(value) ||
+			    p2p_digests_parse(&rules.digests, value->str, value->len) != 0)
+				return false;
+		}
+	}
+	rules.known = rules.realm[0] != '\0' && rules.digests != 0;
+	if (rules.known)
+		*out = rules;
+	return rules.known;
+}

@@ -9,6 +9,7 @@
 #include <hiredis/hiredis.h>
 #include "lib/model/candidate.h"
 #include "lib/model/session.h"
+#include "lib/proto/enrolment.h"
 
 /* What the gateway said at the last handshake, and how it went on, for RPC and own_hit. */
 struct pul_gateway_info {
@@ -18,6 +19,13 @@ struct pul_gateway_info {
 	char error[160];    /* why it is not connected; empty when it is */
 	uint64_t synced_ms; /* when all users had been told after the last handshake; 0: not yet */
 	int64_t orphans;    /* what SYNCED answered */
+};
+
+/* What the overlay's rules say of users, for auth_rules. */
+struct pul_rules {
+	bool known;
+	uint8_t digests;
+	char realm[P2P_REALM_MAX + 1];
 };
 
 /* A parser that does not allocate for arrays larger than any answer has; NULL: no memory. The
@@ -41,5 +49,9 @@ bool pul_answer_session_ids(const redisReply *r, uint64_t *cursor,
 /* A session: [id, hit, role, ttl_ms, key_out, key_in, signalling, family, media, uri, stream_uri,
  * retiring...]. */
 bool pul_answer_session(struct p2p_session *s, const redisReply *r);
+/* AUTH's: [realm, ttl_ms, digest, HA1, digest, HA1...], at least one of them known here. */
+bool pul_answer_auth(struct p2p_auth *auth, uint64_t *ttl_ms, const redisReply *r);
+/* RULES': pairs of key and value, `realm` and `digests` among them. */
+bool pul_answer_rules(struct pul_rules *rules, const redisReply *r);
 
 #endif

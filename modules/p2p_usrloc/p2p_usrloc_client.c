@@ -40,8 +40,8 @@
 #define SWEEP_MS 60000
 /* How often the gateway is told of calls over sessions. */
 #define REPORT_MS 2000
-/* Channels that are subscribed: users, peers, sessions. */
-#define SUBSCRIPTIONS 3
+/* Channels that are subscribed: users, peers, sessions, auth. */
+#define SUBSCRIPTIONS 4
 /* Lines a minute about the gateway's coming and going */
 #define CHANGES_LOGGED 8
 
@@ -201,6 +201,37 @@ static void resync_begin(void)
 	lock_release(&pul_shared->info_lock);
 }
 
+/* --- the overlay's rules --- */
+
+static void rules_h(struct pul_conn *conn, const redisReply *r, void *arg)
+{
+	struct pul_rules rules = {.known = false};
+
+	(void)conn;
+	(void)arg;
+	if (r == NULL)
+		return;
+	/* NOTFOUND: none are known, or there is no authority; a gateway of old knows no such
+	 * command */
+	if (r->type != REDIS_REPLY_ERROR && !pul_answer_rules(&rules, r)) {
+		pul_count(PUL_CNT_PROTOCOL_ERRORS);
+		if (pul_log_ok("rules", 5))
+			LM_WARN("the gateway's answer to RULES makes no sense\n");
+		return;
+	}
+	lock_get(&pul_shared->info_lock);
+	pul_shared->rules = rules;
+	lock_release(&pul_shared->info_lock);
+}
+
+static void rules_ask(void)
+{
+	static const char rules[] = "*1\r\n$5\r\nRULES\r\n";
+
+	pul_conn_send(&main_conn, rules, sizeof(rules) - 1,
+		      pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms, rules_h, NULL);
+}
+
 static void main_handshake_h(struct pul_conn *conn, const redisReply *r, void *arg)
 {
 	struct pul_gateway_info info;
@@ -234,6 +265,7 @@ static void main_handshake_h(struct pul_conn *conn, const redisReply *r, void *a
 		LM_INFO("connected to the gateway at %s: %s %s, overlay %s, epoch %s\n",
 			pul_settings.gateway_socket, info.server, info.version, info.overlay,
 			info.epoch);
+	rules_ask();
 	resync_begin();
 }
 
@@ -592,6 +624,42 @@ static void session_changed(const redisReply *r)
 		pul_lookup_session(&id); /* when there is no room for it, its first use asks */
 }
 
+static bool word_is(const redisReply *r, size_t len, const char *word)
+{
+	return len == strlen(word) && memcmp(r->str, word, len) == 0;
+}
+
+/* "change name", "gone name", "all", "rules" */
+static void auth_changed(const redisReply *r)
+{
+	const char *space = memchr(r->str, ' ', r->len);
+	size_t word = space != NULL ? (size_t)(space - r->str) : r->len;
+	struct p2p_name name;
+	unsigned int n;
+
+	if (space == NULL) {
+		pul_lookup_auth_outdated(NULL);
+		pul_auth_flush();
+		if (word_is(r, word, "rules"))
+			rules_ask();
+		return;
+	}
+	name.len = r->len - word - 1;
+	if (!p2p_name_valid(space + 1, name.len)) {
+		pul_count(PUL_CNT_PROTOCOL_ERRORS);
+		return;
+	}
+	memcpy(name.s, space + 1, name.len);
+	name.s[name.len] = '\0';
+	pul_lookup_auth_outdated(&name);
+	pul_auth_drop(&name);
+	if (!word_is(r, word, "gone"))
+		return;
+	n = pul_ul_expire(&name);
+	if (n > 0)
+		LM_INFO("[%s] may not be served here any more: %u contacts are over\n", name.s, n);
+}
+
 static void push_h(struct pul_conn *conn, const redisReply *r)
 {
 	(void)conn;
@@ -607,6 +675,8 @@ static void push_h(struct pul_conn *conn, const redisReply *r)
 		peer_changed(r->element[2]);
 	else if (strcmp(r->element[1]->str, "sessions") == 0)
 		session_changed(r->element[2]);
+	else if (strcmp(r->element[1]->str, "auth") == 0)
+		auth_changed(r->element[2]);
 }
 
 static void subscribed_h(struct pul_conn *conn, const redisReply *r, void *arg)
@@ -624,6 +694,9 @@ static void subscribed_h(struct pul_conn *conn, const redisReply *r, void *arg)
 	if (++subscriptions == SUBSCRIPTIONS) {
 		pul_sessions_recheck_all();
 		session_ids_ask(0);
+		pul_lookup_auth_outdated(NULL);
+		pul_auth_flush();
+		rules_ask();
 	}
 	conn->state = PUL_CONN_READY;
 	sub_backoff.up_ms = pul_now_ms();
@@ -634,6 +707,7 @@ static void sub_handshake_h(struct pul_conn *conn, const redisReply *r, void *ar
 	static const char users[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$5\r\nusers\r\n";
 	static const char peers[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$5\r\npeers\r\n";
 	static const char sessions[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$8\r\nsessions\r\n";
+	static const char auth[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$4\r\nauth\r\n";
 	uint64_t deadline = pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms;
 
 	(void)arg;
@@ -643,7 +717,9 @@ static void sub_handshake_h(struct pul_conn *conn, const redisReply *r, void *ar
 	if (r->type != REDIS_REPLY_ARRAY ||
 	    pul_conn_send(conn, users, sizeof(users) - 1, deadline, subscribed_h, NULL) != 0 ||
 	    pul_conn_send(conn, peers, sizeof(peers) - 1, deadline, subscribed_h, NULL) != 0 ||
-	    pul_conn_send(conn, sessions, sizeof(sessions) - 1, deadline, subscribed_h, NULL) != 0)
+	    pul_conn_send(conn, sessions, sizeof(sessions) - 1, deadline, subscribed_h, NULL) !=
+		    0 ||
+	    pul_conn_send(conn, auth, sizeof(auth) - 1, deadline, subscribed_h, NULL) != 0)
 		pul_conn_doom(conn, "handshake refused");
 }
 

@@ -104,6 +104,7 @@ static void question_answer(struct pul_box *box, enum p2p_answer_code code)
 		[P2P_ANSWER_UNAVAILABLE] = PUL_CNT_UNAVAILABLE,
 		[P2P_ANSWER_BUSY] = PUL_CNT_BUSY,
 		[P2P_ANSWER_BADARG] = PUL_CNT_UNKNOWN,
+		[P2P_ANSWER_DENIED] = PUL_CNT_DENIED,
 	};
 
 	box->q.code = code;
@@ -205,15 +206,18 @@ static void wait_add(struct pul_lookup *l, struct pul_box *box)
 		next_deadline_ms = box->deadline_ms;
 }
 
-/* All who wait get one answer. set and serves: as the kind has them. */
+/* All who wait get one answer. set, serves, auth: as the kind has them. */
 static void lookup_answer(struct pul_lookup *l, enum p2p_answer_code code,
-			  const struct p2p_candidate_set *set, int serves)
+			  const struct p2p_candidate_set *set, int serves,
+			  const struct p2p_auth *auth)
 {
 	struct pul_box *box, *next;
 
 	for (box = l->waiting; box != NULL; box = next) {
 		next = box->next;
 		box->q.serves = serves;
+		if (auth != NULL)
+			box->q.auth = *auth;
 		if (set != NULL) {
 			box->q.set.n = set->n;
 			memcpy(box->q.set.c, set->c, set->n * sizeof(set->c[0]));
@@ -225,9 +229,13 @@ static void lookup_answer(struct pul_lookup *l, enum p2p_answer_code code,
 
 /* --- reading the gateway's answers --- */
 
-static enum p2p_answer_code error_code(const redisReply *r)
+static enum p2p_answer_code error_code(const struct pul_lookup *l, const redisReply *r)
 {
-	switch (p2p_resp_code(r->str, r->len)) {
+	enum p2p_resp_code code = p2p_resp_code(r->str, r->len);
+
+	if (code == P2P_RESP_DENIED && l->kind == P2P_QUESTION_AUTH)
+		return P2P_ANSWER_DENIED;
+	switch (code) {
 	case P2P_RESP_NOTFOUND:
 		return P2P_ANSWER_ABSENT;
 	case P2P_RESP_TIMEOUT:
@@ -301,6 +309,18 @@ static bool peersession_read(const struct pul_lookup *l, const redisReply *r)
 	       pul_sessions_put(&s) == 0;
 }
 
+/* What is remembered of a user's digest. */
+static void auth_cache(const struct pul_lookup *l, enum p2p_answer_code code,
+		       const struct p2p_auth *auth, uint64_t ttl_ms)
+{
+	static const struct p2p_auth none;
+
+	if (code == P2P_ANSWER_FOUND)
+		pul_auth_put(&l->name, auth, ttl_ms);
+	else
+		pul_auth_put(&l->name, &none, UINT64_MAX);
+}
+
 static void lookup_start(struct pul_lookup *l);
 
 /* Those who can still wait get another search. When this one did not complete: only those who
@@ -350,6 +370,8 @@ static void lookup_again(struct pul_lookup *l, bool all)
 static void lookup_reply_h(struct pul_conn *conn, const redisReply *r, void *arg)
 {
 	static struct p2p_candidate_set set; /* 3 KiB: too much to be zeroed on each */
+	struct p2p_auth auth = {.enrolled = false};
+	uint64_t ttl_ms = 0;
 	struct pul_lookup *l = arg;
 	enum p2p_answer_code code = P2P_ANSWER_FOUND;
 	bool sense = true;
@@ -366,7 +388,7 @@ static void lookup_reply_h(struct pul_conn *conn, const redisReply *r, void *arg
 		}
 		code = P2P_ANSWER_UNAVAILABLE;
 	} else if (r->type == REDIS_REPLY_ERROR) {
-		code = error_code(r);
+		code = error_code(l, r);
 	} else if (l->kind == P2P_QUESTION_SERVES) {
 		sense = r->type == REDIS_REPLY_INTEGER && r->integer >= 0 && r->integer <= 2;
 		serves = sense ? (int)r->integer : 0;
@@ -376,6 +398,8 @@ static void lookup_reply_h(struct pul_conn *conn, const redisReply *r, void *arg
 		sense = session_read(l, r);
 	} else if (l->kind == P2P_QUESTION_PEERSESSION) {
 		sense = peersession_read(l, r);
+	} else if (l->kind == P2P_QUESTION_AUTH) {
+		sense = pul_answer_auth(&auth, &ttl_ms, r);
 	} else {
 		sense = pul_answer_route(&set, r, session_learn);
 	}
@@ -394,6 +418,8 @@ static void lookup_reply_h(struct pul_conn *conn, const redisReply *r, void *arg
 	} else if (code == P2P_ANSWER_FOUND || code == P2P_ANSWER_ABSENT) {
 		if (l->kind == P2P_QUESTION_ROUTE && !l->outdated)
 			name_cache(l, code, &set);
+		else if (l->kind == P2P_QUESTION_AUTH && !l->outdated)
+			auth_cache(l, code, &auth, ttl_ms);
 		else if (l->kind == P2P_QUESTION_PEER && code == P2P_ANSWER_FOUND)
 			pul_cache_put(pul_peers, &l->hit, sizeof(l->hit), &set);
 		else if (l->kind == P2P_QUESTION_PEER)
@@ -403,8 +429,9 @@ static void lookup_reply_h(struct pul_conn *conn, const redisReply *r, void *arg
 	} else if (code == P2P_ANSWER_UNKNOWN && sense) {
 		lookup_again(l, false);
 	}
-	lookup_answer(l, code, &set, serves);
-	if (l->outdated && pul_users_serves(&l->name, NULL)) {
+	lookup_answer(l, code, &set, serves, &auth);
+	explicit_bzero(&auth, sizeof(auth));
+	if (l->kind == P2P_QUESTION_ROUTE && l->outdated && pul_users_serves(&l->name, NULL)) {
 		struct p2p_name name = l->name;
 
 		lookup_free(l);
@@ -522,6 +549,12 @@ static void lookup_start(struct pul_lookup *l)
 		p2p_resp_str(&w, "SESSION");
 		p2p_resp_str(&w, id);
 		break;
+	case P2P_QUESTION_AUTH:
+		p2p_resp_array(&w, 3);
+		p2p_resp_str(&w, "AUTH");
+		p2p_resp_bulk(&w, l->name.s, l->name.len);
+		p2p_resp_u64(&w, left);
+		break;
 	default:
 		p2p_resp_array(&w, l->fresh ? 4 : 3);
 		p2p_resp_str(&w, "ROUTE");
@@ -544,7 +577,7 @@ static void lookup_start(struct pul_lookup *l)
 			pul_count(PUL_CNT_REFRESHES);
 		return;
 	}
-	lookup_answer(l, err == ENOTCONN ? P2P_ANSWER_UNAVAILABLE : P2P_ANSWER_BUSY, NULL, 0);
+	lookup_answer(l, err == ENOTCONN ? P2P_ANSWER_UNAVAILABLE : P2P_ANSWER_BUSY, NULL, 0, NULL);
 	lookup_free(l);
 }
 
@@ -572,7 +605,7 @@ static bool kind_known(enum p2p_question_kind kind)
 {
 	return kind == P2P_QUESTION_ROUTE || kind == P2P_QUESTION_SERVES ||
 	       kind == P2P_QUESTION_PEER || kind == P2P_QUESTION_SESSION ||
-	       kind == P2P_QUESTION_PEERSESSION;
+	       kind == P2P_QUESTION_PEERSESSION || kind == P2P_QUESTION_AUTH;
 }
 
 void pul_lookup_questions(struct pul_box *box)
@@ -694,6 +727,21 @@ void pul_lookup_outdated(const struct p2p_name *name)
 	for (l = *slot_of(P2P_QUESTION_ROUTE, name, NULL); l != NULL; l = l->next) {
 		if (same(l, P2P_QUESTION_ROUTE, name, NULL))
 			l->outdated = true;
+	}
+}
+
+void pul_lookup_auth_outdated(const struct p2p_name *name)
+{
+	struct pul_lookup *l;
+	unsigned int i;
+
+	for (i = 0; i < TABLE_SIZE; i++) {
+		if (name != NULL && &table[i] != slot_of(P2P_QUESTION_AUTH, name, NULL))
+			continue;
+		for (l = table[i]; l != NULL; l = l->next)
+			if (l->kind == P2P_QUESTION_AUTH &&
+			    (name == NULL || same(l, P2P_QUESTION_AUTH, name, NULL)))
+				l->outdated = true;
 	}
 }
 

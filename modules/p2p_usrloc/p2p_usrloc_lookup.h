@@ -26,6 +26,8 @@ bool pul_lookup_session(const struct p2p_session_id *id);
 void pul_lookup_refresh(void);
 /* The gateway said that this name changed: an answer under way may be outdated. */
 void pul_lookup_outdated(const struct p2p_name *name);
+/* Likewise what it said of the user's digest; NULL: of all users'. */
+void pul_lookup_auth_outdated(const struct p2p_name *name);
 /* The gateway is gone: answer all. */
 void pul_lookup_gateway_lost(void);
 /* Fills fds with the pool's open connections, at most max. */

@@ -50,7 +50,8 @@ static int mod_init(void)
 	if (pul_users_init((unsigned int)pul_settings.hash_size) != 0 ||
 	    pul_cache_new(&pul_routes, (unsigned int)pul_settings.cache_size) != 0 ||
 	    pul_cache_new(&pul_peers, (unsigned int)pul_settings.peer_cache_size) != 0 ||
-	    pul_sessions_init((unsigned int)pul_settings.sessions_max) != 0)
+	    pul_sessions_init((unsigned int)pul_settings.sessions_max) != 0 ||
+	    pul_auth_init((unsigned int)pul_settings.auth_cache_size) != 0)
 		return -1;
 	if (pul_stats_init() != 0 || pul_client_init() != 0)
 		return -1;
@@ -94,6 +95,7 @@ static void mod_destroy(void)
 	pul_cache_free(pul_peers);
 	pul_routes = pul_peers = NULL;
 	pul_sessions_destroy();
+	pul_auth_destroy();
 	pul_users_destroy();
 	pul_ul_destroy();
 	pul_shared_destroy();
@@ -159,6 +161,23 @@ static void api_session_want(const struct p2p_hit *hit)
 	pul_wake_soon();
 }
 
+static int api_auth_rules(char realm[P2P_REALM_MAX + 1], uint8_t *digests)
+{
+	struct pul_rules rules;
+
+	pul_rules_get(&rules);
+	if (!rules.known)
+		return -1;
+	strcpy(realm, rules.realm);
+	*digests = rules.digests;
+	return 0;
+}
+
+static int api_auth_get(const struct p2p_name *name, struct p2p_auth *auth)
+{
+	return pul_auth_get(name, auth) ? 0 : -1;
+}
+
 static int api_name_has_domain(void)
 {
 	return pul_names_have_domain();
@@ -189,5 +208,7 @@ static int p2p_usrloc_bind(p2p_usrloc_api_t *api)
 	api->session_want = api_session_want;
 	api->session_refused = api_session_refused;
 	api->session_watch = pul_sessions_watch;
+	api->auth_rules = api_auth_rules;
+	api->auth_get = api_auth_get;
 	return 0;
 }

@@ -40,6 +40,7 @@ void pul_question_free(struct p2p_question *q)
 {
 	if (q == NULL)
 		return;
+	explicit_bzero(&q->auth, sizeof(q->auth));
 	shm_free(box_of(q));
 	atomic_fetch_sub(&pul_shared->questions, 1);
 }

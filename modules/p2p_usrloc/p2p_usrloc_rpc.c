@@ -296,11 +296,12 @@ static void rpc_sessions(rpc_t *rpc, void *ctx)
 static void rpc_cache_flush(rpc_t *rpc, void *ctx)
 {
 	unsigned int names = pul_cache_flush(pul_routes), peers = pul_cache_flush(pul_peers);
+	unsigned int auth = pul_auth_flush();
 	void *top;
 
 	if (rpc->add(ctx, "{", &top) < 0)
 		return;
-	rpc->struct_add(top, "dd", "names", (int)names, "peers", (int)peers);
+	rpc->struct_add(top, "ddd", "names", (int)names, "peers", (int)peers, "auth", (int)auth);
 }
 
 static void rpc_sync(rpc_t *rpc, void *ctx)
@@ -319,6 +320,7 @@ static void rpc_sync(rpc_t *rpc, void *ctx)
 static void rpc_status(rpc_t *rpc, void *ctx)
 {
 	struct pul_gateway_info info;
+	struct pul_rules rules;
 	uint64_t now = pul_now_ms(), changed = atomic_load(&pul_shared->gateway_changed_ms);
 	bool up = atomic_load(&pul_shared->gateway_up);
 	char hit[P2P_HIT_TEXT_MAX] = "";
@@ -346,6 +348,10 @@ static void rpc_status(rpc_t *rpc, void *ctx)
 			atomic_load(&pul_shared->questions), "lookup_connections",
 			atomic_load(&pul_shared->connections));
 	rpc->struct_add(top, "d", "sessions", (int)pul_sessions_count());
+	pul_rules_get(&rules);
+	rpc->struct_add(top, "ssd", "realm", rules.known ? rules.realm : "", "digests",
+			rules.known ? (char *)p2p_digests_text(rules.digests) : "", "auth_entries",
+			(int)pul_auth_count());
 }
 
 struct stats_ctx {
@@ -391,7 +397,7 @@ static const char *sessions_doc[] = {
 	"Sessions with other peers: how SIP and media go to each, and how many calls of this "
 	"server run over it. Parameters: [cursor [count]]; go on with `next` until it is 0.",
 	0};
-static const char *flush_doc[] = {"Empty both caches. No parameters.", 0};
+static const char *flush_doc[] = {"Empty the caches. No parameters.", 0};
 static const char *sync_doc[] = {
 	"Look through usrloc's contacts and publish all users again. No parameters.", 0};
 static const char *status_doc[] = {

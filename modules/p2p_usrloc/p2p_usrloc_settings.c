@@ -26,6 +26,8 @@ struct pul_settings pul_settings = {
 	.reconnect_max_ms = 1000,
 	.withdrawn_max = 100000,
 	.sessions_max = 2048,
+	.auth_cache_size = 4096,
+	.auth_cache_s = 60,
 };
 
 param_export_t pul_params[] = {
@@ -45,6 +47,8 @@ param_export_t pul_params[] = {
 	{"reconnect_max_ms", PARAM_INT, &pul_settings.reconnect_max_ms},
 	{"withdrawn_max", PARAM_INT, &pul_settings.withdrawn_max},
 	{"sessions_max", PARAM_INT, &pul_settings.sessions_max},
+	{"auth_cache_size", PARAM_INT, &pul_settings.auth_cache_size},
+	{"auth_cache_s", PARAM_INT, &pul_settings.auth_cache_s},
 	{0, 0, 0},
 };
 
@@ -66,6 +70,8 @@ static const struct {
 	{"reconnect_max_ms", &pul_settings.reconnect_max_ms, 50, 60000},
 	{"withdrawn_max", &pul_settings.withdrawn_max, 0, 10000000},
 	{"sessions_max", &pul_settings.sessions_max, 16, 65536},
+	{"auth_cache_size", &pul_settings.auth_cache_size, 64, 1000000},
+	{"auth_cache_s", &pul_settings.auth_cache_s, 0, 600},
 };
 
 int pul_settings_check(void)

@@ -106,6 +106,13 @@ void pul_info_get(struct pul_gateway_info *info)
 	lock_release(&pul_shared->info_lock);
 }
 
+void pul_rules_get(struct pul_rules *rules)
+{
+	lock_get(&pul_shared->info_lock);
+	*rules = pul_shared->rules;
+	lock_release(&pul_shared->info_lock);
+}
+
 bool pul_log_ok(const void *source, size_t len)
 {
 	uint64_t now = pul_now_ms();

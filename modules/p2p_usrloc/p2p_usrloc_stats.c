@@ -28,6 +28,8 @@ static const struct {
 			     "questions answered: no answer before the deadline"},
 	[PUL_CNT_UNAVAILABLE] = {"answers_unavailable", "questions answered: no gateway"},
 	[PUL_CNT_BUSY] = {"answers_busy", "questions answered: a limit was reached"},
+	[PUL_CNT_DENIED] = {"answers_denied",
+			    "questions answered: this peer may not serve the user"},
 	[PUL_CNT_LOOKUPS] = {"lookups",
 			     "lookups sent to the gateway (several questions may share one)"},
 	[PUL_CNT_REFRESHES] = {"refreshes",
@@ -56,6 +58,7 @@ enum gauge {
 	GAUGE_CACHE_STALE,
 	GAUGE_CACHE_MISSES,
 	GAUGE_CACHE_EVICTIONS,
+	GAUGE_AUTH_ENTRIES,
 	GAUGE_N,
 };
 
@@ -75,6 +78,7 @@ static const struct {
 	[GAUGE_CACHE_HITS] = {"cache_hits", "lookups in the cache: fresh"},
 	[GAUGE_CACHE_STALE] = {"cache_stale", "lookups in the cache: stale but valid"},
 	[GAUGE_CACHE_MISSES] = {"cache_misses", "lookups in the cache: nothing"},
+	[GAUGE_AUTH_ENTRIES] = {"auth_entries", "users whose HA1 is remembered"},
 	[GAUGE_CACHE_EVICTIONS] = {"cache_evictions", "entries that had to go for others"},
 };
 
@@ -97,6 +101,8 @@ static counter_val_t gauge_get(enum gauge g)
 		return atomic_load(&pul_shared->withdrawn);
 	case GAUGE_QUESTIONS_OPEN:
 		return atomic_load(&pul_shared->questions);
+	case GAUGE_AUTH_ENTRIES:
+		return pul_auth_count();
 	default:
 		break;
 	}

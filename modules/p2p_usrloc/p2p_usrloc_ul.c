@@ -15,6 +15,8 @@
 
 #define TABLES_MAX 32
 #define TABLE_NAME_MAX 64
+/* As usrloc itself marks a contact that is over (not 0: that is one for ever). */
+#define EXPIRED 10
 
 /* pkg */
 static usrloc_api_t ul;
@@ -155,6 +157,51 @@ void pul_ul_destroy(void)
 	if (skipped != NULL)
 		shm_free((void *)skipped);
 	skipped = NULL;
+}
+
+/* One AoR's contacts. They are not deleted here: with a database behind usrloc that takes its
+ * connection, which this process has not. */
+static unsigned int aor_expire(const struct p2p_name *user, const char *where, str *aor)
+{
+	udomain_t *domain;
+	urecord_t *r = NULL;
+	ucontact_t *c;
+	unsigned int n = 0;
+
+	if (ul.get_udomain(where, &domain) != 0)
+		return 0;
+	ul.lock_udomain(domain, aor);
+	if (ul.get_urecord(domain, aor, &r) == 0) {
+		for (c = r->contacts; c != NULL; c = c->next) {
+			if (c->server_id != server_id || c->expires == EXPIRED)
+				continue;
+			c->expires = EXPIRED;
+			/* the timer will tell of it, but not soon */
+			pul_users_remove(user, &c->ruid);
+			n++;
+		}
+	}
+	ul.unlock_udomain(domain, aor);
+	return n;
+}
+
+unsigned int pul_ul_expire(const struct p2p_name *name)
+{
+	char domain_buf[TABLE_NAME_MAX + 1], aor_buf[MAX_URI_SIZE];
+	unsigned int n = 0, now;
+	int i = 0;
+
+	for (;;) {
+		str domain = {domain_buf, TABLE_NAME_MAX}, aor = {aor_buf, sizeof(aor_buf)};
+
+		if (!pul_users_aor(name, i, &domain, &aor))
+			return n;
+		domain_buf[domain.len] = '\0';
+		/* those of this AoR are known no more; if there are any left, pass over it */
+		now = aor_expire(name, domain_buf, &aor);
+		i += now == 0;
+		n += now;
+	}
 }
 
 unsigned int pul_ul_skipped(void)

@@ -31,6 +31,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct p2p_candidate_set set;
 	struct pul_gateway_info info;
 	struct p2p_session session;
+	struct pul_rules rules;
+	struct p2p_auth auth;
+	uint64_t ttl_ms;
 	struct p2p_hit hit;
 	redisReader *reader = pul_answer_reader();
 	uint64_t cursor;
@@ -60,6 +63,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			must(memchr(session.uri, '\0', sizeof(session.uri)) != NULL);
 			must(memchr(session.stream_uri, '\0', sizeof(session.stream_uri)) != NULL);
 		}
+		if (pul_answer_auth(&auth, &ttl_ms, reply))
+			must(auth.enrolled && p2p_digests_len(auth.digests) != 0 &&
+			     p2p_realm_valid(auth.realm, strlen(auth.realm)));
+		if (pul_answer_rules(&rules, reply))
+			must(rules.known && p2p_digests_len(rules.digests) != 0 &&
+			     p2p_realm_valid(rules.realm, strlen(rules.realm)));
 		(void)pul_answer_session_ids(reply, &cursor, ignore);
 		if (pul_answer_handshake(&info, reply)) {
 			must(info.known);

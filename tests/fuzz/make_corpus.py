@@ -147,3 +147,6 @@ put("enrolled", "peer", ("p2psip-user 1\norder 1\npeer %s %s yes\n" % (HIT, KEY)
 put("enrolled", "rules", b"p2psip-rules 1\norder 5\nrealm overlay.example.org\ndigests SHA-256\npermission required\n"
     b"changes 3\nchanged 00112233\nchanged ffffffff\n")
 put("enrolled", "torn", b"p2psip-user 1\norder 17\nname ali")
+put("answer", "auth", cmd("overlay.example.org", "60000", "SHA-256", "11" * 32, "MD5", "22" * 16))
+put("answer", "auth-unknown-digest", cmd("r", "1", "SHA3", "11", "MD5", "22" * 16))
+put("answer", "rules", cmd("realm", "r", "digests", "MD5 SHA-256", "permission", "required", "changes", "3"))

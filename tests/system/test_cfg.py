@@ -12,6 +12,7 @@ import subprocess
 from rig import debian, overlay, pcap, proc, scene, sipp, tap, world
 
 DEFINES = ([], ["WITH_AUTH"], ["WITH_ACC"], ["WITH_DIALOG"], ["WITHOUT_NAT"], ["WITH_P2P_MEDIA"],
+           ["WITH_P2P_AUTH"], ["WITH_P2P_AUTH", "WITH_ACC", "WITH_DIALOG", "WITHOUT_NAT"],
            ["WITH_AUTH", "WITH_ACC", "WITH_DIALOG", "WITH_P2P_MEDIA"],
            ["WITH_P2P_MEDIA", "WITH_P2P_TLS"],
            ["WITH_P2P_MEDIA", 'P2P_ANCHOR="nat"', "P2P_LOOKUP_WORKERS=4",

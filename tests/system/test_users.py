@@ -3,8 +3,10 @@
 """Users of an overlay with an authority: enrolled at one peer, with their password they are
 authenticated at each peer that may serve them, and nowhere else."""
 
-from rig import enrolled, proc, tap
-from rig.enrolled import add, auth, ctl, ha1s, hit, passwd
+import time
+
+from rig import enrolled, pcap, proc, scene, sipc, tap
+from rig.enrolled import Phone, add, auth, ctl, ha1s, hit, passwd
 
 
 def three():
@@ -85,6 +87,192 @@ def test_another_registrars_ha1_is_taken(s):
     refused = ctl(s.a, "user", "passwd", "erin", "--ha1", stdin=want["MD5"] + "\n", fails=True)
     if "each of the overlay's digests" not in refused:
         raise proc.Failed("one digest of two is taken: " + refused)
+
+
+def phones():
+    def prepare(p):
+        p.kamailio.defines += ["WITH_P2P_AUTH"]
+    s = enrolled.build(3, prepare=prepare)
+    for p in s.peers:
+        proc.wait_for("%s's Kamailio knows the realm" % p.name, lambda p=p: p.kamailio.rpc(
+            "p2p_usrloc.status")["realm"] == enrolled.REALM, 5)
+    return s
+
+
+def code(r, want, what):
+    if r.code != want:
+        raise proc.Failed("%s: %s, not %d" % (what, r.first, want))
+
+
+def lines_of(daemon, text):
+    with open(daemon.proc.log, encoding="utf-8", errors="replace") as f:
+        return [x for x in f if text in x]
+
+
+def lines(p, text):
+    return lines_of(p.kamailio, text)
+
+
+@tap.on(phones)
+def test_one_password_at_each_peer_that_may_serve(s):
+    add(s, "alice", "wonder land", s.a, s.b)
+    with Phone(s, "alice", "wonder land") as alice:
+        found = [x.get("algorithm") for x in alice.challenged(s.a)]
+        if found != ["SHA-256", "MD5"]:
+            raise proc.Failed("challenges: %r" % found)
+        for p in (s.a, s.b):
+            for algorithm in ("SHA-256", "MD5"):
+                code(alice.register(p, algorithm), 200, "%s at %s" % (algorithm, p.name))
+        code(alice.register(s.a, password="wrong"), 401, "a wrong password")
+        code(alice.register(s.c), 403, "a peer that may not serve alice")
+        code(alice.register(s.c), 403, "a peer that may not serve alice")
+    refused = lines(s.c, "the authority does not allow this peer to serve it")
+    if len(refused) != 1 or "[alice]" not in refused[0]:
+        raise proc.Failed("not one line: %r" % refused)
+    with Phone(s, "nobody", "x", port=5071) as nobody:
+        code(nobody.register(s.a), 401, "a user that is not enrolled")
+    s.found("alice", s.c)
+    for p in (s.a, s.b):
+        if not p.kamailio.contacts().get("alice"):
+            raise proc.Failed("%s: %r" % (p.name, p.kamailio.contacts()))
+
+
+@tap.on(phones)
+def test_credentials_are_good_once_and_for_their_user_only(s):
+    add(s, "carol", "one")
+    with Phone(s, "carol", "one") as carol:
+        c = carol.challenged(s.a)[1]
+        code(carol.answer(s.a, c), 200, "good credentials")
+        r = carol.answer(s.a, c, change={"nc": 1})
+        code(r, 401, "a nonce count that was seen")
+        if "stale" not in enrolled.challenges(r)[0]:
+            raise proc.Failed("the phone would ask for the password: " + r.text)
+        code(carol.answer(s.a, c, change={"nc": 2}), 200, "the next count")
+        code(carol.answer(s.a, dict(c, nonce="x" + c["nonce"][1:])), 401, "no nonce of ours")
+        code(carol.answer(s.a, c, change={"response": "0" * 32}), 401, "a wrong response")
+        code(carol.answer(s.a, c, change={"username": "nobody"}), 401, "another's user name")
+        code(carol.answer(s.a, c, algorithm="MD5-sess"), 401, "an algorithm not offered")
+        code(carol.answer(s.a, c, change={"nonce": "n" * 600}), 401, "much too long")
+        other = "sip:dave@" + s.a.address
+        code(carol.answer(s.a, carol.challenged(s.a)[1], to=other), 403, "To names another user")
+        code(carol.answer(s.a, carol.challenged(s.a)[1], frm=other), 403, "so does From")
+    if len(lines(s.a, "it names another user")) != 1:
+        raise proc.Failed("not one line of it")
+    st = s.a.kamailio.rpc("p2p_registrar.stats")
+    if int(st["auth_ok"]) < 2 or int(st["auth_denied"]) < 2 or int(st["auth_wrong"]) < 2:
+        raise proc.Failed("counted: %r" % st)
+
+
+@tap.on(phones)
+def test_a_call_of_a_phone_that_authenticates(s):
+    """baresip knows MD5 only, and gives up where it is offered more."""
+    ctl(s.a, "overlay", "rules", "--digests", "MD5")
+    for p in s.peers:
+        proc.wait_for("%s knows that" % p.name, lambda p=p: p.kamailio.rpc("p2p_usrloc.status")
+                      ["digests"] == "MD5", 5)
+    add(s, "erin", "erins-own", s.a)
+    add(s, "frank", "franks-own", s.b)
+    capture = pcap.Capture(s.b.node)
+    erin = s.phone("erin", s.a, password="erins-own", seed=1)
+    frank = s.phone("frank", s.b, password="franks-own", seed=2)
+    s.found("frank", s.a)
+    for _ in range(2):      # asking for frank, and from the cache
+        s.a.kamailio.rpc("p2p_usrloc.cache_flush")
+        scene.talk(erin, frank, "sip:frank@" + s.a.address, 1)
+    scene.talk(erin, frank, "sip:frank@" + s.a.address, 1)
+    time.sleep(1.5)         # tcpdump hands packets on a second later
+    between = [m for m in pcap.sip(capture.stop()) if m.src == s.a.overlay_address]
+    if not [m for m in between if m.method == "INVITE"]:
+        raise proc.Failed("no INVITE was captured")
+    if not all(len(m.get("Record-Route")) for m in between if m.method == "INVITE"):
+        raise proc.Failed("a is not in the way of the call")
+    for m in between:
+        if "Authorization" in m.text:
+            raise proc.Failed("credentials are shown to the other peer:\n" + m.text)
+    ctl(s.a, "overlay", "rules", "--digests", "MD5 SHA-256")
+    s.quiet()
+
+
+@tap.on(phones)
+def test_a_password_is_changed_and_a_user_removed(s):
+    add(s, "hank", "old", s.b, s.c)
+    with Phone(s, "hank", "old") as hank:
+        for p in (s.b, s.c):
+            code(hank.register(p), 200, "the password at " + p.name)
+        s.found("hank", s.a)
+        passwd(s, "hank", "new")
+        for p in (s.b, s.c):
+            proc.wait_for("%s refuses the old password" % p.name,
+                          lambda p=p: hank.register(p).code == 401, 5, 0.1)
+            code(hank.register(p, password="new"), 200, "the new one at " + p.name)
+        ctl(s.a, "user", "deny", "hank", "--peer", hit(s.c))
+        proc.wait_for("c lets go of hank", lambda: not [
+            u for u in s.c.gateway.users() if u["desired"] == "claimed"], 5)
+        code(hank.register(s.c, password="new"), 403, "at a peer that may not any more")
+        code(hank.register(s.b, password="new"), 200, "at the other")
+        ctl(s.a, "user", "remove", "hank")
+        proc.wait_for("nobody finds hank", lambda: s.a.gateway.lookup("hank") is None, 10)
+        code(hank.register(s.b, password="new"), 401, "when she is removed")
+        with sipc.Udp(s.host(), 5080) as caller:
+            for p in s.peers:
+                m = caller.ask(sipc.request("MESSAGE", "sip:hank@" + p.address, caller.via,
+                                            "sip:x@elsewhere.example"), p.address)
+                code(m, 404, "a message to hank at " + p.name)
+        for p in (s.b, s.c):
+            proc.wait_for("%s has no contact" % p.name,
+                          lambda p=p: not p.kamailio.contacts().get("hank"), 15, 0.2)
+
+
+@tap.on(phones)
+def test_without_a_gateway(s):
+    add(s, "bob", "one", s.b)
+    add(s, "carol", "two", s.b)
+    with Phone(s, "bob", "one") as bob, Phone(s, "carol", "two", port=5071) as carol:
+        code(bob.register(s.b), 200, "with it")
+        s.b.gateway.stop()
+        code(bob.register(s.b), 200, "without it, remembered")
+        r = carol.register(s.b)
+        code(r, 503, "without it, not remembered")
+        if not r.get("Retry-After"):
+            raise proc.Failed("no Retry-After:\n" + r.text)
+        s.b.gateway.start()
+        s.a.gateway.stop()      # the authority's
+        proc.wait_for("carol may register", lambda: carol.register(s.b).code == 200, 15, 0.2)
+        s.a.gateway.start()
+        s.joined()
+
+
+@tap.on(phones)
+def test_a_peer_that_serves_whom_it_may_not_is_not_believed(s):
+    """c's operator does as he likes: his phones do not authenticate, his records need no
+    permission."""
+    add(s, "gina", "one", s.b)
+    s.c.kamailio.stop()
+    s.c.kamailio.defines.remove("WITH_P2P_AUTH")
+    s.c.kamailio.start()
+    s.c.gateway.stop()
+    s.c.gateway.settings["overlay"]["permission"] = "off"
+    s.c.gateway.start()
+    s.joined()
+    with Phone(s, "gina", "one") as gina:
+        code(gina.ask(gina.request(s.c), s.c.address), 200, "c takes everybody")
+        proc.wait_for("c publishes gina", lambda: "gina" in [
+            u["name"] for u in s.c.gateway.users()], 5)
+
+        def refused(p, metric):
+            return [x for x in p.gateway.ask("METRICS").splitlines()
+                    if x.startswith(metric) and 'fault="no permission"' in x and
+                    not x.endswith(" 0")]
+        proc.wait_for("a refuses to store it",
+                      lambda: refused(s.a, "p2psip_gateway_values_refused_total"), 15, 0.2)
+        if s.a.gateway.lookup("gina") is not None:
+            raise proc.Failed("a believes it: %r" % s.a.gateway.lookup("gina"))
+        code(gina.register(s.b), 200, "at the peer that may")
+        found = s.found("gina", s.a)
+        if [c["peer"] for c in found] != [hit(s.b)]:
+            raise proc.Failed("a finds gina at %r" % found)
+    if not lines_of(s.a.gateway, "no permission of the authority to serve this user"):
+        raise proc.Failed("a's gateway does not say why")
 
 
 if __name__ == "__main__":

@@ -75,7 +75,9 @@ static int setup(void **state)
 	shared.gateway_up = 1;
 	if (pul_users_init(6) != 0)
 		return -1;
-	if (pul_cache_new(&pul_routes, 640) != 0 || pul_sessions_init(16) != 0)
+	pul_settings.auth_cache_s = 60;
+	if (pul_cache_new(&pul_routes, 640) != 0 || pul_sessions_init(16) != 0 ||
+	    pul_auth_init(64) != 0)
 		return -1;
 	return 0;
 }
@@ -87,6 +89,7 @@ static int teardown(void **state)
 	pul_cache_free(pul_routes);
 	pul_routes = NULL;
 	pul_sessions_destroy();
+	pul_auth_destroy();
 	return 0;
 }
 
@@ -902,6 +905,63 @@ static void test_sessions_are_bounded(void **state)
 	}
 }
 
+/* --- what digests are checked by --- */
+
+static struct p2p_name auth_name(unsigned int i)
+{
+	struct p2p_name n;
+
+	n.len = (size_t)snprintf(n.s, sizeof(n.s), "user%u", i);
+	return n;
+}
+
+static void test_auth(void **state)
+{
+	struct p2p_auth in = {.enrolled = true, .digests = P2P_DIGEST_MD5, .realm = "r"}, out;
+	struct p2p_name a = auth_name(1), b = auth_name(2), n;
+	unsigned int i, found = 0;
+
+	(void)state;
+	in.ha1[0] = 7;
+	assert_false(pul_auth_get(&a, &out));
+	pul_auth_put(&a, &in, 10000);
+	in.enrolled = false;
+	pul_auth_put(&b, &in, UINT64_MAX); /* auth_cache_s at most */
+	assert_true(pul_auth_get(&a, &out) && out.enrolled && out.ha1[0] == 7);
+	assert_true(pul_auth_get(&b, &out) && !out.enrolled);
+	assert_int_equal(pul_auth_count(), 2);
+	now_ms += 10000;
+	assert_false(pul_auth_get(&a, &out));
+	assert_true(pul_auth_get(&b, &out));
+	now_ms += 50000;
+	assert_false(pul_auth_get(&b, &out));
+	/* replaced, not doubled */
+	pul_auth_put(&a, &in, 10000);
+	in.ha1[0] = 8;
+	pul_auth_put(&a, &in, 10000);
+	assert_int_equal(pul_auth_count(), 1);
+	assert_true(pul_auth_get(&a, &out) && out.ha1[0] == 8);
+	pul_auth_drop(&a);
+	assert_false(pul_auth_get(&a, &out));
+	/* bounded, and those that last longest stay */
+	for (i = 0; i < 1000; i++) {
+		n = auth_name(i);
+		pul_auth_put(&n, &in, 1000 + i);
+		assert_true(pul_auth_get(&n, &out));
+	}
+	assert_true(pul_auth_count() <= 64);
+	for (i = 0; i < 900; i++) {
+		n = auth_name(i);
+		found += pul_auth_get(&n, &out);
+	}
+	assert_true(found < 16);
+	assert_true(pul_auth_flush() > 48);
+	assert_int_equal(pul_auth_count(), 0);
+	pul_settings.auth_cache_s = 0;
+	pul_auth_put(&a, &in, 10000);
+	assert_false(pul_auth_get(&a, &out));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -926,6 +986,7 @@ int main(void)
 		T(test_sessions_are_bounded),
 		T(test_sessions_refused_and_rechecked),
 		T(test_a_cached_user_needs_the_session),
+		T(test_auth),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -101,6 +101,18 @@ int pul_sessions_put(const struct p2p_session *s)
 	return 0;
 }
 
+static struct p2p_auth auth_put;
+static uint64_t auth_ttl_ms;
+static unsigned int auth_puts;
+
+void pul_auth_put(const struct p2p_name *name, const struct p2p_auth *auth, uint64_t ttl_ms)
+{
+	(void)name;
+	auth_put = *auth;
+	auth_ttl_ms = ttl_ms;
+	auth_puts++;
+}
+
 static struct p2p_session_id closed, refused, recheck;
 static struct p2p_hit wanted;
 static bool is_refused, is_recheck, is_wanted;
@@ -544,6 +556,91 @@ static void test_full_worker(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* Two ask about one user's digest; what the gateway says is theirs, and remembered unless it has
+ * changed meanwhile. */
+static void test_auth(void **state)
+{
+	static const char *const text[] = {
+		"overlay.example.org",
+		"60000",
+		"SHA-256",
+		"1111111111111111111111111111111111111111111111111111111111111111",
+		"MD5",
+		"22222222222222222222222222222222",
+		"SHA3-512",
+		"33",
+	};
+	const redisReply none = error("NOTFOUND no such user"), denied = error("DENIED not here");
+	redisReply e[8], *ep[8], whole = {.type = REDIS_REPLY_ARRAY, .elements = 8};
+	struct p2p_question *q;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 8; i++) {
+		e[i] = bulk(text[i]);
+		ep[i] = &e[i];
+	}
+	whole.element = ep;
+	auth_puts = 0;
+	for (i = 0; i < 2; i++) {
+		memset(&boxes[i], 0, sizeof(boxes[i]));
+		boxes[i].q.kind = P2P_QUESTION_AUTH;
+		boxes[i].q.reply_fd = workers[0];
+		boxes[i].q.name.len = 5;
+		strcpy(boxes[i].q.name.s, "alice");
+		boxes[i].deadline_ms = now_ms + 1000;
+		pul_lookup_questions(&boxes[i]);
+	}
+	assert_int_equal(n_asked, 1);
+	assert_non_null(strstr(asked[0].text, "AUTH\r\n$5\r\nalice\r\n$4\r\n1000"));
+	reply(0, &whole);
+	for (i = 0; i < 2; i++) {
+		q = &answered()->q;
+		assert_int_equal(q->code, P2P_ANSWER_FOUND);
+		assert_true(q->auth.enrolled);
+		assert_string_equal(q->auth.realm, text[0]);
+		assert_int_equal(q->auth.digests, P2P_DIGEST_MD5 | P2P_DIGEST_SHA256);
+		assert_int_equal(q->auth.ha1[0], 0x22);
+		assert_int_equal(q->auth.ha1[P2P_HA1_MD5_LEN], 0x11);
+	}
+	assert_int_equal(auth_puts, 1);
+	assert_int_equal(auth_ttl_ms, 60000);
+	/* told of a change meanwhile */
+	boxes[0].deadline_ms = now_ms + 1000;
+	pul_lookup_questions((boxes[0].next = NULL, &boxes[0]));
+	pul_lookup_auth_outdated(NULL);
+	reply(1, &whole);
+	one_answer(&boxes[0], P2P_ANSWER_FOUND);
+	assert_int_equal(auth_puts, 1);
+	/* no such user is remembered; one of another peer is not */
+	pul_lookup_questions((boxes[0].next = NULL, &boxes[0]));
+	reply(2, &none);
+	one_answer(&boxes[0], P2P_ANSWER_ABSENT);
+	assert_int_equal(auth_puts, 2);
+	assert_false(auth_put.enrolled);
+	pul_lookup_questions((boxes[0].next = NULL, &boxes[0]));
+	reply(3, &denied);
+	one_answer(&boxes[0], P2P_ANSWER_DENIED);
+	assert_int_equal(auth_puts, 2);
+	/* one digest alone is the first */
+	whole.elements = 4;
+	pul_lookup_questions((boxes[0].next = NULL, &boxes[0]));
+	reply(4, &whole);
+	one_answer(&boxes[0], P2P_ANSWER_FOUND);
+	assert_int_equal(boxes[0].q.auth.digests, P2P_DIGEST_SHA256);
+	assert_int_equal(boxes[0].q.auth.ha1[0], 0x11);
+	/* rubbish */
+	for (i = 0; i < 4; i++) {
+		redisReply kept = e[i];
+
+		e[i] = i == 2 ? (redisReply){.type = REDIS_REPLY_NIL} : bulk("\"");
+		pul_lookup_questions((boxes[0].next = NULL, &boxes[0]));
+		reply(5 + i, &whole);
+		one_answer(&boxes[0], P2P_ANSWER_UNKNOWN);
+		e[i] = kept;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -554,6 +651,7 @@ int main(void)
 		T(test_sessions_told_and_asked),
 		T(test_gives_up_early),
 		T(test_full_worker),
+		T(test_auth),
 	};
 
 	pul_settings.query_connections = 2;
