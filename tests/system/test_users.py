@@ -225,19 +225,19 @@ def test_a_password_is_changed_and_a_user_removed(s):
 
 @tap.on(phones)
 def test_without_a_gateway(s):
-    add(s, "bob", "one", s.b)
-    add(s, "carol", "two", s.b)
-    with Phone(s, "bob", "one") as bob, Phone(s, "carol", "two", port=5071) as carol:
-        code(bob.register(s.b), 200, "with it")
+    add(s, "ivan", "one", s.b)
+    add(s, "judy", "two", s.b)
+    with Phone(s, "ivan", "one") as ivan, Phone(s, "judy", "two", port=5071) as judy:
+        code(ivan.register(s.b), 200, "with it")
         s.b.gateway.stop()
-        code(bob.register(s.b), 200, "without it, remembered")
-        r = carol.register(s.b)
+        code(ivan.register(s.b), 200, "without it, remembered")
+        r = judy.register(s.b)
         code(r, 503, "without it, not remembered")
         if not r.get("Retry-After"):
             raise proc.Failed("no Retry-After:\n" + r.text)
         s.b.gateway.start()
         s.a.gateway.stop()      # the authority's
-        proc.wait_for("carol may register", lambda: carol.register(s.b).code == 200, 15, 0.2)
+        proc.wait_for("judy may register", lambda: judy.register(s.b).code == 200, 15, 0.2)
         s.a.gateway.start()
         s.joined()
 
