@@ -25,7 +25,7 @@ p2p_route_la_CFLAGS = $(MODULE_CFLAGS)
 p2p_route_la_LDFLAGS = $(MODULE_LDFLAGS)
 p2p_route_la_LIBADD = lib/libp2pcore.la
 
-# The header's parser, without Kamailio
+# What can be tested without Kamailio
 if WITH_CMOCKA
 check_PROGRAMS += tests/unit/test_peer_header
 TESTS += tests/unit/test_peer_header
@@ -33,6 +33,12 @@ tests_unit_test_peer_header_SOURCES = tests/unit/test_peer_header.c tests/unit/t
 	modules/p2p_route/p2p_route_header.c
 tests_unit_test_peer_header_CPPFLAGS = $(UNIT_CPPFLAGS) -D_GNU_SOURCE
 tests_unit_test_peer_header_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/test_tls_table
+TESTS += tests/unit/test_tls_table
+tests_unit_test_tls_table_SOURCES = tests/unit/test_tls_table.c tests/unit/test.h \
+	modules/p2p_route/p2p_route_tls_table.c
+tests_unit_test_tls_table_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_test_tls_table_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
 endif
 check_PROGRAMS += tests/fuzz/fuzz_peer_header
 tests_fuzz_fuzz_peer_header_SOURCES = tests/fuzz/fuzz_peer_header.c $(FUZZ_MAIN) \

@@ -22,7 +22,7 @@
 /* A peer that shares its address with another is forgotten when it was not wanted for so long. */
 #define TLS_SHARED_MS 120000
 /* Messages held for one peer. */
-#define TLS_HELD_MAX 256
+#define TLS_HELD_MAX 1024
 
 struct tls_address {
 	uint8_t ip[16];

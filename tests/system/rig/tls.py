@@ -11,6 +11,7 @@ from . import peer, proc, sipc, world
 
 PORT = 5061
 PHONE_PORT = 5071
+RETRY_MS = 3000         # how long a peer that is not proven is left alone
 AUTHORITY = world.WORK + "/authority"
 TOOL = "tests/tools/tlscerts"
 FILES = ("sip-key.pem", "sip-ca.pem", "sip-cert.pem")
@@ -56,20 +57,14 @@ def profiles(p, phones=False):
     return path
 
 
-def prepare(p, phones=False, signalling="tls", plain=False):
-    """Before start(): p speaks TLS with other peers, and nothing else unless plain."""
+def prepare(p, phones=False):
+    """Before start(): p speaks TLS with other peers, and nothing else."""
     p.tls_dir = p.kamailio.dir + "/tls"
-    p.identity = p.gateway.settings["identity"]["file"]
-    p.gateway.settings["transport"] = {"signalling": signalling}
+    p.gateway.settings["transport"] = {"signalling": "tls"}
     if p.ipv6:
         p.gateway.settings["transport"]["family"] = "ipv6"
-    p.uri_tls = "sip:%s:%d;transport=tls" % (p.overlay_address, PORT)
-    p.gateway.settings["sip"]["uri"] = ([p.uri_ovl] if plain else []) + [p.uri_tls]
-    p.kamailio.listen.append("tls:%s:%d" % (p.overlay_address, PORT))
-    if phones:
-        p.kamailio.listen.append("tls:%s:%d" % (p.address, PHONE_PORT))
-    p.kamailio.defines += ["WITH_P2P_TLS", 'P2P_TLS_PROFILES="%s"' % profiles(p, phones),
-                           'P2P_TLS_CERTIFICATE="%s/sip-cert.pem"' % p.tls_dir]
+    uris = prepare_kamailio(p, phones)
+    p.gateway.settings["sip"]["uri"] = uris
     start = p.kamailio.start
 
     def with_certificate(wait=True):
@@ -80,6 +75,30 @@ def prepare(p, phones=False, signalling="tls", plain=False):
                 self_signed(p)
         return start(wait)
     p.kamailio.start = with_certificate
+
+
+def prepare_enrolled(p):
+    """Before start(), in an enrolled overlay: with the certificate that the gateway makes, and
+    nothing said about transports."""
+    p.tls_dir = p.gateway.settings["tls"]["dir"]
+    p.gateway.settings["sip"]["uri"] = [p.uri_ovl] + prepare_kamailio(p)
+
+
+def prepare_kamailio(p, phones=False):
+    """Returns the addresses."""
+    p.identity = p.gateway.settings["identity"]["file"]
+    p.uri_tls = "sip:%s:%d;transport=tls" % (p.overlay_address, PORT)
+    path = p.kamailio.dir + "/kamailio.cfg"
+    with open(path, "w", encoding="utf-8") as f:
+        f.write('#!KAMAILIO\ninclude_file "%s"\nmodparam("p2p_route", "peer_down_ms", %d)\n' %
+                (p.kamailio.cfg, RETRY_MS))
+    p.kamailio.cfg = path
+    p.kamailio.listen.append("tls:%s:%d" % (p.overlay_address, PORT))
+    if phones:
+        p.kamailio.listen.append("tls:%s:%d" % (p.address, PHONE_PORT))
+    p.kamailio.defines += ["WITH_P2P_TLS", 'P2P_TLS_PROFILES="%s"' % profiles(p, phones),
+                           'P2P_TLS_CERTIFICATE="%s/sip-cert.pem"' % p.tls_dir]
+    return [p.uri_tls]
 
 
 def renew(p, **kw):
