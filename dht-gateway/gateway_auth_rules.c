@@ -147,6 +147,11 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	gw_timer_set(r->timer, READ_MS);
 }
 
+uint64_t gw_auth_rules_order(const struct gw_auth_rules *r)
+{
+	return r->known ? r->order : 0;
+}
+
 const struct p2p_enrolment *gw_auth_rules_get(const struct gw_auth_rules *r)
 {
 	return r && r->known ? &r->en : NULL;

@@ -14,6 +14,8 @@ int gw_auth_rules_new(struct gw_auth_rules **rp, struct gw *gw);
 void gw_auth_rules_free(struct gw_auth_rules *r);
 /* NULL: not known yet, or a closed overlay. */
 const struct p2p_enrolment *gw_auth_rules_get(const struct gw_auth_rules *r);
+/* Of the record; 0: none is known. */
+uint64_t gw_auth_rules_order(const struct gw_auth_rules *r);
 /* A verified one. own: made here, as all that it tells of. 0, EALREADY, ESTALE, or as
  * gw_auth_store_add(). */
 int gw_auth_rules_add(struct gw_auth_rules *r, const struct p2p_record *rec,

@@ -187,6 +187,17 @@ void gw_cache_add(struct gw_cache *c, const char *name, size_t len, const struct
 		store(c, name, len, &set, false);
 }
 
+const struct p2p_userset_entry *gw_cache_known(const struct gw_cache *c, const char *name,
+					       size_t len, const struct p2p_hit *hit)
+{
+	const struct names *e = gw_map_peek(c->map, name, len);
+
+	for (unsigned int i = 0; e && i < e->n; i++)
+		if (!p2p_hit_cmp(&e->e[i].hit, hit))
+			return e->e[i].expiry_ms > gw_wall(c->gw) ? &e->e[i] : NULL;
+	return NULL;
+}
+
 int gw_cache_get(struct gw_cache *c, const char *name, size_t len, uint64_t max_age_ms,
 		 struct p2p_candidate_set *out)
 {

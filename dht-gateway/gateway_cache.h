@@ -11,6 +11,10 @@
 int gw_cache_new(struct gw_cache **cp, struct gw *gw);
 void gw_cache_free(struct gw_cache *c);
 
+/* What was last read of this peer's record of the name, a tombstone too. NULL: nothing, or it has
+ * expired. Valid until the next change. */
+const struct p2p_userset_entry *gw_cache_known(const struct gw_cache *c, const char *name,
+					       size_t len, const struct p2p_hit *hit);
 /* What was read. complete: by a search that asked everybody; it takes the place of what is there,
  * else it is merged into it. The modules are told when the candidates of a name that was known
  * before, or that is served here, are others now (`tell`: of any that have candidates). */

@@ -29,6 +29,7 @@
 #include "dht-gateway/gateway_serve.h"
 #include "dht-gateway/gateway_session.h"
 #include "dht-gateway/gateway_state.h"
+#include "dht-gateway/gateway_user_enrolment.h"
 #include "dht-gateway/gateway_users.h"
 #include "dht-gateway/gateway_watch.h"
 #include "lib/io/https_tls.h"
@@ -345,6 +346,7 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 		snprintf(err, errlen, "%s", strerror(ret));
 		goto fail;
 	}
+	gw_enrol_resume(gw);
 	c->save_ms = gw->started_ms + SAVE_MS / 6;
 	gw_timer_set(c->tick, TICK_MS);
 	p2p_log(gw->log, P2P_LOG_INFO, "peer %s, epoch %llu%s", gw->hit_text,

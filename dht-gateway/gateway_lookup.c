@@ -43,6 +43,8 @@ struct lookup {
 	uint64_t pause_ms;
 	struct waiter *waiters;
 	struct p2p_userset set;
+	bool replayed; /* a record came that is older than one that is known of this signer */
+	struct p2p_hit replayed_by;
 	size_t len;
 	char name[P2P_NAME_MAX + 1];
 };
@@ -145,6 +147,39 @@ static void lookup_end(struct lookup *l)
 	gw_map_del(l->all->map, l->name, l->len);
 }
 
+/* A node that was away may hold an older record, and somebody may want it believed again: it is
+ * not, whoever holds it. */
+static bool is_replayed(struct lookup *l, const struct p2p_record *rec,
+			const struct p2p_hit *signer)
+{
+	const struct p2p_userset_entry *known =
+		gw_cache_known(l->all->gw->cache, l->name, l->len, signer);
+
+	if (!known || rec->order >= known->order)
+		return false;
+	l->replayed = true;
+	l->replayed_by = *signer;
+	return true;
+}
+
+/* Nothing later was found: then the one that is known holds. */
+static void replayed_end(struct lookup *l)
+{
+	struct gw *gw = l->all->gw;
+	const struct p2p_userset_entry *known =
+		gw_cache_known(gw->cache, l->name, l->len, &l->replayed_by);
+
+	l->replayed = false;
+	for (unsigned int i = 0; i < l->set.n; i++)
+		if (!p2p_hit_cmp(&l->set.e[i].hit, &l->replayed_by))
+			return;
+	gw->metrics.values_bad[P2P_RECORD_REPLAYED]++;
+	gw_warn_source(gw, l->name, l->len, "a user record of '%s' is ignored: %s", l->name,
+		       p2p_record_fault_text(P2P_RECORD_REPLAYED));
+	if (known && l->set.n < P2P_USERSET_MAX)
+		l->set.e[l->set.n++] = *known;
+}
+
 static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
 		     bool here, void *arg)
 {
@@ -159,6 +194,8 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	if (!gw_record_read(gw, P2P_RECORD_USER, key, NULL, data, len, &rec, &signer))
 		return;
 	p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));
+	if (is_replayed(l, &rec, &signer))
+		return;
 	if (p2p_userset_add(&l->set, &rec, &signer, data, len) || l->grace || l->answered)
 		return;
 	candidates(l, &cands);
@@ -185,6 +222,8 @@ static void search_end(struct lookup *l, bool complete)
 	l->grace = false;
 	if (!complete)
 		gw->metrics.searches_incomplete++;
+	if (l->replayed)
+		replayed_end(l);
 	gw_cache_put(gw->cache, l->name, l->len, &l->set, complete, l->answered);
 	if (l->answered || !l->waiters) {
 		lookup_end(l);

@@ -2,7 +2,9 @@
 /* An order: RESOLVING the peers' public keys -> the folder is changed, records are signed and kept
  * by the store -> PUTTING users' records -> PUTTING the rules, which name the change -> told. Only
  * the first and the last wait for anybody; what is between is done at one stroke, so that two
- * orders for one user come one after the other. */
+ * orders for one user come one after the other.
+ * The order of the rules is written first and signed last: where the file's is above that of the
+ * record, an order was interrupted, and all is signed anew at the next start. */
 #include "dht-gateway/gateway_user_enrolment.h"
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -336,6 +338,12 @@ static int peer_change(struct task *t, struct gw_enrolled *u, int found)
 	return 0;
 }
 
+static int rules_save(struct task *t)
+{
+	return gw_enrolled_rules_save(t->gw->settings->authority_dir, &t->rules, t->err,
+				      sizeof(t->err));
+}
+
 static int one(struct task *t)
 {
 	const char *dir = t->gw->settings->authority_dir;
@@ -346,8 +354,10 @@ static int one(struct task *t)
 		err = t->o.user.len ? user_change(t, &u, err) : peer_change(t, &u, err);
 	if (!err) {
 		u.order = order_next(t, u.order);
-		err = gw_enrolled_save(dir, &u, t->err, sizeof(t->err));
+		err = rules_save(t);
 	}
+	if (!err)
+		err = gw_enrolled_save(dir, &u, t->err, sizeof(t->err));
 	if (!err)
 		err = sign_user(t, &u);
 	OPENSSL_cleanse(&u, sizeof(u));
@@ -436,16 +446,15 @@ static void work(struct task *t)
 	if (!err)
 		err = rules_change(t,
 				   gw_enrolled_rules_load(dir, &t->rules, t->err, sizeof(t->err)));
+	t->rules.order = order_next(t, t->rules.order);
 	if (!err && t->o.what == GW_ENROL_REFRESH)
 		err = all(t);
 	else if (!err && t->o.what != GW_ENROL_RULES)
 		err = one(t);
 	/* signed or not: what was signed is told to all */
 	if (!err || t->signed_users) {
-		int err2;
+		int err2 = rules_save(t);
 
-		t->rules.order = order_next(t, t->rules.order);
-		err2 = gw_enrolled_rules_save(dir, &t->rules, t->err, sizeof(t->err));
 		err = err ? err : err2;
 	}
 	gw_authority_free(t->authority);
@@ -537,4 +546,27 @@ void gw_enrol_rekeyed(struct gw *gw)
 	struct gw_enrol_order o = {.what = GW_ENROL_REFRESH};
 
 	gw_enrol_order(gw, &o, on_rekeyed, gw);
+}
+
+static void on_resumed(int err, const char *text, void *arg)
+{
+	struct gw *gw = arg;
+
+	if (err && err != EINPROGRESS)
+		p2p_log(gw->log, P2P_LOG_ERR, "users' enrolment is not signed anew: %s", text);
+}
+
+void gw_enrol_resume(struct gw *gw)
+{
+	struct gw_enrol_order o = {.what = GW_ENROL_REFRESH};
+	const char *dir = gw->settings->authority_dir;
+	struct gw_enrolled_rules rules;
+	char err[TEXT_MAX];
+
+	if (!gw->enrolled || !*dir || gw_enrolled_rules_load(dir, &rules, err, sizeof(err)) ||
+	    rules.order <= gw_auth_rules_order(gw->rules))
+		return;
+	p2p_log(gw->log, P2P_LOG_INFO,
+		"%s is ahead of what was signed: users' enrolment is signed anew", dir);
+	gw_enrol_order(gw, &o, on_resumed, gw);
 }

@@ -35,6 +35,9 @@ typedef void gw_enrol_h(int err, const char *text, void *arg);
 /* h is called once, now or later, within some seconds. */
 void gw_enrol_order(struct gw *gw, const struct gw_enrol_order *order, gw_enrol_h *h, void *arg);
 
+/* At start, where the authority is here: an order that was interrupted, or whose records this
+ * gateway has lost, is carried to its end. */
+void gw_enrol_resume(struct gw *gw);
 /* The overlay has a new secret: all is signed anew, where the authority is here. */
 void gw_enrol_rekeyed(struct gw *gw);
 

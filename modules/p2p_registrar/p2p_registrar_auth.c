@@ -277,18 +277,18 @@ bool reg_auth_answered(struct sip_msg *msg, const struct reg_auth *a, enum p2p_a
 static int name_make(const dig_cred_t *cred, const struct sip_uri *aor, struct p2p_name *name)
 {
 	static const char unreserved[] = "-_.!~*'()&=+$,;?/";
-	const str *user = &cred->username.user;
+	const str *login = &cred->username.user;
 	const str *host = cred->username.domain.len > 0 ? &cred->username.domain : &aor->host;
 	char text[4 + 3 * P2P_NAME_MAX + 1 + 256];
 	str uri = {text, 0};
 	int i;
 
-	if (user->len <= 0 || user->len > P2P_NAME_MAX || host->len <= 0 || host->len > 255)
+	if (login->len <= 0 || login->len > P2P_NAME_MAX || host->len <= 0 || host->len > 255)
 		return -1;
 	memcpy(text, "sip:", 4);
 	uri.len = 4;
-	for (i = 0; i < user->len; i++) {
-		unsigned char c = (unsigned char)user->s[i];
+	for (i = 0; i < login->len; i++) {
+		unsigned char c = (unsigned char)login->s[i];
 
 		if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
 		    (c != '\0' && strchr(unreserved, c) != NULL)) {
@@ -313,7 +313,7 @@ static bool name_same(const str *uri, const struct p2p_name *name)
 }
 
 /* From, and To of what is about oneself, are whom the credentials are. */
-static bool matches(struct sip_msg *msg, const struct p2p_name *name)
+static bool names_match(struct sip_msg *msg, const struct p2p_name *name)
 {
 	bool self = (msg->REQ_METHOD & (METHOD_REGISTER | METHOD_PUBLISH)) != 0;
 
@@ -371,7 +371,7 @@ static int credentials(struct sip_msg *msg, struct reg_auth *a)
 	uri = msg->REQ_METHOD == METHOD_REGISTER ? &get_to(msg)->uri : &get_from(msg)->uri;
 	if (parse_uri(uri->s, uri->len, &aor) < 0 || name_make(cred, &aor, &a->name) < 0)
 		return REG_AUTH_NOUSER;
-	a->matches = (a->flags & REG_AUTH_NOMATCH) != 0 || matches(msg, &a->name);
+	a->matches = (a->flags & REG_AUTH_NOMATCH) != 0 || names_match(msg, &a->name);
 	return REG_AUTH_ASK;
 }
 

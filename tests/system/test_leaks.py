@@ -5,7 +5,7 @@ rounds of register, call, bye, de-register."""
 
 import re
 
-from rig import overlay, proc, sipp, tap
+from rig import enrolled, overlay, proc, sipp, tap
 
 USERS = 10
 
@@ -90,6 +90,48 @@ def test_memory_is_the_same_after_100_rounds(s):
 @tap.limit(3600)
 def test_memory_is_the_same_after_1000_rounds(s):
     compare(s, 1000)
+
+
+def authenticated():
+    def prepare(p):
+        p.kamailio.options += ["-x", "qm", "-X", "qm"]
+        p.kamailio.defines += ["WITH_P2P_AUTH"]
+    s = enrolled.build(2, prepare=prepare)
+    enrolled.add(s, "leak", "secret")
+    for p in s.peers:
+        proc.wait_for("%s's Kamailio knows the realm" % p.name, lambda p=p: p.kamailio.rpc(
+            "p2p_usrloc.status")["realm"] == enrolled.REALM, 5)
+    return s
+
+
+@tap.on(authenticated)
+def test_what_authenticates_is_given_back(s):
+    """Requests that are suspended twice, for their user and for whom they are to; some of them with
+    a wrong password."""
+    def rounds(n):
+        for i in range(n):
+            s.a.kamailio.rpc("p2p_usrloc.cache_flush")
+            to = "sip:nobody%d@%s" % (i, s.a.address)
+            c = phone.challenged(s.a, "MESSAGE", uri=to)[0]
+            r = phone.answer(s.a, c, "MESSAGE", uri=to, password="wrong" if i % 4 == 3 else None)
+            if r.code != (407 if i % 4 == 3 else 404):
+                raise proc.Failed(r.first)
+            if i % 4 == 0 and phone.register(s.a).code != 200:
+                raise proc.Failed("not registered")
+        s.quiet(30)
+
+    with enrolled.Phone(s, "leak", "secret") as phone:
+        rounds(40)
+        before = memory(s.a)
+        for _ in range(WINDOWS):
+            rounds(60)
+            after = memory(s.a)
+            more = {k: n - before.get(k, 0) for k, n in after.items() if n > before.get(k, 0)
+                    and k.startswith(("shm p2p_", "shm tm", "shm core", "pkg"))}
+            if not more:
+                return
+            before = after
+    raise proc.Failed("grew each time: %r" % more)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 #include "tests/unit/test.h"
 #include <limits.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "dht-gateway/gateway_auth.h"
 #include "dht-gateway/gateway_auth_rules.h"
 #include "dht-gateway/gateway_auth_store.h"
@@ -216,6 +217,43 @@ static void test_kept(void **state)
 	assert_int_equal(auth(f, "bob", 300, &ha1), ETIMEDOUT);
 	fake.incomplete = 0;
 	assert_int_equal(auth(f, "bob", 1000, &ha1), ENOENT);
+}
+
+/* All that was signed is lost, or the last of it: the folder has what it takes. */
+static void test_resumed(void **state)
+{
+	struct gw_fixture *f = *state;
+	char path[256], err[512];
+	struct gw_enrolled u = {.len = 5, .name = "alice"};
+	struct gw_enrolled_rules r;
+	uint8_t ha1 = 0;
+	uint64_t order_was;
+
+	rules(f, true);
+	assert_ok(enrol(f, GW_ENROL_ADD, "alice", 1, NULL));
+	order_was = gw_auth_rules_order(f->gw->rules);
+	gw_fixture_restart(f);
+	gw_fixture_run(f, 50);
+	assert_int_equal(gw_auth_rules_order(f->gw->rules), order_was); /* nothing to do */
+	snprintf(path, sizeof(path), "%s/state/enrolments", f->dir);
+	assert_ok(unlink(path));
+	fake_clear();
+	gw_fixture_restart(f);
+	gw_fixture_run(f, 100);
+	assert_true(gw_auth_rules_order(f->gw->rules) > order_was);
+	assert_ok(auth(f, "alice", 1000, &ha1));
+	assert_int_equal(ha1, 1);
+	/* a password that was written, and not signed yet */
+	assert_ok(gw_enrolled_load(f->settings.authority_dir, &u, err, sizeof(err)));
+	memset(u.ha1, 2, P2P_HA1_MD5_LEN);
+	assert_ok(gw_enrolled_rules_load(f->settings.authority_dir, &r, err, sizeof(err)));
+	r.order++;
+	assert_ok(gw_enrolled_rules_save(f->settings.authority_dir, &r, err, sizeof(err)));
+	assert_ok(gw_enrolled_save(f->settings.authority_dir, &u, err, sizeof(err)));
+	gw_fixture_restart(f);
+	gw_fixture_run(f, 100);
+	assert_ok(auth(f, "alice", 1000, &ha1));
+	assert_int_equal(ha1, 2);
 }
 
 static const struct gw_auth_held *held(struct gw_fixture *f, const char *name)
@@ -505,9 +543,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, gw_fixture_teardown)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_files), TEST(test_orders), TEST(test_kept),
-		TEST(test_replayed),	      TEST(test_forged), TEST(test_permission),
-		TEST(test_published),	      TEST(test_clock),
+		cmocka_unit_test(test_files), TEST(test_orders),    TEST(test_kept),
+		TEST(test_resumed),	      TEST(test_replayed),  TEST(test_forged),
+		TEST(test_permission),	      TEST(test_published), TEST(test_clock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

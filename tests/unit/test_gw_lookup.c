@@ -513,6 +513,47 @@ static void test_stop(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, gw_fixture_setup, gw_fixture_teardown)
 
+/* An earlier record in the place of a later one that was read already: not believed. */
+static void test_replayed(void **state)
+{
+	struct gw_fixture *f = *state;
+	uint64_t *bad = &f->gw->metrics.values_bad[P2P_RECORD_REPLAYED];
+	struct answer a;
+	uint64_t order;
+
+	store_peer(f, EPOCH, 30000);
+	store(f, "alice", false, 0);
+	route(f, "alice", 1000, true, &a);
+	assert_int_equal(a.err, 0);
+	order = a.cands.c[0].order;
+	store(f, "alice", false, -60000);
+	route(f, "alice", 1000, true, &a);
+	assert_int_equal(a.err, 0);
+	assert_int_equal(a.cands.c[0].order, order);
+	assert_int_equal(*bad, 1);
+	assert_non_null(strstr(f->last_warn, "'alice' is ignored: older than one that is known"));
+	/* one that was withdrawn since does not come back */
+	store(f, "alice", true, 10);
+	route(f, "alice", 1000, true, &a);
+	assert_int_equal(a.err, ENOENT);
+	store(f, "alice", false, -50000);
+	route(f, "alice", 1000, true, &a);
+	assert_int_equal(a.err, ENOENT);
+	assert_true(*bad > 1);
+	/* a later one is news */
+	store(f, "alice", false, 20);
+	route(f, "alice", 1000, true, &a);
+	assert_int_equal(a.err, 0);
+	/* what is dated ahead is neither believed nor remembered */
+	store(f, "alice", false, 121000);
+	route(f, "alice", 300, true, &a);
+	assert_int_equal(a.err, ENOENT);
+	assert_true(f->gw->metrics.values_bad[P2P_RECORD_BAD_FUTURE] > 0);
+	store(f, "alice", false, 30);
+	route(f, "alice", 1000, true, &a);
+	assert_int_equal(a.err, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -526,6 +567,7 @@ int main(void)
 		T(test_late_record),
 		T(test_tombstone),
 		T(test_replay),
+		T(test_replayed),
 		T(test_lies),
 		T(test_shared),
 		T(test_deadlines_of_their_own),
