@@ -3,9 +3,10 @@
 """Users of an overlay with an authority: enrolled at one peer, with their password they are
 authenticated at each peer that may serve them, and nowhere else."""
 
+import subprocess
 import time
 
-from rig import enrolled, pcap, proc, scene, sipc, tap
+from rig import enrolled, overlay, pcap, proc, scene, sipc, tap
 from rig.enrolled import Phone, add, auth, ctl, ha1s, hit, passwd
 
 
@@ -240,6 +241,42 @@ def test_without_a_gateway(s):
         proc.wait_for("judy may register", lambda: judy.register(s.b).code == 200, 15, 0.2)
         s.a.gateway.start()
         s.joined()
+
+
+def skewed():
+    """b's clock is a minute fast, c's a minute slow."""
+    def prepare(p):
+        p.kamailio.defines += ["WITH_P2P_AUTH"]
+        p.gateway.clock_s = {"b": 60, "c": -60}.get(p.name, 0)
+    s = enrolled.build(3, prepare=prepare)
+    for p in s.peers:
+        proc.wait_for("%s's Kamailio knows the realm" % p.name, lambda p=p: p.kamailio.rpc(
+            "p2p_usrloc.status")["realm"] == enrolled.REALM, 5)
+    return s
+
+
+@tap.on(skewed)
+def test_with_clocks_a_minute_off(s):
+    shown = int(subprocess.run(["date", "+%s"], env=overlay.clock_env(60), check=True,
+                               stdout=subprocess.PIPE, text=True).stdout)
+    if not 58 <= shown - time.time() <= 62:
+        raise proc.Failed("the clock is not shifted")
+    add(s, "kate", "one", s.b, s.c)
+    with Phone(s, "kate", "one") as kate:
+        for p in (s.b, s.c):
+            code(kate.register(p), 200, "at " + p.name)
+        proc.wait_for("a finds both", lambda: {c["peer"] for c in s.a.gateway.lookup("kate") or ()}
+                      == {hit(s.b), hit(s.c)}, 10, 0.1)
+        passwd(s, "kate", "two")
+        for p in (s.b, s.c):
+            proc.wait_for("%s refuses the old password" % p.name,
+                          lambda p=p: kate.register(p).code == 401, 5, 0.1)
+            code(kate.register(p, password="two"), 200, "the new one at " + p.name)
+        ctl(s.a, "user", "deny", "kate", "--peer", hit(s.c))
+        proc.wait_for("a finds one", lambda: [c["peer"] for c in s.a.gateway.lookup("kate") or ()]
+                      == [hit(s.b)], 10, 0.1)
+        ctl(s.a, "user", "remove", "kate")
+        proc.wait_for("nobody finds kate", lambda: s.a.gateway.lookup("kate") is None, 10, 0.1)
 
 
 @tap.on(phones)

@@ -31,3 +31,8 @@ tests_unit_test_emu_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_test_emu_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
 tests_unit_test_emu_LDADD = $(CMOCKA_LIBS) $(LIBEVENT_LIBS)
 endif
+
+# A wall clock that is off, for a program that is told so by LD_PRELOAD.
+noinst_LTLIBRARIES += tests/tools/clockshift.la
+tests_tools_clockshift_la_SOURCES = tests/tools/clockshift.c
+tests_tools_clockshift_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere

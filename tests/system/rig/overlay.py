@@ -12,6 +12,14 @@ CFG = world.SOURCE + "/cfg/kamailio.cfg"
 DAEMON_USER = "kamailio"
 
 
+def clock_env(seconds):
+    """The environment of a process whose wall clock is off."""
+    if not seconds:
+        return None
+    return {"LD_PRELOAD": world.BUILD + "/tests/tools/.libs/clockshift.so",
+            "CLOCKSHIFT_S": str(seconds)}
+
+
 class Daemon:
     """p2psip-gateway or p2psip-relay: settings file, sockets and state below dir."""
 
@@ -29,6 +37,7 @@ class Daemon:
         self.admin = self.dir + "/admin"
         self.settings = settings
         self.conf = self.dir + "/settings.conf"
+        self.clock_s = 0            # its wall clock is so much off
         self.proc = None
 
     def write(self):
@@ -44,7 +53,7 @@ class Daemon:
     def start(self, wait=True):
         self.write()
         self.proc = proc.Proc(self.name, [self.program, "--config", self.conf], self.node,
-                              self.user, cwd=self.dir, nofile=65536)
+                              self.user, env=clock_env(self.clock_s), cwd=self.dir, nofile=65536)
         if wait:
             self.ready()
         return self
