@@ -34,7 +34,8 @@ struct join {
 	bool over; /* answered, well or not: another address would say the same */
 	bool joined;
 	struct p2p_opp_enrolled enrolled;
-	char reached[P2P_TOKEN_ADDRESS_MAX + 2], address[P2P_TOKEN_ADDRESS_MAX];
+	char host[64], address[P2P_TOKEN_ADDRESS_MAX]; /* where it was reached, and by what */
+	uint16_t port;
 	char err[512];
 };
 
@@ -114,11 +115,10 @@ static void try_address(struct join *j, const char *address)
 	static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
 	struct addrinfo *list = NULL;
 	char host[P2P_TOKEN_ADDRESS_MAX], service[8];
-	uint16_t port;
 	int err;
 
-	p2p_token_address_split(address, host, &port);
-	snprintf(service, sizeof(service), "%u", port);
+	p2p_token_address_split(address, host, &j->port);
+	snprintf(service, sizeof(service), "%u", j->port);
 	snprintf(j->address, sizeof(j->address), "%s", address);
 	err = getaddrinfo(host, service, &hints, &list);
 	if (err) {
@@ -126,14 +126,10 @@ static void try_address(struct join *j, const char *address)
 		return;
 	}
 	for (struct addrinfo *a = list; a && !j->over && j->tried < ADDRESSES_MAX; a = a->ai_next) {
-		char ip[64];
-
 		j->tried++;
-		if (!getnameinfo(a->ai_addr, a->ai_addrlen, ip, sizeof(ip), NULL, 0,
+		if (!getnameinfo(a->ai_addr, a->ai_addrlen, j->host, sizeof(j->host), NULL, 0,
 				 NI_NUMERICHOST))
-			snprintf(j->reached, sizeof(j->reached),
-				 a->ai_family == AF_INET6 ? "[%s]" : "%s", ip);
-		ask(j, a->ai_addr);
+			ask(j, a->ai_addr);
 	}
 	freeaddrinfo(list);
 }
@@ -184,7 +180,7 @@ static int run(struct join *j)
 		try_address(j, j->token.address[i]);
 	if (!j->joined)
 		return ECONNREFUSED;
-	return gw_setup_join(j->state, j->identity, &j->token, &j->enrolled, j->reached, now,
+	return gw_setup_join(j->state, j->identity, &j->token, &j->enrolled, j->host, j->port, now,
 			     j->err, sizeof(j->err));
 }
 

@@ -311,6 +311,7 @@ static const struct command commands[] = {
 	{"invite", "", 0, 0, ctl_invite, "a token that lets one peer join"},
 	{"join", "TOKEN", 1, 1, ctl_join, "join an overlay"},
 	{"peer list", "", 0, 0, ctl_peer_list, "the overlay's members"},
+	{"peer revoke", "HIT", 1, 1, ctl_peer_revoke, "put a peer out of the overlay"},
 	{.words = NULL},
 };
 

@@ -29,10 +29,12 @@ struct gw_auth;
 struct gw_auth_rules;
 struct gw_auth_store;
 struct gw_cache;
+struct gw_known;
 struct gw_lookups;
 struct gw_members;
 struct gw_peers;
 struct gw_renewal;
+struct gw_rotation;
 struct gw_routes;
 struct gw_serve;
 struct gw_sessions;
@@ -59,7 +61,7 @@ struct gw_metrics {
 	uint64_t asks_yes, asks_orphan, asks_no, asks_moved, asks_timeout, asks_failed;
 	uint64_t asks_not_asked, breaker_opened, probes;
 	uint64_t asked, asked_strangers;
-	uint64_t enrol_issued, enrol_refused;
+	uint64_t enrol_issued, enrol_refused, revocations;
 	/* sessions: what became of our openings, of others', of renewals; and why they ended */
 	uint64_t opens_ok, opens_uncommon, opens_refused, opens_failed;
 	uint64_t accepts_ok, accepts_uncommon, accepts_replay, accepts_busy, accepts_bad;
@@ -126,6 +128,8 @@ struct gw {
 	struct gw_serve *serve;
 	struct gw_sessions *sessions;
 	struct gw_renewal *renewal;
+	struct gw_known *known;
+	struct gw_rotation *rotation;
 	struct gw_users *users;
 	struct gw_watches *watches;
 

@@ -611,6 +611,8 @@ const struct resp_command gw_admin_commands[] = {
 	 "<seconds> [address]: a token that lets one peer join, at the authority"},
 	{"MEMBERS", 1, 3, false, gw_admin_members,
 	 "[cursor [count]]: members as the authority knows them; elsewhere the revoked ones"},
+	{"REVOKE", 2, 2, false, gw_admin_revoke,
+	 "<hit>: put a peer out of the overlay, at the authority"},
 	{"METRICS", 1, 1, false, on_metrics, "Prometheus text"},
 	{"RELOAD", 1, 1, false, on_reload, "read the settings again"},
 	{"SHUTDOWN", 1, 1, false, on_shutdown, "stop in an orderly way"},

@@ -8,6 +8,7 @@
 #include "dht-gateway/gateway_admin.h"
 #include "dht-gateway/gateway_enrol.h"
 #include "dht-gateway/gateway_member.h"
+#include "dht-gateway/gateway_rotate.h"
 #include "lib/base/bytes.h"
 
 #define ADDRESS_MAX 128
@@ -19,6 +20,8 @@ static const char *code_of(int err)
 		return "NOTFOUND";
 	case EINVAL:
 		return "BADARG";
+	case EBUSY:
+		return "BUSY";
 	default:
 		return "INTERNAL";
 	}
@@ -162,4 +165,28 @@ void gw_admin_members(struct resp_request *req, int argc, const struct resp_arg 
 		pair_date(req, "revoked", m->revoked_ms);
 	}
 	free(all.v);
+}
+
+/* REVOKE hit */
+void gw_admin_revoke(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	struct gw *gw = gw_admin_gw(arg);
+	struct p2p_hit hit;
+	char err[512];
+	int ret;
+
+	(void)argc;
+	if (p2p_hit_parse(&hit, argv[1].s, argv[1].len)) {
+		resp_reply_error(req, "BADARG", "that is no HIT");
+		return;
+	}
+	ret = gw_rotation_revoke(gw->rotation, &hit, err, sizeof(err));
+	if (ret) {
+		resp_reply_error(req, code_of(ret), "%s", err);
+		return;
+	}
+	resp_reply_array(req, 6);
+	gw_pair_hit(req, "revoked", &hit);
+	gw_pair_u64(req, "number", gw_revocations_count(gw->members));
+	gw_pair_u64(req, "secret_generation", gw->secrets.e[0].generation);
 }

@@ -12,6 +12,7 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
+#include "dht-gateway/gateway_auth_rules.h"
 #include "dht-gateway/gateway_auth_store.h"
 #include "dht-gateway/gateway_authority.h"
 #include "dht-gateway/gateway_lookup.h"
@@ -48,6 +49,9 @@ struct waiter {
 struct user {
 	struct gw_auth *a;
 	struct p2p_key key;
+	bool older;		  /* older_key is set */
+	bool at_older;		  /* it is searched under that now */
+	struct p2p_key older_key; /* under the secret before, for a while after it has changed */
 	enum verdict verdict;
 	bool self;	  /* not a user: this peer's permission to serve any */
 	bool served;	  /* this peer was allowed to serve it, as far as is known */
@@ -166,6 +170,8 @@ static const struct gw_auth_held *held_for(const struct user *u, uint64_t id)
 {
 	const struct gw_auth_held *h = gw_auth_store_get(u->a->gw->enrolments, &u->key, id);
 
+	if (!h && u->older)
+		h = gw_auth_store_get(u->a->gw->enrolments, &u->older_key, id);
 	return h && !h->suspect ? h : NULL;
 }
 
@@ -192,6 +198,7 @@ static int unseal(struct user *u, const struct gw_auth_held *h)
 	const struct gw *gw = u->a->gw;
 	const struct p2p_enrolment *en = &h->en;
 	struct gw_auth_answer *a = &u->answer;
+	int err = EBADMSG;
 
 	memset(a, 0, sizeof(*a));
 	if (u->self)
@@ -199,11 +206,14 @@ static int unseal(struct user *u, const struct gw_auth_held *h)
 	a->ttl_ms = MODULE_TTL_MS;
 	a->digests = en->digests;
 	strcpy(a->realm, en->realm);
-	return en->subject == P2P_ENROLMENT_USER
-		       ? gw_seal_peer_open(a->ha1, en->sealed, en->sealed_len, &gw->overlay,
-					   &u->key, gw->tls->key, gw->crypto)
-		       : gw_seal_any_open(a->ha1, en->sealed, en->sealed_len, &gw->overlay, &u->key,
-					  gw->secret.b, gw->secret.len, gw->crypto);
+	if (en->subject == P2P_ENROLMENT_USER)
+		return gw_seal_peer_open(a->ha1, en->sealed, en->sealed_len, &gw->overlay,
+					 &h->rec.key, gw->tls->key, gw->crypto);
+	for (unsigned int i = 0; err && i < gw->secrets.n; i++)
+		err = gw_seal_any_open(a->ha1, en->sealed, en->sealed_len, &gw->overlay,
+				       &h->rec.key, gw->secrets.e[i].s.b, gw->secrets.e[i].s.len,
+				       gw->crypto);
+	return err;
 }
 
 /* The authority has taken away what this peer was allowed: its Kamailio lets go of the phones. */
@@ -347,6 +357,12 @@ static void read_end(struct user *u, bool complete)
 	u->grace = false;
 	if (u->a->closing)
 		return;
+	if (complete && u->older && !u->at_older && !u->found && !u->withdrawn) {
+		u->at_older = true;
+		search(u);
+		return;
+	}
+	u->at_older = false;
 	if (held_best(u) || (complete && (u->withdrawn || ++u->misses >= GW_LOOKUP_MISSES))) {
 		u->stale = false;
 		learn(u);
@@ -406,8 +422,10 @@ static void search(struct user *u)
 
 	if (u->op || u->a->closing)
 		return;
-	u->others = u->withdrawn = u->found = false;
-	if (!gw->dht || gw->dht_ops->get(gw->dht, u->key.b, on_found, on_got, u, &u->op)) {
+	if (!u->at_older)
+		u->others = u->withdrawn = u->found = false;
+	if (!gw->dht || gw->dht_ops->get(gw->dht, (u->at_older ? u->older_key : u->key).b, on_found,
+					 on_got, u, &u->op)) {
 		u->op = NULL;
 		pause_for(u, RETRY_PAUSE_MAX_MS);
 		return;
@@ -443,6 +461,58 @@ static void user_drop(void *value, void *arg)
 	free(u);
 }
 
+static int key_of(const struct user *u, const struct gw_secret *s, struct p2p_key *key)
+{
+	const struct gw *gw = u->a->gw;
+
+	return u->self ? p2p_key_make_hit(key, s->b, s->len, P2P_RECORD_ENROLMENT, &gw->hit,
+					  gw->crypto)
+		       : p2p_key_make(key, s->b, s->len, P2P_RECORD_ENROLMENT, u->name, u->len,
+				      gw->crypto);
+}
+
+static int keys_make(struct user *u)
+{
+	const struct gw *gw = u->a->gw;
+
+	u->older = gw_record_ages(gw) > 1 && !key_of(u, &gw->secrets.e[1].s, &u->older_key);
+	return key_of(u, &gw->secret, &u->key);
+}
+
+static void user_rekey(const void *key, size_t len, void *value, void *arg)
+{
+	struct user *u = value;
+	struct gw *gw = u->a->gw;
+
+	(void)key;
+	(void)len;
+	(void)arg;
+	if (u->op) {
+		gw->dht_ops->cancel(gw->dht, u->op);
+		u->op = NULL;
+	}
+	event_del(u->timer);
+	event_del(u->deadline);
+	u->pausing = u->grace = u->at_older = false;
+	if (keys_make(u))
+		return;
+	/* known: good until it is read again; wanted: looked for now */
+	u->read_ms = 0;
+	u->fresh_ms = 0;
+	if (u->waiters || u->served || u->self)
+		read_begin(u);
+}
+
+void gw_auth_rekey(struct gw_auth *a)
+{
+	uint64_t cursor = 0;
+
+	if (a->self)
+		user_rekey(NULL, 0, a->self, NULL);
+	gw_map_scan(a->map, &cursor, SIZE_MAX, user_rekey, NULL);
+	gw_auth_rules_rekey(a->gw->rules);
+}
+
 /* name NULL: this peer itself. */
 static struct user *user_new(struct gw_auth *a, const char *name, size_t len)
 {
@@ -461,9 +531,7 @@ static struct user *user_new(struct gw_auth *a, const char *name, size_t len)
 	u->deadline = event_new(gw->base, -1, 0, on_deadline, u);
 	err = u->timer && u->deadline ? 0 : ENOMEM;
 	if (!err)
-		err = name ? gw_auth_key(gw, name, len, &u->key)
-			   : p2p_key_make_hit(&u->key, gw->secret.b, gw->secret.len,
-					      P2P_RECORD_ENROLMENT, &gw->hit, gw->crypto);
+		err = keys_make(u);
 	if (!err)
 		return u;
 	user_drop(u, NULL);
@@ -541,6 +609,9 @@ static int permission_of(struct user *u, uint8_t *out, uint8_t *n)
 {
 	const struct gw_auth_held *h = held_best(u);
 
+	/* a permission names the user by the key under the secret in use */
+	if (h && memcmp(&h->rec.key, &u->key, sizeof(u->key)))
+		h = NULL;
 	if (h &&
 	    p2p_permission_expiry(h->en.permission, h->en.permission_len) > gw_wall(u->a->gw)) {
 		u->served = true;

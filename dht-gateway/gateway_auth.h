@@ -35,6 +35,10 @@ int gw_auth_permission(struct gw_auth *a, const char *name, size_t len, uint8_t 
  * by this gateway, whose store has it already. */
 void gw_auth_changed(struct gw_auth *a, const uint32_t *prefix, unsigned int n, bool all, bool own);
 
+/* The overlay has a new secret: enrolment lies elsewhere. Until the authority's gateway has signed
+ * it anew, what lies under the secret before is as good. */
+void gw_auth_rekey(struct gw_auth *a);
+
 /* Under which key a user's enrolment lies. 0 or what lib/proto/key.h says. */
 int gw_auth_key(const struct gw *gw, const char *name, size_t len, struct p2p_key *key);
 /* A value from the DHT: the authority's enrolment record under this key? Counts and warns as

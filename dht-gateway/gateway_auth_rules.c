@@ -157,9 +157,32 @@ const struct p2p_enrolment *gw_auth_rules_get(const struct gw_auth_rules *r)
 	return r && r->known ? &r->en : NULL;
 }
 
-int gw_auth_rules_new(struct gw_auth_rules **rp, struct gw *gw)
+static int key_make(struct gw_auth_rules *r)
 {
 	static const uint8_t name = 0;
+	const struct gw *gw = r->gw;
+
+	return p2p_key_make(&r->key, gw->secret.b, gw->secret.len, P2P_RECORD_ENROLMENT, &name, 1,
+			    gw->crypto);
+}
+
+void gw_auth_rules_rekey(struct gw_auth_rules *r)
+{
+	struct gw *gw = r->gw;
+
+	if (!gw->enrolled || key_make(r))
+		return;
+	if (r->op && gw->dht)
+		gw->dht_ops->cancel(gw->dht, r->op);
+	if (r->watch && gw->dht)
+		gw->dht_ops->unwatch(gw->dht, r->watch);
+	r->op = NULL;
+	r->watch = NULL;
+	gw_timer_set(r->timer, POLL_FIRST_MS);
+}
+
+int gw_auth_rules_new(struct gw_auth_rules **rp, struct gw *gw)
+{
 	struct gw_auth_rules *r = calloc(1, sizeof(*r));
 	const struct gw_auth_held *h;
 	int err;
@@ -167,8 +190,7 @@ int gw_auth_rules_new(struct gw_auth_rules **rp, struct gw *gw)
 	if (!r)
 		return ENOMEM;
 	r->gw = gw;
-	err = p2p_key_make(&r->key, gw->secret.b, gw->secret.len, P2P_RECORD_ENROLMENT, &name, 1,
-			   gw->crypto);
+	err = key_make(r);
 	r->timer = err ? NULL : event_new(gw->base, -1, 0, on_timer, r);
 	if (!r->timer) {
 		free(r);

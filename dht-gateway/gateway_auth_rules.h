@@ -23,4 +23,8 @@ int gw_auth_rules_add(struct gw_auth_rules *r, const struct p2p_record *rec,
 /* [overlay] permission may have changed. */
 void gw_auth_rules_configure(struct gw_auth_rules *r);
 
+/* The overlay has a new secret: they lie elsewhere; those that are known hold until they are found.
+ */
+void gw_auth_rules_rekey(struct gw_auth_rules *r);
+
 #endif

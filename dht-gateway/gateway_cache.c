@@ -285,6 +285,33 @@ void gw_cache_filter(const struct gw_cache *c, const char *name, size_t len,
 	cands->n = (uint8_t)n;
 }
 
+struct forget {
+	struct gw_cache *c;
+	const struct p2p_hit *hit;
+};
+
+static void forget_one(const void *name, size_t len, void *value, void *arg)
+{
+	struct forget *f = arg;
+	struct names *e = value;
+
+	for (unsigned int i = 0; i < e->n; i++) {
+		if (p2p_hit_cmp(&e->e[i].hit, f->hit))
+			continue;
+		e->digest = names_digest(f->c, e);
+		gw_users_event(f->c->gw, name, len);
+		return;
+	}
+}
+
+void gw_cache_forget(struct gw_cache *c, const struct p2p_hit *hit)
+{
+	struct forget f = {.c = c, .hit = hit};
+	uint64_t cursor = 0;
+
+	gw_map_scan(c->map, &cursor, SIZE_MAX, forget_one, &f);
+}
+
 struct scan {
 	const struct gw_cache *c;
 	void (*fn)(const struct gw_cache_info *info, void *arg);

@@ -46,6 +46,9 @@ void gw_cache_refute(struct gw_cache *c, const char *name, size_t len, const str
 void gw_cache_filter(const struct gw_cache *c, const char *name, size_t len,
 		     struct p2p_candidate_set *cands);
 
+/* The peer is none any more: the modules are told of all names that it serves. */
+void gw_cache_forget(struct gw_cache *c, const struct p2p_hit *hit);
+
 struct gw_cache_info {
 	const char *name;
 	size_t len;

@@ -19,12 +19,14 @@
 #include "dht-gateway/gateway_crypto.h"
 #include "dht-gateway/gateway_file.h"
 #include "dht-gateway/gateway_identity.h"
+#include "dht-gateway/gateway_known.h"
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_names.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_records.h"
 #include "dht-gateway/gateway_renew.h"
+#include "dht-gateway/gateway_rotate.h"
 #include "dht-gateway/gateway_route.h"
 #include "dht-gateway/gateway_serve.h"
 #include "dht-gateway/gateway_session.h"
@@ -336,6 +338,10 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 	if (ret)
 		goto fail;
 	ret = gw_renewal_new(&gw->renewal, gw);
+	if (!ret)
+		ret = gw_known_new(&gw->known, gw);
+	if (!ret)
+		ret = gw_rotation_new(&gw->rotation, gw, err, errlen);
 	if (ret)
 		goto fail;
 	ret = dht_open(c, err, errlen);
@@ -372,6 +378,9 @@ void gw_core_free(struct gw_core *c)
 	gw_serve_free(gw->serve);
 	gw->serve = NULL;
 	gw_renewal_free(gw->renewal);
+	gw_rotation_free(gw->rotation);
+	gw->rotation = NULL;
+	gw_known_free(gw->known);
 	gw_lookups_free(gw->lookups);
 	gw_routes_free(gw->routes);
 	gw_sessions_free(gw->sessions);

@@ -24,8 +24,7 @@ bool gw_enrol_here(const struct gw *gw)
 	       !access(path, R_OK);
 }
 
-/* The authority, if it is here and this overlay's. */
-static int authority_load(const struct gw *gw, struct gw_authority **ap, char *err, size_t errlen)
+int gw_enrol_authority(const struct gw *gw, struct gw_authority **ap, char *err, size_t errlen)
 {
 	const char *dir = gw->settings->authority_dir;
 	struct gw_authority *a;
@@ -106,7 +105,7 @@ int gw_enrol_invite(struct gw *gw, uint64_t ttl_s, const char *address, char tex
 	struct p2p_token token = {.overlay = gw->overlay, .hit = gw->hit};
 	struct gw_authority *a;
 	uint64_t now = gw_wall(gw);
-	int ret = authority_load(gw, &a, err, errlen);
+	int ret = gw_enrol_authority(gw, &a, err, errlen);
 
 	if (ret)
 		return ret;
@@ -278,7 +277,7 @@ int gw_enrol_answer(struct gw *gw, X509 *cert, const struct p2p_hit *hit,
 	char text[P2P_HIT_TEXT_MAX], err[256];
 	struct gw_authority *a;
 	X509 *issued = NULL;
-	int ret = authority_load(gw, &a, err, sizeof(err)), status;
+	int ret = gw_enrol_authority(gw, &a, err, sizeof(err)), status;
 
 	p2p_hit_print(hit, text);
 	if (ret == ENOENT)
@@ -317,7 +316,7 @@ out:
 int gw_enrol_own(struct gw *gw, X509 **cp, char *err, size_t errlen)
 {
 	struct gw_authority *a;
-	int ret = authority_load(gw, &a, err, errlen);
+	int ret = gw_enrol_authority(gw, &a, err, errlen);
 
 	if (ret)
 		return ret;

@@ -7,6 +7,7 @@
 
 #include <openssl/x509.h>
 #include "dht-gateway/gateway.h"
+#include "dht-gateway/gateway_authority.h"
 #include "dht-gateway/gateway_roster.h"
 #include "lib/proto/opp.h"
 
@@ -25,6 +26,9 @@ int gw_enrol_invite(struct gw *gw, uint64_t ttl_s, const char *address, char tok
 int gw_enrol_answer(struct gw *gw, X509 *cert, const struct p2p_hit *hit,
 		    const struct p2p_opp_enrol *ask, struct p2p_opp_enrolled *out,
 		    struct p2p_opp_error *error);
+
+/* The authority, if it is here and this overlay's. ENOENT: it is not. The caller frees it. */
+int gw_enrol_authority(const struct gw *gw, struct gw_authority **ap, char *err, size_t errlen);
 
 /* A new certificate for this peer itself. ENOENT: the authority is not here. */
 int gw_enrol_own(struct gw *gw, X509 **cp, char *err, size_t errlen);

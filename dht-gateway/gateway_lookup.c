@@ -3,6 +3,8 @@
  *   SEARCHING -> a good record -> GRACE (15 ms, or until the search ends) -> answered
  *   SEARCHING -> completed, nothing -> PAUSE -> SEARCHING again -> nothing again: ENOENT
  *   SEARCHING -> not completed -> PAUSE (doubled each time) -> SEARCHING
+ * A completed search that found nothing is followed by one under the secret before, for a while
+ * after it has changed; both together are one.
  * Each who asks has a deadline of its own and is told ETIMEDOUT at that. A lookup that was answered
  * goes on until its search ends, for the cache's sake; one that nobody waits for any more ends with
  * its search. */
@@ -33,7 +35,7 @@ struct waiter {
 
 struct lookup {
 	struct gw_lookups *all;
-	struct p2p_key key;
+	unsigned int age; /* of the secret under which it is searched for; 0: the one in use */
 	struct dht_op *op;
 	struct event *timer;	/* the pause, or the grace */
 	struct event *deadline; /* of a search */
@@ -157,8 +159,11 @@ static bool is_replayed(struct lookup *l, const struct p2p_record *rec,
 
 	if (!known || rec->order >= known->order)
 		return false;
-	l->replayed = true;
-	l->replayed_by = *signer;
+	/* under an older secret of the overlay an earlier record is no wonder */
+	if (!l->age) {
+		l->replayed = true;
+		l->replayed_by = *signer;
+	}
 	return true;
 }
 
@@ -224,6 +229,15 @@ static void search_end(struct lookup *l, bool complete)
 		gw->metrics.searches_incomplete++;
 	if (l->replayed)
 		replayed_end(l);
+	if (complete && l->waiters && !l->answered && l->age + 1 < gw_record_ages(gw)) {
+		candidates(l, &cands);
+		if (!usable(&cands)) {
+			l->age++;
+			search(l);
+			return;
+		}
+	}
+	l->age = 0;
 	gw_cache_put(gw->cache, l->name, l->len, &l->set, complete, l->answered);
 	if (l->answered || !l->waiters) {
 		lookup_end(l);
@@ -296,18 +310,24 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 static void search(struct lookup *l)
 {
 	struct gw *gw = l->all->gw;
+	struct p2p_key key;
 	int err;
 
 	if (!l->waiters) {
 		lookup_end(l);
 		return;
 	}
-	p2p_userset_init(&l->set);
+	if (l->age >= gw_record_ages(gw))
+		l->age = 0;
+	if (!l->age)
+		p2p_userset_init(&l->set);
 	l->grace = false;
 	gw->metrics.searches++;
-	err = gw->dht && !l->all->closing
-		      ? gw->dht_ops->get(gw->dht, l->key.b, on_found, on_got, l, &l->op)
-		      : ECANCELED;
+	err = gw_record_key_user_at(gw, l->name, l->len, l->age, &key);
+	if (!err)
+		err = gw->dht && !l->all->closing
+			      ? gw->dht_ops->get(gw->dht, key.b, on_found, on_got, l, &l->op)
+			      : ECANCELED;
 	if (err) {
 		l->op = NULL;
 		/* the engine has too many under way: a moment later, perhaps */
@@ -354,9 +374,6 @@ static struct lookup *lookup_new(struct gw_lookups *all, const char *name, size_
 	l->timer = event_new(all->gw->base, -1, 0, on_timer, l);
 	l->deadline = event_new(all->gw->base, -1, 0, on_deadline, l);
 	if (!l->timer || !l->deadline)
-		goto fail;
-	*err = gw_record_key_user(all->gw, name, len, &l->key);
-	if (*err)
 		goto fail;
 	*err = gw_map_put(all->map, name, len, l);
 	if (*err)

@@ -178,6 +178,8 @@ const struct metric gw_metrics_table[] = {
 		"Certificates of peers that the authority issued here."),
 	COUNTER("certificates_refused_total", enrol_refused, NULL,
 		"Requests for one that were refused: by the invitation, or revoked."),
+	COUNTER("revocations_total", revocations, NULL,
+		"Revocations of peers that this gateway has learned of."),
 	COUNTER("peer_connections_closed_total", serve_closed, NULL,
 		"Connections closed because they were too slow, or too many from one address."),
 	COUNTER("answers_total", answers_yes, "result=\"yes\"", "Answers about users served here."),

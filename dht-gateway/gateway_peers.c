@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "dht-gateway/gateway_map.h"
+#include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_records.h"
 #include "dht-gateway/gateway_serve.h"
 #include "dht-gateway/gateway_session.h"
@@ -37,7 +38,7 @@ struct waiter {
 struct peer {
 	struct gw_peers *all;
 	struct p2p_hit hit;
-	struct p2p_key key;
+	unsigned int age; /* of the secret under which it is searched for; 0: the one in use */
 	bool known;
 	struct p2p_record rec; /* when known */
 	uint8_t bytes[P2P_RECORD_MAX];
@@ -133,6 +134,8 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 		gw_peers_event(gw, &peer->hit);
 }
 
+static void fetch(struct peer *peer);
+
 static void fetch_end(struct peer *peer, bool complete)
 {
 	struct gw_peers *p = peer->all;
@@ -144,12 +147,21 @@ static void fetch_end(struct peer *peer, bool complete)
 	if (peer->found || complete)
 		peer->checked_ms = now;
 	if (peer->found) {
+		peer->age = 0;
 		peer->misses = 0;
 		peer->read_ms = now;
 		peer->next_ms = now + REFRESH_MS;
 		waiters_tell(peer, peer->rec.tombstone ? ENOENT : 0);
 		return;
 	}
+	/* it may not have moved to the new secret yet */
+	if (complete && peer->age + 1 < gw_record_ages(p->gw)) {
+		peer->age++;
+		peer->next_ms = 0;
+		fetch(peer);
+		return;
+	}
+	peer->age = 0;
 	if (complete && peer->waiters && ++peer->misses < MISSES) {
 		peer->next_ms = 0;
 		gw_timer_set(peer->timer, MISS_PAUSE_MS);
@@ -168,8 +180,6 @@ static void on_got(enum dht_verdict verdict, unsigned int nodes, void *arg)
 	(void)nodes;
 	fetch_end(arg, verdict == DHT_COMPLETE);
 }
-
-static void fetch(struct peer *peer);
 
 static void on_fetch_timeout(evutil_socket_t fd, short what, void *arg)
 {
@@ -191,11 +201,15 @@ static void fetch(struct peer *peer)
 {
 	struct gw_peers *p = peer->all;
 	struct gw *gw = p->gw;
+	struct p2p_key key;
 
 	if (peer->op || p->fetches >= FETCHES_MAX || gw_mono(gw) < peer->next_ms || !gw->dht)
 		return;
 	peer->found = false;
-	if (gw->dht_ops->get(gw->dht, peer->key.b, on_found, on_got, peer, &peer->op)) {
+	if (peer->age >= gw_record_ages(gw))
+		peer->age = 0;
+	if (gw_record_key_peer_at(gw, &peer->hit, peer->age, &key) ||
+	    gw->dht_ops->get(gw->dht, key.b, on_found, on_got, peer, &peer->op)) {
 		peer->op = NULL;
 		peer->next_ms = gw_mono(gw) + RETRY_MS;
 		return;
@@ -217,8 +231,6 @@ static struct peer *peer_of(struct gw_peers *p, const struct p2p_hit *hit)
 	peer->hit = *hit;
 	peer->timer = event_new(p->gw->base, -1, 0, on_fetch_timeout, peer);
 	if (!peer->timer)
-		goto fail;
-	if (gw_record_key_peer(p->gw, hit, &peer->key))
 		goto fail;
 	if (gw_map_put(p->map, hit, sizeof(*hit), peer))
 		goto fail;
@@ -285,6 +297,15 @@ void gw_peers_candidates(struct gw_peers *p, const struct p2p_userset *set,
 
 	memset(out, 0, sizeof(*out));
 	p2p_userset_candidates(set, gw_wall(p->gw), &p->gw->hit, look_state, &look, out);
+	/* records that were read before the peer was revoked */
+	for (unsigned int i = 0; i < out->n;) {
+		if (!gw_member_revoked(p->gw, &out->c[i].hit)) {
+			i++;
+			continue;
+		}
+		out->n--;
+		memmove(&out->c[i], &out->c[i + 1], (out->n - i) * sizeof(out->c[0]));
+	}
 }
 
 static void on_waiter_timeout(evutil_socket_t fd, short what, void *arg)
@@ -309,9 +330,13 @@ static void on_waiter_timeout(evutil_socket_t fd, short what, void *arg)
 void gw_peers_get(struct gw_peers *p, const struct p2p_hit *hit, uint64_t deadline_ms, gw_peer_h *h,
 		  void *arg)
 {
-	struct peer *peer = peer_of(p, hit);
+	struct peer *peer = gw_member_revoked(p->gw, hit) ? NULL : peer_of(p, hit);
 	struct waiter *w;
 
+	if (gw_member_revoked(p->gw, hit)) {
+		h(ENOENT, NULL, arg);
+		return;
+	}
 	if (peer && peer->known && !peer->rec.tombstone &&
 	    gw_mono(p->gw) - peer->read_ms < REFRESH_MS && peer->rec.lease_ms > gw_wall(p->gw)) {
 		h(0, &peer->rec, arg);
@@ -501,6 +526,31 @@ static void on_own_deadline(evutil_socket_t fd, short what, void *arg)
 	own_end(p, false);
 }
 
+static void on_older_put(int err, unsigned int nodes, void *arg)
+{
+	(void)err;
+	(void)nodes;
+	(void)arg;
+}
+
+/* For those who do not have the new secret yet. */
+static void own_put_older(struct gw_peers *p, const struct p2p_record *own)
+{
+	struct gw *gw = p->gw;
+	uint8_t buf[P2P_RECORD_MAX];
+	size_t len;
+
+	for (unsigned int age = 1; age < gw_record_ages(gw); age++) {
+		struct p2p_record rec = *own;
+
+		if (!gw_record_key_peer_at(gw, &gw->hit, age, &rec.key) &&
+		    !gw_record_make(gw, &rec, (uint64_t)gw->settings->record_lifetime_s * 1000, 0,
+				    buf, &len))
+			gw->dht_ops->put(gw->dht, rec.key.b, p2p_record_value_id(&gw->hit), buf,
+					 len, on_older_put, p);
+	}
+}
+
 static void own_start(struct gw_peers *p)
 {
 	struct gw *gw = p->gw;
@@ -539,6 +589,7 @@ static void own_start(struct gw_peers *p)
 			       on_own_put, p);
 	if (err)
 		own_end(p, false);
+	own_put_older(p, &rec);
 }
 
 static void on_own_timer(evutil_socket_t fd, short what, void *arg)
@@ -557,6 +608,31 @@ void gw_peers_announce(struct gw_peers *p)
 		p->again = true;
 	else
 		gw_timer_set(p->own_timer, 0);
+}
+
+static void peer_rekey(const void *key, size_t len, void *value, void *arg)
+{
+	struct peer *peer = value;
+
+	(void)key;
+	(void)len;
+	(void)arg;
+	peer->age = 0;
+	peer->next_ms = 0;
+}
+
+void gw_peers_rekey(struct gw_peers *p)
+{
+	uint64_t cursor = 0;
+
+	gw_record_key_peer(p->gw, &p->gw->hit, &p->key);
+	gw_map_scan(p->map, &cursor, SIZE_MAX, peer_rekey, NULL);
+	gw_peers_announce(p);
+}
+
+void gw_peers_forget(struct gw_peers *p, const struct p2p_hit *hit)
+{
+	gw_map_del(p->map, hit, sizeof(*hit));
 }
 
 static void on_probe_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data,

@@ -19,6 +19,10 @@ int gw_peers_uris_set(struct gw_peers *p, const char *const *uri, const size_t *
 int gw_peers_locators(const struct gw_peers *p, struct p2p_record *rec);
 unsigned int gw_peers_uris(const struct gw_peers *p,
 			   char uri[P2P_CANDIDATE_URIS_MAX][P2P_CANDIDATE_URI_MAX]);
+/* The overlay has a new secret: everything lies elsewhere. */
+void gw_peers_rekey(struct gw_peers *p);
+/* It was revoked. */
+void gw_peers_forget(struct gw_peers *p, const struct p2p_hit *hit);
 /* Put our own record now (connected, addresses or epoch changed). */
 void gw_peers_announce(struct gw_peers *p);
 /* Search for our own key: what OpenDHT learns of its neighbours, it learns by searching. */

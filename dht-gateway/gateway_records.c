@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include "dht-gateway/gateway_authority.h"
+#include "dht-gateway/gateway_member.h"
 #include "lib/proto/enrolment.h"
 #include "lib/proto/permission.h"
 
@@ -16,16 +17,40 @@ uint64_t gw_record_bell_id(const struct p2p_hit *hit, uint64_t order)
 	return id ? id : 1; /* 0 is no id */
 }
 
+unsigned int gw_record_ages(const struct gw *gw)
+{
+	return gw->enrolled ? gw_secrets_live(&gw->secrets, gw_wall(gw)) : 1;
+}
+
+static const struct gw_secret *secret_of(const struct gw *gw, unsigned int age)
+{
+	return age ? &gw->secrets.e[age].s : &gw->secret;
+}
+
+int gw_record_key_user_at(const struct gw *gw, const char *name, size_t len, unsigned int age,
+			  struct p2p_key *key)
+{
+	const struct gw_secret *s = secret_of(gw, age);
+
+	return p2p_key_make(key, s->b, s->len, P2P_RECORD_USER, name, len, gw->crypto);
+}
+
+int gw_record_key_peer_at(const struct gw *gw, const struct p2p_hit *hit, unsigned int age,
+			  struct p2p_key *key)
+{
+	const struct gw_secret *s = secret_of(gw, age);
+
+	return p2p_key_make_hit(key, s->b, s->len, P2P_RECORD_PEER, hit, gw->crypto);
+}
+
 int gw_record_key_user(const struct gw *gw, const char *name, size_t len, struct p2p_key *key)
 {
-	return p2p_key_make(key, gw->secret.b, gw->secret.len, P2P_RECORD_USER, name, len,
-			    gw->crypto);
+	return gw_record_key_user_at(gw, name, len, 0, key);
 }
 
 int gw_record_key_peer(const struct gw *gw, const struct p2p_hit *hit, struct p2p_key *key)
 {
-	return p2p_key_make_hit(key, gw->secret.b, gw->secret.len, P2P_RECORD_PEER, hit,
-				gw->crypto);
+	return gw_record_key_peer_at(gw, hit, 0, key);
 }
 
 /* May its signer serve the user? What takes a user away needs no permission. */
@@ -59,6 +84,9 @@ bool gw_record_read(struct gw *gw, enum p2p_record_kind kind, const uint8_t key[
 	fault = p2p_record_check(&r, &s, data, len, &expect, gw->crypto);
 	if (fault == P2P_RECORD_OK)
 		fault = permission_check(gw, &r, &s, expect.now_ms);
+	/* what was signed by who is a member no more is nobody's */
+	if (fault == P2P_RECORD_OK && gw_member_revoked(gw, &s))
+		return false;
 	if (fault == P2P_RECORD_OK) {
 		*rec = r;
 		if (signer)
@@ -117,11 +145,12 @@ static enum p2p_record_fault id_check(enum dht_kind kind, uint64_t id, const str
 	return id == p2p_enrolment_value_id(&en, signer) ? P2P_RECORD_OK : P2P_RECORD_BAD_SIGNER;
 }
 
-/* Users are enrolled by the authority, and nowhere else than in an overlay that has one. */
+/* Users are enrolled, and peers revoked, by the authority, and nowhere else than in an overlay that
+ * has one. */
 static enum p2p_record_fault signer_check(const struct gw *gw, const struct p2p_record *rec,
 					  const struct p2p_hit *signer)
 {
-	if (rec->kind != P2P_RECORD_ENROLMENT)
+	if (rec->kind != P2P_RECORD_ENROLMENT && rec->kind != P2P_RECORD_REVOCATION)
 		return P2P_RECORD_OK;
 	if (!gw->enrolled)
 		return P2P_RECORD_BAD_KIND;

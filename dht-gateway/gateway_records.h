@@ -11,6 +11,14 @@ uint64_t gw_record_bell_id(const struct p2p_hit *hit, uint64_t order);
 /* Under which key. 0 or what lib/proto/key.h says. */
 int gw_record_key_user(const struct gw *gw, const char *name, size_t len, struct p2p_key *key);
 int gw_record_key_peer(const struct gw *gw, const struct p2p_hit *hit, struct p2p_key *key);
+/* For a while after the overlay's secret has changed, what is not found under the new one (age 0)
+ * may lie under an older one, by members that do not have it yet. ages: how many to look under, at
+ * least 1. */
+unsigned int gw_record_ages(const struct gw *gw);
+int gw_record_key_user_at(const struct gw *gw, const char *name, size_t len, unsigned int age,
+			  struct p2p_key *key);
+int gw_record_key_peer_at(const struct gw *gw, const struct p2p_hit *hit, unsigned int age,
+			  struct p2p_key *key);
 
 /* A value that came from the DHT: is it good, all rules applied? A bad one is counted, and logged
  * at most once a minute per signer. hit NULL: any signer. */

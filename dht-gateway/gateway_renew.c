@@ -272,15 +272,16 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	gw_timer_set(r->timer, CHECK_MS);
 }
 
-static void inviter_load(struct gw_renewal *r)
+int gw_inviter_load(const struct gw *gw, struct p2p_hit *hit)
 {
 	char text[P2P_HIT_TEXT_MAX + 2];
 	size_t len;
+	int err = gw_file_read(gw_state_path(gw->state, GW_INVITER_FILE), text, sizeof(text), &len);
 
-	if (gw_file_read(gw_state_path(r->gw->state, GW_INVITER_FILE), text, sizeof(text), &len))
-		return;
+	if (err)
+		return err;
 	text[strcspn(text, "\n")] = 0;
-	r->inviter_known = !p2p_hit_parse(&r->inviter, text, strlen(text));
+	return p2p_hit_parse(hit, text, strlen(text));
 }
 
 int gw_renewal_new(struct gw_renewal **rp, struct gw *gw)
@@ -296,7 +297,7 @@ int gw_renewal_new(struct gw_renewal **rp, struct gw *gw)
 		return ENOMEM;
 	}
 	if (gw->enrolled) {
-		inviter_load(r);
+		r->inviter_known = !gw_inviter_load(gw, &r->inviter);
 		leaf_update(gw);
 		gw_timer_set(r->timer, CHECK_MS / 12);
 	}

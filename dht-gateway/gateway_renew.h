@@ -12,6 +12,9 @@
 
 struct gw_renewal;
 
+/* Who invited this peer. ENOENT: nobody, it has begun the overlay. */
+int gw_inviter_load(const struct gw *gw, struct p2p_hit *hit);
+
 /* Kamailio's certificate is there when this returns, if it can be. 0 or ENOMEM. */
 int gw_renewal_new(struct gw_renewal **rp, struct gw *gw);
 void gw_renewal_free(struct gw_renewal *r);

@@ -13,7 +13,7 @@
 #include "lib/proto/key.h"
 
 /* The one in use and those before it. */
-#define GW_SECRETS_MAX 4
+#define GW_SECRETS_MAX 8
 /* For so long after a change the one before is still looked under, too. */
 #define GW_SECRET_OVERLAP_MS 900000
 

@@ -11,8 +11,10 @@
 #include "dht-gateway/gateway_enrol.h"
 #include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_rotate.h"
 #include "dht-gateway/gateway_session.h"
 #include "dht-gateway/gateway_users.h"
+#include "lib/base/bytes.h"
 #include "lib/io/https_server.h"
 #include "lib/model/candidate.h"
 #include "lib/proto/opp.h"
@@ -28,6 +30,7 @@ struct gw_serve {
 	struct https_server *server; /* NULL: not enabled */
 	struct sockaddr_storage listen[GW_PEERS_LISTEN_MAX];
 	unsigned int n_listen;
+	bool behind; /* who asks now knows of revocations, and perhaps a secret, that we do not */
 };
 
 static void reply_fault(struct https_exchange *x, int status, struct p2p_opp_error *error)
@@ -74,8 +77,9 @@ static void reply_peer(struct gw_serve *s, struct https_exchange *x)
 }
 
 /* Is this user here? 0; EAGAIN: that is not known yet. */
-static int presence(struct gw *gw, const struct p2p_key *key, struct p2p_opp_user *out)
+static int presence(struct gw_serve *s, const struct p2p_key *key, struct p2p_opp_user *out)
 {
+	struct gw *gw = s->gw;
 	struct p2p_opp_user user = {.presence = P2P_OPP_NO};
 	struct p2p_candidate_set cands;
 	const char *name;
@@ -94,8 +98,9 @@ static int presence(struct gw *gw, const struct p2p_key *key, struct p2p_opp_use
 		}
 	}
 	/* Who is here, is; who is not may be one whom Kamailio has not named yet. */
-	if (err == EAGAIN || ((user.presence == P2P_OPP_NO || user.presence == P2P_OPP_MOVED) &&
-			      !gw_users_complete(gw->users))) {
+	if (err == EAGAIN || (err == ENOENT && s->behind) ||
+	    ((user.presence == P2P_OPP_NO || user.presence == P2P_OPP_MOVED) &&
+	     !gw_users_complete(gw->users))) {
 		gw->metrics.answers_unknown++;
 		return EAGAIN;
 	}
@@ -122,7 +127,7 @@ static void reply_user(struct gw_serve *s, struct https_exchange *x, const struc
 	char body[256];
 	size_t len;
 
-	if (presence(s->gw, key, &user)) {
+	if (presence(s, key, &user)) {
 		reply_error(x, 503, P2P_OPP_E_BUSY, "Kamailio has not named its users yet");
 		return;
 	}
@@ -147,12 +152,12 @@ static void reply_open(struct gw_serve *s, struct https_exchange *x, const uint8
 	status = gw_session_accept(s->gw->sessions, https_exchange_hit(x), id, &open, &opened,
 				   &error);
 	if (!status) {
-		opened.told = open.asks && !presence(s->gw, &open.user, &opened.user);
+		opened.told = open.asks && !presence(s, &open.user, &opened.user);
 		p2p_opp_opened_encode(&opened, text, sizeof(text), &len);
 		https_reply(x, 200, 0, text, len);
 	} else {
 		error.told = error.code == P2P_OPP_E_NOCOMMON && open.asks &&
-			     !presence(s->gw, &open.user, &error.user);
+			     !presence(s, &open.user, &error.user);
 		reply_fault(x, status, &error);
 	}
 	OPENSSL_cleanse(&open, sizeof(open));
@@ -270,6 +275,66 @@ static void reply_enrolment(struct gw_serve *s, struct https_exchange *x)
 	OPENSSL_cleanse(text, sizeof(text));
 }
 
+/* GET: those from a number on; POST: here are some. */
+static void reply_revocations(struct gw_serve *s, struct https_exchange *x, uint32_t number)
+{
+	const char *method = https_exchange_method(x);
+	struct p2p_opp_revocations said, out;
+	char text[P2P_OPP_BODY_MAX];
+	size_t len;
+	const char *body = https_exchange_body(x, &len);
+
+	if (!strcmp(method, "POST") && !number) {
+		if (p2p_opp_revocations_decode(&said, body, len) ||
+		    gw_rotation_told(s->gw->rotation, https_exchange_hit(x), &said)) {
+			reply_error(x, 400, P2P_OPP_E_BADREQUEST, "no such body");
+			return;
+		}
+		number = UINT32_MAX; /* the count is the answer */
+	} else if (strcmp(method, "GET") || !number) {
+		reply_error(x, 405, P2P_OPP_E_METHOD, "GET takes a number, POST none");
+		return;
+	}
+	gw_rotation_list(s->gw->rotation, number, &out);
+	if (p2p_opp_revocations_encode(&out, text, sizeof(text), &len))
+		reply_error(x, 503, P2P_OPP_E_BUSY, "no list");
+	else
+		https_reply(x, 200, 0, text, len);
+}
+
+static void reply_secret(struct gw_serve *s, struct https_exchange *x)
+{
+	const struct gw *gw = s->gw;
+	struct p2p_opp_secret secret = {.generation = gw->secrets.e[0].generation,
+					.len = (uint8_t)gw->secret.len};
+	char text[512];
+	size_t len;
+
+	memcpy(secret.b, gw->secret.b, gw->secret.len);
+	if (p2p_opp_secret_encode(&secret, text, sizeof(text), &len))
+		reply_error(x, 503, P2P_OPP_E_BUSY, "no secret");
+	else
+		https_reply(x, 200, 0, text, len);
+	OPENSSL_cleanse(&secret, sizeof(secret));
+	OPENSSL_cleanse(text, sizeof(text));
+}
+
+/* How many revocations does the caller know? */
+static void heard(struct gw_serve *s, struct https_exchange *x)
+{
+	const char *text = https_exchange_header(x, P2P_OPP_KNOWN_HEADER);
+	uint32_t ours;
+	uint64_t n;
+
+	s->behind = false;
+	if (!s->gw->enrolled || !text || p2p_u64_parse(&n, text, strlen(text)) ||
+	    n > P2P_REVOCATIONS_MAX)
+		return;
+	ours = gw_revocations_count(s->gw->members);
+	s->behind = n > ours || gw_rotation_behind(s->gw->rotation);
+	gw_rotation_heard(s->gw->rotation, https_exchange_hit(x), (uint32_t)n);
+}
+
 /* What a certificate has to be, each request is judged by: so there is a line for each refusal, and
  * whoever is not a member yet can ask to be let in. */
 static bool anybody(X509 *cert, const struct p2p_hit *hit, void *arg)
@@ -308,20 +373,25 @@ static void on_request(struct https_exchange *x, void *arg)
 		reply_error(x, 403, P2P_OPP_E_MEMBER, "no proof of membership");
 		return;
 	}
+	heard(s, x);
 	if (err == EPROTONOSUPPORT) {
 		reply_error(x, 404, P2P_OPP_E_VERSION, "this version is not spoken here");
 	} else if (err) {
 		reply_error(x, 404, P2P_OPP_E_NOTFOUND, "no such resource");
 	} else if (path.resource == P2P_OPP_SESSION) {
 		reply_session(s, x, path.session);
+	} else if (path.resource == P2P_OPP_REVOCATIONS && gw->enrolled) {
+		reply_revocations(s, x, path.number);
 	} else if (strcmp(https_exchange_method(x), "GET")) {
 		reply_error(x, 405, P2P_OPP_E_METHOD, "this takes GET only");
 	} else if (path.resource == P2P_OPP_PEER) {
 		reply_peer(s, x);
 	} else if (path.resource == P2P_OPP_USER) {
 		reply_user(s, x, &path.key);
+	} else if (path.resource == P2P_OPP_SECRET && gw->enrolled) {
+		reply_secret(s, x);
 	} else {
-		reply_error(x, 404, P2P_OPP_E_NOTFOUND, "no sessions are opened here yet");
+		reply_error(x, 404, P2P_OPP_E_NOTFOUND, "no such resource");
 	}
 }
 

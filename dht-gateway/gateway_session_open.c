@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "dht-gateway/gateway_crypto.h"
+#include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_policy.h"
 #include "dht-gateway/gateway_session_impl.h"
@@ -349,6 +350,11 @@ int gw_session_get(struct gw_sessions *s, const struct p2p_hit *hit, struct gw_s
 	const struct p2p_sessions_entry *e = p2p_sessions_best(s->table, hit, now);
 	const struct gw_session_link *l;
 
+	if (gw_member_revoked(s->gw, hit)) {
+		memset(out, 0, sizeof(*out));
+		say(out, GW_SESSION_REFUSED, "it was revoked");
+		return 0;
+	}
 	if (e) {
 		struct p2p_session_id id = e->s.id;
 

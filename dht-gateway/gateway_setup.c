@@ -10,6 +10,7 @@
 #include "dht-gateway/gateway_bootstrap.h"
 #include "dht-gateway/gateway_cert.h"
 #include "dht-gateway/gateway_file.h"
+#include "dht-gateway/gateway_known.h"
 #include "dht-gateway/gateway_renew.h"
 #include "dht-gateway/gateway_roster.h"
 #include "dht-gateway/gateway_secret.h"
@@ -177,13 +178,17 @@ static int papers_read(struct papers *p, const struct gw_identity *identity,
 }
 
 static void bootstrap_fill(struct gw_bootstrap *b, const struct p2p_opp_enrolled *e,
-			   const char *reached)
+			   const char *host)
 {
 	for (unsigned int i = 0; i < e->n_bootstrap; i++) {
 		char text[2 * P2P_OPP_ADDRESS_MAX];
 		const char *s = e->bootstrap[i];
 
-		snprintf(text, sizeof(text), "%s%s", *s == ':' ? reached : "", s);
+		if (*s == ':')
+			snprintf(text, sizeof(text), strchr(host, ':') ? "[%s]%s" : "%s%s", host,
+				 s);
+		else
+			snprintf(text, sizeof(text), "%s", s);
 		gw_bootstrap_add(b, text);
 	}
 }
@@ -204,17 +209,18 @@ static int secret_write(const char *path, const struct p2p_opp_secret *s)
 }
 
 int gw_setup_join(const char *dir, const struct gw_identity *identity,
-		  const struct p2p_token *token, const struct p2p_opp_enrolled *e,
-		  const char *reached, uint64_t now_ms, char *err, size_t errlen)
+		  const struct p2p_token *token, const struct p2p_opp_enrolled *e, const char *host,
+		  uint16_t port, uint64_t now_ms, char *err, size_t errlen)
 {
 	struct gw_bootstrap bootstrap = {0};
 	struct papers papers = {0};
-	char path[PATH_MAX], inviter[P2P_HIT_TEXT_MAX + 1];
+	char path[PATH_MAX], inviter[P2P_HIT_TEXT_MAX + 1], gateways[256];
 	int ret = papers_read(&papers, identity, token, e, now_ms, err, errlen);
 
 	p2p_hit_print(&token->hit, inviter);
+	snprintf(gateways, sizeof(gateways), "%s %s %u\n", inviter, host, port);
 	strcat(inviter, "\n");
-	bootstrap_fill(&bootstrap, e, reached);
+	bootstrap_fill(&bootstrap, e, host);
 	if (!ret)
 		ret = pem_write(dir, GW_PEER_CERT, papers.cert, err, errlen);
 	if (!ret)
@@ -223,6 +229,10 @@ int gw_setup_join(const char *dir, const struct gw_identity *identity,
 		ret = path_of(path, dir, GW_BOOTSTRAP_FILE, err, errlen);
 	if (!ret)
 		ret = say(gw_bootstrap_save(&bootstrap, path), path, err, errlen);
+	if (!ret)
+		ret = path_of(path, dir, GW_KNOWN_FILE, err, errlen);
+	if (!ret)
+		ret = say(gw_file_replace(path, gateways, strlen(gateways)), path, err, errlen);
 	if (!ret)
 		ret = path_of(path, dir, GW_INVITER_FILE, err, errlen);
 	if (!ret)

@@ -25,11 +25,11 @@ int gw_setup_create(const char *state_dir, const char *authority_dir, int64_t da
 		    const struct gw_identity *identity, struct p2p_overlay_id *overlay, char *err,
 		    size_t errlen);
 
-/* Believes and writes what an authority's gateway has answered. reached: "host" of where it was
- * reached, with brackets if it is an IPv6 address. EBADMSG: it is not what the token says, or not
- * for this peer. */
+/* Believes and writes what an authority's gateway has answered. host, port: where it was reached,
+ * the host a numeric address without brackets. EBADMSG: it is not what the token says, or not for
+ * this peer. */
 int gw_setup_join(const char *state_dir, const struct gw_identity *identity,
 		  const struct p2p_token *token, const struct p2p_opp_enrolled *enrolled,
-		  const char *reached, uint64_t now_ms, char *err, size_t errlen);
+		  const char *host, uint16_t port, uint64_t now_ms, char *err, size_t errlen);
 
 #endif

@@ -59,6 +59,7 @@ struct job {
 
 /* A name by its key: other peers ask by the key. */
 struct keyed {
+	struct p2p_key key;
 	size_t len;
 	char name[];
 };
@@ -90,33 +91,47 @@ static void drop_free(void *value, void *arg)
 	free(value);
 }
 
-/* The map has twice the room that served users need: when it is full, those longest unused that are
- * served no more go until half of it is free. */
+/* Does somebody ask by this key still? */
+static bool in_use(const struct gw_users *u, const struct keyed *k)
+{
+	struct p2p_key key;
+
+	for (unsigned int age = 0; age < gw_record_ages(u->gw); age++)
+		if (!gw_record_key_user_at(u->gw, k->name, k->len, age, &key) &&
+		    !memcmp(&key, &k->key, sizeof(key)))
+			return true;
+	return false;
+}
+
+/* The map has room for each served user under two secrets, and as much again: when it is full,
+ * those longest unused that are served no more go until half of it is free. */
 static void keys_sweep(struct gw_users *u)
 {
 	for (size_t i = gw_map_count(u->keys); i; i--) {
 		const struct keyed *k = gw_map_oldest(u->keys);
 		struct p2p_key key;
 
-		if (!k || gw_record_key_user(u->gw, k->name, k->len, &key))
+		if (!k)
 			return;
-		if (gw_users_serves(u, k->name, k->len))
+		key = k->key;
+		if (gw_users_serves(u, k->name, k->len) && in_use(u, k))
 			gw_map_get(u->keys, &key, sizeof(key));
 		else
 			gw_map_del(u->keys, &key, sizeof(key));
 	}
 }
 
-static void key_learn(struct gw_users *u, const char *name, size_t len)
+static void key_learn_at(struct gw_users *u, const char *name, size_t len, unsigned int age)
 {
 	struct p2p_key key;
 	struct keyed *k = NULL;
-	int err = gw_record_key_user(u->gw, name, len, &key);
+	int err = gw_record_key_user_at(u->gw, name, len, age, &key);
 
 	if (!err && gw_map_get(u->keys, &key, sizeof(key)))
 		return;
 	k = calloc(1, sizeof(*k) + len + 1);
 	if (!err && k) {
+		k->key = key;
 		k->len = len;
 		memcpy(k->name, name, len);
 		err = gw_map_put(u->keys, &key, sizeof(key), k);
@@ -129,6 +144,13 @@ static void key_learn(struct gw_users *u, const char *name, size_t len)
 		free(k);
 		u->keys_missing = true;
 	}
+}
+
+/* Those who do not have the new secret yet ask by the old one. */
+static void key_learn(struct gw_users *u, const char *name, size_t len)
+{
+	for (unsigned int age = 0; age < gw_record_ages(u->gw); age++)
+		key_learn_at(u, name, len, age);
 }
 
 int gw_users_find(const struct gw_users *u, const struct p2p_key *key, const char **name,
@@ -373,6 +395,32 @@ static int job_record(struct job *j, uint8_t *buf, size_t *len)
 	return 0;
 }
 
+static void on_older_put(int err, unsigned int nodes, void *arg)
+{
+	(void)err;
+	(void)nodes;
+	(void)arg;
+}
+
+/* For those who do not have the new secret yet: what is new. The rest lies there from before, and a
+ * permission is for one secret only. */
+static void put_older(struct job *j)
+{
+	struct gw *gw = j->u->gw;
+	uint8_t buf[P2P_RECORD_MAX];
+	struct job old = *j;
+	size_t len;
+
+	if (!j->p.first && !j->p.changed && !j->tombstone)
+		return;
+	for (unsigned int age = 1; age < gw_record_ages(gw); age++)
+		if (!(atomic_load(&gw->permission_required) && !j->tombstone) &&
+		    !gw_record_key_user_at(gw, j->p.name, j->p.name_len, age, &old.key) &&
+		    !job_record(&old, buf, &len))
+			gw->dht_ops->put(gw->dht, old.key.b, p2p_record_value_id(&gw->hit), buf,
+					 len, on_older_put, gw);
+}
+
 /* Takes p, which is in flight, to its end. */
 static void job_start(struct gw_users *u, const struct p2p_published_job *p)
 {
@@ -427,6 +475,7 @@ static void job_start(struct gw_users *u, const struct p2p_published_job *p)
 		return;
 	}
 	gw_timer_set(j->timer, PUT_TIMEOUT_MS);
+	put_older(j);
 }
 
 static void on_due(evutil_socket_t fd, short what, void *arg)
@@ -598,6 +647,19 @@ void gw_users_renew(struct gw_users *u)
 	arm(u);
 }
 
+static void rekey_one(const struct p2p_published_info *info, void *arg)
+{
+	key_learn(arg, info->name, info->name_len);
+}
+
+void gw_users_rekey(struct gw_users *u)
+{
+	uint64_t cursor = 0;
+
+	p2p_published_scan(u->table, &cursor, SIZE_MAX, rekey_one, u);
+	gw_users_renew(u);
+}
+
 void gw_users_configure(struct gw_users *u)
 {
 	struct p2p_published_config c = config_of(u->gw);
@@ -712,7 +774,7 @@ int gw_users_new(struct gw_users **up, struct gw *gw)
 	if (!u)
 		return ENOMEM;
 	u->gw = gw;
-	err = gw_map_new(&u->keys, (size_t)gw->settings->users_max * 2, false, drop_free, NULL);
+	err = gw_map_new(&u->keys, (size_t)gw->settings->users_max * 4, false, drop_free, NULL);
 	if (!err)
 		err = gw_map_new(&u->kamailios, KAMAILIOS_MAX, false, drop_free, NULL);
 	if (err)

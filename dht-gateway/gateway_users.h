@@ -33,6 +33,8 @@ bool gw_users_complete(const struct gw_users *u);
 
 /* Sign and put everything anew (addresses or epoch changed; others came that know nothing yet). */
 void gw_users_renew(struct gw_users *u);
+/* The overlay has a new secret: everything is put anew, elsewhere. */
+void gw_users_rekey(struct gw_users *u);
 /* Settings changed. */
 void gw_users_configure(struct gw_users *u);
 /* The engine's connection came or grew. */

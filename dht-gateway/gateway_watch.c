@@ -100,6 +100,30 @@ void gw_watches_add(struct gw_watches *ws, const char *name, size_t len, bool ev
 		watch_drop(w, NULL);
 }
 
+static void watch_rekey(const void *name, size_t len, void *value, void *arg)
+{
+	struct watch *w = value;
+	struct gw *gw = w->gw;
+	struct p2p_key key;
+
+	(void)arg;
+	if (!gw->dht)
+		return;
+	if (w->dht)
+		gw->dht_ops->unwatch(gw->dht, w->dht);
+	w->dht = NULL;
+	if (gw_record_key_user(gw, name, len, &key) ||
+	    gw->dht_ops->watch(gw->dht, key.b, on_found, w, &w->dht))
+		w->dht = NULL;
+}
+
+void gw_watches_rekey(struct gw_watches *ws)
+{
+	uint64_t cursor = 0;
+
+	gw_map_scan(ws->map, &cursor, SIZE_MAX, watch_rekey, NULL);
+}
+
 void gw_watches_del(struct gw_watches *ws, const char *name, size_t len)
 {
 	gw_map_del(ws->map, name, len);

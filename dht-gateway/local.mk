@@ -20,6 +20,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_cache.c dht-gateway/gateway_cache.h \
 	dht-gateway/gateway_core.c dht-gateway/gateway_core.h \
 	dht-gateway/gateway_enrol.c dht-gateway/gateway_enrol.h \
+	dht-gateway/gateway_known.c dht-gateway/gateway_known.h \
 	dht-gateway/gateway_lookup.c dht-gateway/gateway_lookup.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
 	dht-gateway/gateway_member.c dht-gateway/gateway_member.h \
@@ -31,6 +32,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_records.c dht-gateway/gateway_records.h \
 	dht-gateway/gateway_renew.c dht-gateway/gateway_renew.h \
 	dht-gateway/gateway_resp.c dht-gateway/gateway_resp.h \
+	dht-gateway/gateway_rotate.c dht-gateway/gateway_rotate.h \
 	dht-gateway/gateway_route.c dht-gateway/gateway_route.h \
 	dht-gateway/gateway_serve.c dht-gateway/gateway_serve.h \
 	dht-gateway/gateway_session.c dht-gateway/gateway_session.h dht-gateway/gateway_session_impl.h \

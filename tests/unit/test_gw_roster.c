@@ -137,11 +137,11 @@ static void test_secrets(void **state)
 	assert_int_equal(s.n, 1);
 	assert_int_equal(s.e[0].generation, 0);
 	assert_int_equal(gw_secrets_live(&s, NOW), 1);
-	for (uint32_t g = 1; g <= 6; g++) {
+	for (uint32_t g = 1; g <= GW_SECRETS_MAX + 2; g++) {
 		assert_ok(gw_secret_random(&one));
 		assert_ok(gw_secrets_push(&s, &one, g, NOW + g * GW_SECRET_OVERLAP_MS / 2));
 		assert_int_equal(gw_secrets_push(&s, &one, g, NOW), EALREADY);
-		assert_int_equal(s.n, g < 3 ? g + 1 : GW_SECRETS_MAX);
+		assert_int_equal(s.n, g < GW_SECRETS_MAX ? g + 1 : GW_SECRETS_MAX);
 		assert_memory_equal(&s.e[0].s, &one, sizeof(one));
 	}
 	/* two changes within the time: three are looked under, and later only the last */
@@ -239,24 +239,24 @@ static void test_join(void **state)
 	/* of another overlay's authority; for another peer; not whole: nothing comes of it */
 	answer_fill(w, id, in(w, "auth2"), &token, &wrong);
 	answer_fill(w, id, in(w, "auth"), &token, &e);
-	assert_int_equal(gw_setup_join(in(w, "b"), id, &token, &wrong, "192.0.2.1", NOW, w->err,
-				       sizeof(w->err)),
+	assert_int_equal(gw_setup_join(in(w, "b"), id, &token, &wrong, "192.0.2.1", 7443, NOW,
+				       w->err, sizeof(w->err)),
 			 EBADMSG);
 	strcpy(wrong.authority, e.authority);
-	assert_int_equal(gw_setup_join(in(w, "b"), id, &token, &wrong, "192.0.2.1", NOW, w->err,
-				       sizeof(w->err)),
+	assert_int_equal(gw_setup_join(in(w, "b"), id, &token, &wrong, "192.0.2.1", 7443, NOW,
+				       w->err, sizeof(w->err)),
 			 EBADMSG);
 	answer_fill(w, other, in(w, "auth"), &token, &wrong);
-	assert_int_equal(gw_setup_join(in(w, "b"), id, &token, &wrong, "192.0.2.1", NOW, w->err,
-				       sizeof(w->err)),
+	assert_int_equal(gw_setup_join(in(w, "b"), id, &token, &wrong, "192.0.2.1", 7443, NOW,
+				       w->err, sizeof(w->err)),
 			 EBADMSG);
 	wrong = e;
 	wrong.secret.len = 0;
-	assert_int_equal(gw_setup_join(in(w, "b"), id, &token, &wrong, "192.0.2.1", NOW, w->err,
-				       sizeof(w->err)),
+	assert_int_equal(gw_setup_join(in(w, "b"), id, &token, &wrong, "192.0.2.1", 7443, NOW,
+				       w->err, sizeof(w->err)),
 			 EBADMSG);
 	assert_int_not_equal(access(in(w, "b/overlay.secret"), F_OK), 0);
-	assert_ok(gw_setup_join(in(w, "b"), id, &token, &e, "192.0.2.1", NOW, w->err,
+	assert_ok(gw_setup_join(in(w, "b"), id, &token, &e, "192.0.2.1", 7443, NOW, w->err,
 				sizeof(w->err)));
 	assert_ok(gw_secrets_load(&s, in(w, "b/overlay.secret"), w->err, sizeof(w->err)));
 	assert_int_equal(s.e[0].generation, 3);

@@ -80,3 +80,7 @@ def ask(node, address, cert, method, path, body=None):
             return r.status, json.loads(r.read())
         finally:
             conn.close()
+
+
+def revoke(at, hit):
+    return json.loads(ctl(at, "-j", "peer", "revoke", hit)[1])
