@@ -8,6 +8,7 @@ const struct dht_ops *const dht_backends[] = {
 #ifdef WITH_OPENDHT
 	&dht_opendht_ops,
 #endif
+	&dht_redis_ops,
 	&dht_memory_ops,
 	NULL,
 };

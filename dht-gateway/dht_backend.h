@@ -54,6 +54,12 @@ struct dht_config {
 	uint64_t store_bytes;	   /* kept for others and for oneself */
 	uint32_t value_ttl_s;	   /* how long a value is kept that nobody repeats */
 	unsigned max_ops;	   /* gets and puts on their way at once */
+	/* redis */
+	const char *const *redis; /* servers: address:port or the path of a unix socket */
+	size_t n_redis;
+	const char *redis_user, *redis_password; /* NULL, "": none */
+	const char *redis_prefix;		 /* of all keys and channels, at most 63 bytes */
+	uint32_t redis_timeout_ms;		 /* from a command to its reply */
 	/* memory */
 	const char *dir; /* shared by all gateways of one overlay on this machine */
 
@@ -73,6 +79,7 @@ struct dht_stats {
 	uint64_t puts, gets, watches, dropped;
 	unsigned puts_pending, gets_pending;
 	char node_id[41];
+	char why[160]; /* it is not connected, as far as that is known; "" */
 };
 
 /* here: this is the copy that a put of our own has left at this very node. It says nothing of what

@@ -119,6 +119,8 @@ char *gw_info_text(struct gw *gw)
 	     dht.alone	     ? "alone"
 	     : dht.connected ? "connected"
 			     : "disconnected");
+	if (*dht.why)
+		pair(f, "dht_why", "%s", dht.why);
 	pair(f, "dht_node_id", "%s", dht.node_id);
 	pair(f, "dht_nodes_ipv4", "%u", dht.good4);
 	pair(f, "dht_nodes_ipv6", "%u", dht.good6);

@@ -45,6 +45,7 @@
 #define PROBE_MAX_MS 30000
 #define PROBE_NODES 8
 #define DHT_OPS_MAX 16384
+#define REDIS_PASSWORD_MAX 256
 
 struct gw_core {
 	struct gw gw;
@@ -136,8 +137,9 @@ static void on_status(void *arg)
 		return; /* still opening */
 	gw->dht_ops->stats(gw->dht, &st);
 	if (st.connected != c->connected)
-		p2p_log(gw->log, P2P_LOG_INFO, "DHT: %s (%u IPv4 and %u IPv6 nodes)",
-			st.connected ? "connected" : "disconnected", st.good4, st.good6);
+		p2p_log(gw->log, P2P_LOG_INFO, "DHT: %s (%u IPv4 and %u IPv6 nodes)%s%s",
+			st.connected ? "connected" : "disconnected", st.good4, st.good6,
+			*st.why ? ": " : "", st.why);
 	if (st.connected && !c->connected)
 		c->probe_ms = c->probe_wait_ms = 0;
 	c->connected = st.connected;
@@ -224,11 +226,22 @@ static void bootstrap_all(struct gw_core *c)
 		c->bootstrap_v[i] = c->bootstrap.entry[i];
 }
 
+static int password_read(const char *path, char password[REDIS_PASSWORD_MAX], char *err,
+			 size_t errlen)
+{
+	size_t len;
+	int ret = gw_file_read_secret(path, password, REDIS_PASSWORD_MAX, &len, err, errlen);
+
+	if (!ret)
+		password[strcspn(password, "\r\n")] = 0;
+	return ret;
+}
+
 static int dht_open(struct gw_core *c, char *err, size_t errlen)
 {
 	struct gw *gw = &c->gw;
 	const struct gw_settings *s = gw->settings;
-	char reason[256] = "";
+	char reason[256] = "", password[REDIS_PASSWORD_MAX] = "", prefix[64] = "p2psip:";
 	struct dht_config config = {
 		.bind4 = s->bind4,
 		.bind6 = s->bind6,
@@ -241,6 +254,12 @@ static int dht_open(struct gw_core *c, char *err, size_t errlen)
 		.store_bytes = (uint64_t)s->store_bytes,
 		.value_ttl_s = (uint32_t)s->record_lifetime_s,
 		.max_ops = DHT_OPS_MAX,
+		.redis = (const char *const *)s->redis_servers.v,
+		.n_redis = s->redis_servers.n,
+		.redis_user = s->redis_user,
+		.redis_password = password,
+		.redis_prefix = prefix,
+		.redis_timeout_ms = (uint32_t)s->redis_timeout_ms,
 		.dir = s->memory_dir,
 		.policy = {.store = gw_record_policy_store,
 			   .edit = gw_record_policy_edit,
@@ -254,7 +273,14 @@ static int dht_open(struct gw_core *c, char *err, size_t errlen)
 		snprintf(err, errlen, "the DHT's node id: %s", strerror(ret));
 		return ret;
 	}
+	p2p_overlay_id_print(&gw->overlay, prefix + strlen(prefix));
+	if (!strcmp(gw->dht_ops->name, "redis") && *s->redis_password_file) {
+		ret = password_read(s->redis_password_file, password, err, errlen);
+		if (ret)
+			return ret;
+	}
 	ret = gw->dht_ops->open(&gw->dht, gw->base, &config, on_status, c, reason, sizeof(reason));
+	OPENSSL_cleanse(password, sizeof(password));
 	if (ret)
 		snprintf(err, errlen, "the DHT (%s): %s", gw->dht_ops->name,
 			 *reason ? reason : strerror(ret));

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "dht-gateway/dht_backend.h"
+#include "dht-gateway/dht_redis_map.h"
 #include "dht-gateway/gateway_policy.h"
 #include "lib/base/bytes.h"
 #include "lib/model/candidate.h"
@@ -57,8 +58,8 @@ const struct setting gw_settings_table[] = {
 	STRING("identity", "state_dir", state_dir, 1, 1024, STATE, false,
 	       "Where this peer's epoch, published users and known DHT nodes are kept."),
 	STRING("dht", "backend", backend, 0, 32, "", false,
-	       "The DHT engine: opendht (embedded) or memory (a shared folder, for tests); empty: "
-	       "the first of these that is built in."),
+	       "The DHT engine: opendht (embedded), redis (a Redis server or Cluster) or memory (a "
+	       "shared folder, for tests); empty: the first of these that is built in."),
 	STRING("dht", "bind4", bind4, 0, 64, "0.0.0.0", false,
 	       "IPv4 address of the DHT node; empty: none."),
 	STRING("dht", "bind6", bind6, 0, 64, "", false,
@@ -82,6 +83,16 @@ const struct setting gw_settings_table[] = {
 	    "Names whose changes are listened for: those served here and those last looked up."),
 	INT("dht", "query_timeout_ms", query_timeout_ms, 50, 60000, "2000", true,
 	    "Deadline of a search that no caller waits for."),
+	{"redis", "server", SETTING_LIST, AT(redis_servers), 0, 32, NULL, NULL, false,
+	 "With backend redis: the server, or some of a Cluster's, as address, address:port, or the "
+	 "path of a unix socket; port 6379 if none is given. The others of a Cluster are found by "
+	 "themselves."},
+	STRING("redis", "user", redis_user, 0, 128, "", false,
+	       "The user to log in as; empty: the default one."),
+	STRING("redis", "password_file", redis_password_file, 0, 1024, "", false,
+	       "A file, mode 0600, with the password; empty: none is asked for."),
+	INT("redis", "timeout_ms", redis_timeout_ms, 50, 10000, "500", false,
+	    "A server that has not answered within this time is left, and another one tried."),
 	{"peers", "enabled", SETTING_BOOL, AT(peers_enabled), 0, 0, "yes", NULL, false,
 	 "Speak with other peers' gateways: ask whether a user is there before a call is sent, and "
 	 "answer that. no: calls go by the DHT's records alone."},
@@ -292,6 +303,17 @@ static int check(const struct gw_settings *s, const char *path, char *err, size_
 	if (!dht_backend_find(s->backend))
 		return REJECT("dht", "backend", NULL, "this gateway was built without '%s'",
 			      s->backend);
+	for (size_t i = 0; i < s->redis_servers.n; i++) {
+		struct redis_map_node node;
+
+		if (redis_address(s->redis_servers.v[i], &node))
+			return REJECT("redis", "server", s->redis_servers.v[i],
+				      "'%s' is no address, address:port or path, like "
+				      "192.0.2.1:6379, [2001:db8::1]:6379, /run/redis.sock",
+				      s->redis_servers.v[i]);
+	}
+	if (!strcmp(s->backend, "redis") && !s->redis_servers.n)
+		return REJECT("redis", "server", NULL, "none, and [dht] backend = redis needs one");
 	if (*s->bind4 && inet_pton(AF_INET, s->bind4, &addr) != 1)
 		return REJECT("dht", "bind4", NULL, "'%s' is no IPv4 address", s->bind4);
 	if (*s->bind6 && inet_pton(AF_INET6, s->bind6, &addr) != 1)

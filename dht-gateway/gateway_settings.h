@@ -30,6 +30,10 @@ struct gw_settings {
 	struct setting_list bootstrap;
 	int64_t max_requests_per_s, max_peer_requests_per_s, store_bytes;
 	int64_t reput_interval_s, put_window, watches_max, query_timeout_ms;
+	/* [redis] */
+	struct setting_list redis_servers;
+	char *redis_user, *redis_password_file;
+	int64_t redis_timeout_ms;
 	/* [peers] */
 	bool peers_enabled;
 	struct setting_list peers_listen;

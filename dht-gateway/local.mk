@@ -10,6 +10,10 @@ GATEWAY_LIBS = dht-gateway/libgateway.la $(P2PHTTPS_LIBS) $(P2POPP_LIBS) $(P2PIO
 dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/dht_backend.c dht-gateway/dht_backend.h dht-gateway/dht_engines.h \
 	dht-gateway/dht_memory.c \
+	dht-gateway/dht_redis.c dht-gateway/dht_redis_impl.h \
+	dht-gateway/dht_redis_conn.c dht-gateway/dht_redis_conn.h \
+	dht-gateway/dht_redis_map.c dht-gateway/dht_redis_map.h \
+	dht-gateway/dht_redis_ops.c dht-gateway/dht_redis_servers.c \
 	dht-gateway/gateway.c dht-gateway/gateway.h \
 	dht-gateway/gateway_admin.c dht-gateway/gateway_admin.h dht-gateway/gateway_admin_enrol.c \
 	dht-gateway/gateway_ask.c dht-gateway/gateway_ask.h \
@@ -89,6 +93,7 @@ gateway_tests = \
 	tests/unit/test_gw_keys \
 	tests/unit/test_gw_lookup \
 	tests/unit/test_gw_peers \
+	tests/unit/test_gw_redis \
 	tests/unit/test_gw_resp \
 	tests/unit/test_gw_roster \
 	tests/unit/test_gw_sessions \
@@ -106,7 +111,8 @@ tests_unit_test_gw_auth_SOURCES = tests/unit/test_gw_auth.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_auth_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_auth_LDADD = $(GATEWAY_TEST_LIBS)
 
-tests_unit_test_gw_backend_SOURCES = tests/unit/test_gw_backend.c tests/unit/test.h
+DHT_CONFORM = tests/unit/dht_conform.c tests/unit/dht_conform.h tests/unit/test.h
+tests_unit_test_gw_backend_SOURCES = tests/unit/test_gw_backend.c $(DHT_CONFORM)
 tests_unit_test_gw_backend_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_backend_LDADD = $(GATEWAY_TEST_LIBS)
 
@@ -129,6 +135,10 @@ tests_unit_test_gw_lookup_LDADD = $(GATEWAY_TEST_LIBS)
 tests_unit_test_gw_peers_SOURCES = tests/unit/test_gw_peers.c $(GATEWAY_WORLD)
 tests_unit_test_gw_peers_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_peers_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_redis_SOURCES = tests/unit/test_gw_redis.c $(DHT_CONFORM)
+tests_unit_test_gw_redis_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_redis_LDADD = $(GATEWAY_TEST_LIBS)
 
 tests_unit_test_gw_resp_SOURCES = tests/unit/test_gw_resp.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_resp_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)

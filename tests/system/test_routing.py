@@ -1882,8 +1882,10 @@ def memory(k):
 @test
 def t_memory(w):
     """memory, shared and private: the same before and after many rounds of everything"""
-    e = Kamailio("e", E, "2001:22:e:1::e", options=["-x", "qm", "-X", "qm"])
-    f = Kamailio("f", F, "2001:22:f:1::f", options=["-x", "qm", "-X", "qm"])
+    # room for all transactions of the long run, which may end sooner than tm forgets the first
+    options = ["-x", "qm", "-X", "qm", "-m", "256"]
+    e = Kamailio("e", E, "2001:22:e:1::e", options=options)
+    f = Kamailio("f", F, "2001:22:f:1::f", options=options)
     for k in (e, f):
         k.gateway.peers = {e.hit: e.uris(), f.hit: f.uris()}
     alice, bob = Phone("10.88.0.63", "alice"), Phone("10.88.0.64", "bob")
