@@ -13,12 +13,34 @@ const struct dht_ops *const dht_backends[] = {
 	NULL,
 };
 
-const struct dht_ops *dht_backend_find(const char *name)
+static const struct dht_ops *find(const char *name, size_t len)
 {
-	if (!*name)
-		return dht_backends[0];
 	for (size_t i = 0; dht_backends[i]; i++)
-		if (!strcmp(dht_backends[i]->name, name))
+		if (strlen(dht_backends[i]->name) == len &&
+		    !memcmp(dht_backends[i]->name, name, len))
 			return dht_backends[i];
 	return NULL;
+}
+
+const struct dht_ops *dht_backend_find(const char *name, const struct dht_ops *both[2])
+{
+	const struct dht_ops *one, *other;
+	size_t len = strcspn(name, " ");
+
+	if (both)
+		both[0] = both[1] = NULL;
+	if (!*name)
+		return dht_backends[0];
+	one = find(name, len);
+	name += len + strspn(name + len, " ");
+	if (!one || !*name)
+		return one;
+	other = find(name, strlen(name));
+	if (!other || other == one)
+		return NULL;
+	if (both) {
+		both[0] = one;
+		both[1] = other;
+	}
+	return &dht_both_ops;
 }

@@ -19,6 +19,7 @@
 
 struct event_base;
 struct dht_backend;
+struct dht_ops;
 struct dht_op;	  /* a get on its way */
 struct dht_watch; /* a standing wish to hear of new values of a key */
 
@@ -60,6 +61,8 @@ struct dht_config {
 	const char *redis_user, *redis_password; /* NULL, "": none */
 	const char *redis_prefix;		 /* of all keys and channels, at most 63 bytes */
 	uint32_t redis_timeout_ms;		 /* from a command to its reply */
+	/* two at once */
+	const struct dht_ops *both[2];
 	/* memory */
 	const char *dir; /* shared by all gateways of one overlay on this machine */
 
@@ -127,7 +130,8 @@ struct dht_ops {
 
 /* All engines that were compiled in, ended by NULL. */
 extern const struct dht_ops *const dht_backends[];
-/* "": the first. NULL: there is none of that name. */
-const struct dht_ops *dht_backend_find(const char *name);
+/* "": the first. "opendht redis": two at once, which are in both then (else NULL; both may be
+ * NULL). NULL: there is none of that name. */
+const struct dht_ops *dht_backend_find(const char *name, const struct dht_ops *both[2]);
 
 #endif

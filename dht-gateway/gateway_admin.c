@@ -114,7 +114,8 @@ char *gw_info_text(struct gw *gw)
 		pair(f, key, "%s", uri[i]);
 	}
 	fputs("# DHT\r\n", f);
-	pair(f, "dht_backend", "%s", gw->dht_ops->name);
+	pair(f, "dht_backend", "%s",
+	     *gw->settings->backend ? gw->settings->backend : gw->dht_ops->name);
 	pair(f, "dht_state", "%s",
 	     dht.alone	     ? "alone"
 	     : dht.connected ? "connected"

@@ -49,6 +49,7 @@
 
 struct gw_core {
 	struct gw gw;
+	const struct dht_ops *both[2]; /* the two engines, where there are two */
 	struct gw_identity *identity;
 	struct https_identity tls;
 	struct gw_bootstrap bootstrap;
@@ -260,6 +261,7 @@ static int dht_open(struct gw_core *c, char *err, size_t errlen)
 		.redis_password = password,
 		.redis_prefix = prefix,
 		.redis_timeout_ms = (uint32_t)s->redis_timeout_ms,
+		.both = {c->both[0], c->both[1]},
 		.dir = s->memory_dir,
 		.policy = {.store = gw_record_policy_store,
 			   .edit = gw_record_policy_edit,
@@ -274,7 +276,7 @@ static int dht_open(struct gw_core *c, char *err, size_t errlen)
 		return ret;
 	}
 	p2p_overlay_id_print(&gw->overlay, prefix + strlen(prefix));
-	if (!strcmp(gw->dht_ops->name, "redis") && *s->redis_password_file) {
+	if (strstr(s->backend, "redis") && *s->redis_password_file) {
 		ret = password_read(s->redis_password_file, password, err, errlen);
 		if (ret)
 			return ret;
@@ -282,7 +284,8 @@ static int dht_open(struct gw_core *c, char *err, size_t errlen)
 	ret = gw->dht_ops->open(&gw->dht, gw->base, &config, on_status, c, reason, sizeof(reason));
 	OPENSSL_cleanse(password, sizeof(password));
 	if (ret)
-		snprintf(err, errlen, "the DHT (%s): %s", gw->dht_ops->name,
+		snprintf(err, errlen, "the DHT (%s): %s",
+			 *s->backend ? s->backend : gw->dht_ops->name,
 			 *reason ? reason : strerror(ret));
 	return ret;
 }
@@ -303,8 +306,8 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 	gw->log = config->log;
 	gw->clock = config->clock;
 	gw->started_ms = gw_mono(gw);
-	gw->dht_ops =
-		config->dht_ops ? config->dht_ops : dht_backend_find(config->settings->backend);
+	gw->dht_ops = config->dht_ops ? config->dht_ops
+				      : dht_backend_find(config->settings->backend, c->both);
 	if (!gw->dht_ops) {
 		snprintf(err, errlen, "no DHT backend '%s'", config->settings->backend);
 		ret = EINVAL;

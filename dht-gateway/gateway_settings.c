@@ -59,7 +59,8 @@ const struct setting gw_settings_table[] = {
 	       "Where this peer's epoch, published users and known DHT nodes are kept."),
 	STRING("dht", "backend", backend, 0, 32, "", false,
 	       "The DHT engine: opendht (embedded), redis (a Redis server or Cluster) or memory (a "
-	       "shared folder, for tests); empty: the first of these that is built in."),
+	       "shared folder, for tests); two of them: both at once, to change from one to the "
+	       "other; empty: the first of these that is built in."),
 	STRING("dht", "bind4", bind4, 0, 64, "0.0.0.0", false,
 	       "IPv4 address of the DHT node; empty: none."),
 	STRING("dht", "bind6", bind6, 0, 64, "", false,
@@ -300,9 +301,9 @@ static int check(const struct gw_settings *s, const char *path, char *err, size_
 	if (gw_settings_mode(s->admin_mode, &mode))
 		return REJECT("control", "admin_mode", NULL,
 			      "a mode is three or four octal digits, like 0660");
-	if (!dht_backend_find(s->backend))
-		return REJECT("dht", "backend", NULL, "this gateway was built without '%s'",
-			      s->backend);
+	if (!dht_backend_find(s->backend, NULL))
+		return REJECT("dht", "backend", NULL,
+			      "'%s' is no engine of this gateway, nor two of them", s->backend);
 	for (size_t i = 0; i < s->redis_servers.n; i++) {
 		struct redis_map_node node;
 
@@ -312,7 +313,7 @@ static int check(const struct gw_settings *s, const char *path, char *err, size_
 				      "192.0.2.1:6379, [2001:db8::1]:6379, /run/redis.sock",
 				      s->redis_servers.v[i]);
 	}
-	if (!strcmp(s->backend, "redis") && !s->redis_servers.n)
+	if (strstr(s->backend, "redis") && !s->redis_servers.n)
 		return REJECT("redis", "server", NULL, "none, and [dht] backend = redis needs one");
 	if (*s->bind4 && inet_pton(AF_INET, s->bind4, &addr) != 1)
 		return REJECT("dht", "bind4", NULL, "'%s' is no IPv4 address", s->bind4);

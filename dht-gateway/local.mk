@@ -9,6 +9,7 @@ GATEWAY_LIBS = dht-gateway/libgateway.la $(P2PHTTPS_LIBS) $(P2POPP_LIBS) $(P2PIO
 
 dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/dht_backend.c dht-gateway/dht_backend.h dht-gateway/dht_engines.h \
+	dht-gateway/dht_both.c \
 	dht-gateway/dht_memory.c \
 	dht-gateway/dht_redis.c dht-gateway/dht_redis_impl.h \
 	dht-gateway/dht_redis_conn.c dht-gateway/dht_redis_conn.h \

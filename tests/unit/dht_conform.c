@@ -98,6 +98,7 @@ void node_start(struct net *n, int i)
 		.redis_password = n->password,
 		.redis_prefix = "p2psip:test",
 		.redis_timeout_ms = 300,
+		.both = {n->both[0], n->both[1]},
 		.dir = n->dir,
 		.policy = {.store = policy_store, .edit = policy_edit},
 	};
@@ -114,7 +115,7 @@ struct net *net_start(const char *name, const struct net *like)
 
 	if (like)
 		*n = *like;
-	n->ops = dht_backend_find(name);
+	n->ops = dht_backend_find(name, n->both);
 	assert_non_null(n->ops);
 	n->base = event_base_new();
 	n->port = free_port();

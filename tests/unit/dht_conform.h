@@ -18,6 +18,7 @@ struct net {
 	char dir[64];
 	uint16_t port;
 	unsigned int statuses;
+	const struct dht_ops *both[2];
 	/* redis: the servers to be told of */
 	const char *const *redis;
 	size_t n_redis;

@@ -17,11 +17,17 @@ static void test_opendht(void **state)
 	conform("opendht", NULL);
 }
 
+static void test_both(void **state)
+{
+	(void)state;
+	conform("opendht memory", NULL);
+}
+
 /* Nobody is known, nobody was ever to be known: what is here is all there is. */
 static void test_alone(void **state)
 {
 	static const uint8_t key[DHT_KEY_LEN] = {1};
-	struct net n = {.ops = dht_backend_find("opendht"), .base = event_base_new()};
+	struct net n = {.ops = dht_backend_find("opendht", NULL), .base = event_base_new()};
 	struct dht_stats st;
 	struct get g;
 
@@ -64,13 +70,14 @@ static void test_cannot_bind(void **state)
 	(void)state;
 	config.policy.store = policy_store;
 	config.policy.edit = policy_edit;
-	assert_int_not_equal(dht_backend_find("opendht")->open(&b, base, &config, on_status, NULL,
-							       reason, sizeof(reason)),
-			     0);
+	assert_int_not_equal(
+		dht_backend_find("opendht", NULL)
+			->open(&b, base, &config, on_status, NULL, reason, sizeof(reason)),
+		0);
 	assert_true(*reason);
 	config.bind4 = "";
-	assert_int_equal(dht_backend_find("opendht")->open(&b, base, &config, on_status, NULL,
-							   reason, sizeof(reason)),
+	assert_int_equal(dht_backend_find("opendht", NULL)
+				 ->open(&b, base, &config, on_status, NULL, reason, sizeof(reason)),
 			 EINVAL);
 	event_base_free(base);
 }
@@ -78,19 +85,29 @@ static void test_cannot_bind(void **state)
 
 static void test_names(void **state)
 {
+	const struct dht_ops *both[2];
+
 	(void)state;
-	assert_non_null(dht_backend_find("memory"));
-	assert_null(dht_backend_find("nix"));
-	assert_ptr_equal(dht_backend_find(""), dht_backends[0]);
+	assert_non_null(dht_backend_find("memory", NULL));
+	assert_null(dht_backend_find("nix", NULL));
+	assert_null(dht_backend_find("memory nix", NULL));
+	assert_null(dht_backend_find("memory memory", NULL));
+	assert_null(dht_backend_find("mem", NULL));
+	assert_non_null(dht_backend_find("redis  memory", both));
+	assert_ptr_equal(both[0], dht_backend_find("redis", NULL));
+	assert_ptr_equal(both[1], dht_backend_find("memory", NULL));
+	dht_backend_find("memory", both);
+	assert_null(both[1]);
+	assert_ptr_equal(dht_backend_find("", NULL), dht_backends[0]);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),	    cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_names),	cmocka_unit_test(test_memory),
 #ifdef WITH_OPENDHT
-		cmocka_unit_test(test_opendht),	    cmocka_unit_test(test_alone),
-		cmocka_unit_test(test_cannot_bind),
+		cmocka_unit_test(test_opendht), cmocka_unit_test(test_both),
+		cmocka_unit_test(test_alone),	cmocka_unit_test(test_cannot_bind),
 #endif
 	};
 

@@ -497,7 +497,7 @@ static void test_hangs_and_restarts(void **state)
 static void test_wrong_password(void **state)
 {
 	struct servers *s = servers_start(1, false, true);
-	struct net n = {.ops = dht_backend_find("redis"), .base = event_base_new()};
+	struct net n = {.ops = dht_backend_find("redis", NULL), .base = event_base_new()};
 	struct dht_stats st;
 
 	(void)state;
@@ -571,6 +571,49 @@ static void test_hostile_values(void **state)
 	servers_stop(s);
 }
 
+/* An overlay changes its engine, peer by peer: one that has both finds, and is found by, those that
+ * have either. */
+static void test_change_over(void **state)
+{
+	static const uint8_t key[DHT_KEY_LEN] = {0xcd};
+	struct servers *s = servers_start(1, false, false);
+	struct net *old = net_start("memory", NULL), *new = net_start("redis", &s->like);
+	struct net both = s->like;
+	struct dht_stats st;
+	struct get g;
+
+	(void)state;
+	both.ops = dht_backend_find("memory redis", both.both);
+	both.base = event_base_new();
+	memcpy(both.dir, old->dir, sizeof(both.dir));
+	node_start(&both, 0);
+	pause_ms(&both, 500);
+	assert_ok(put(old, 0, key, 1, "v1 old"));
+	assert_ok(put(new, 0, key, 2, "v1 new"));
+	get(&both, 0, key, &g);
+	assert_int_equal(g.verdict, DHT_COMPLETE);
+	assert_int_equal(g.n, 2);
+	assert_ok(put(&both, 0, key, 3, "v1 both"));
+	get(old, 1, key, &g);
+	assert_int_equal(g.n, 2);
+	get(new, 1, key, &g);
+	assert_int_equal(g.n, 2);
+	/* one of the two is gone: what the other has is found, of the rest nothing is concluded */
+	server_kill(s, 0);
+	get(&both, 0, key, &g);
+	assert_int_equal(g.verdict, DHT_INCOMPLETE);
+	assert_int_equal(g.n, 2);
+	assert_ok(put(&both, 0, key, 3, "v2 both"));
+	both.ops->stats(both.b[0], &st);
+	assert_true(st.connected);
+	assert_non_null(strstr(st.why, "redis is not connected"));
+	both.ops->close(both.b[0]);
+	event_base_free(both.base);
+	net_stop(old);
+	net_stop(new);
+	servers_stop(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -584,6 +627,7 @@ int main(void)
 		cmocka_unit_test(test_hangs_and_restarts),
 		cmocka_unit_test(test_wrong_password),
 		cmocka_unit_test(test_hostile_values),
+		cmocka_unit_test(test_change_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
