@@ -7,7 +7,7 @@ phones speak. What is not as agreed is refused."""
 import itertools
 import subprocess
 
-from rig import overlay, pcap, proc, resp, scene, session, sipc, tap
+from rig import overlay, pcap, proc, resp, scene, session, sipc, tap, tls
 
 SECONDS = 1.6
 PROFILE = {"rtp": "RTP/AVP", "srtp-sdes": "RTP/SAVP", "srtp-dtls": "UDP/TLS/RTP/SAVP"}
@@ -26,10 +26,25 @@ def prepare(p):
     p.gateway.settings["transport"] = {}
 
 
+def with_tls():
+    return overlay.Overlay(2, both=True, prepare=prepare_tls)
+
+
+def prepare_tls(p):
+    tls.prepare(p)
+    prepare(p)
+    v6 = "[%s]" % p.v6
+    p.kamailio.listen.append("tls:%s:%d" % (v6, tls.PORT))
+    p.gateway.settings["sip"]["uri"] = ["sip:%s:%d;transport=tls" % (a, tls.PORT)
+                                        for a in (p.v4, v6)] + ["sip:%s:5060" % p.v4]
+
+
 def agree(s, at=None, **policy):
-    """Settings of [transport] at one peer, none at the others; the sessions so far are retired."""
+    """Settings of [transport] at one peer, and at the others as good as none (in a closed overlay TLS
+    has to be allowed); the sessions so far are retired."""
+    others = {"signalling": "udp tcp tls"} if policy.get("signalling") == "tls" else {}
     for p in s.peers:
-        p.gateway.settings["transport"] = policy if p is at else {}
+        p.gateway.settings["transport"] = policy if p is at else others
         p.gateway.write()
         p.gateway.ask("RELOAD")
 
@@ -69,6 +84,8 @@ class Seen:
         ports = range(30000, 35000)
         self.between = [p for p in self.packets if p.proto == "udp" and p.src in ovl and
                         p.dst in ovl and p.sport in ports and p.dport in ports]
+        self.tls = [p for p in self.packets if p.proto == "tcp" and p.src in ovl and
+                    p.dst in ovl and tls.PORT in (p.sport, p.dport)]
         # RTP as the phones speak it, and so in clear: 160 bytes of G.711
         self.phones = {p.data[12:] for p in self.packets if p.proto == "udp" and
                        {p.src, p.dst} & {s.alice.address} and len(p.data) == 172 and
@@ -82,11 +99,18 @@ class Seen:
         return [p for p in self.between if p.data[:1] == b"\x80"]
 
 
-def as_agreed(s, seen, signalling, family, media, seconds=SECONDS):
-    what = "%s, %s, %s: " % (signalling, family, media)
-    for frm, to in ((s.alice, s.bob), (s.bob, s.alice)):
-        scene.heard(frm, to, seconds)
-    addresses = {s.a.v4, s.b.v4} if family == "ipv4" else {s.a.v6, s.b.v6}
+def nothing_in_clear(what, seen, addresses):
+    if seen.sip:
+        raise proc.Failed(what + "SIP in clear between the servers: %s" % seen.sip[0])
+    if any(w in p.data for p in seen.tls for w in (b"SIP/2.0", b"a=crypto", b"a=fingerprint")):
+        raise proc.Failed(what + "SIP can be read")
+    if sum(len(p.data) for p in seen.tls) < 3000:
+        raise proc.Failed(what + "no call went over TLS")
+    if {p.src for p in seen.tls} - addresses:
+        raise proc.Failed(what + "TLS between %s" % sorted({p.src for p in seen.tls}))
+
+
+def sip_as_agreed(what, seen, addresses, signalling, media):
     elsewhere = [m for m in seen.sip if not {m.src, m.dst} <= addresses]
     other = [m for m in seen.sip if m.proto != signalling]
     if elsewhere or other:
@@ -97,11 +121,23 @@ def as_agreed(s, seen, signalling, family, media, seconds=SECONDS):
     bodies = [m.body for m in seen.sip if "m=audio" in m.body]
     lines = {x.split()[2] for b in bodies for x in b.splitlines() if x.startswith("m=audio")}
     # with fingerprints an INVITE may be two datagrams, which are not put together here
-    if len(bodies) < (1 if media == "srtp-dtls" and signalling == "udp" else 2) or lines != {PROFILE[media]}:
+    least = 1 if media == "srtp-dtls" and signalling == "udp" else 2
+    if len(bodies) < least or lines != {PROFILE[media]}:
         raise proc.Failed(what + "SDP between the servers says %s" % sorted(lines))
     if any(("a=crypto:" in b) != (media == "srtp-sdes") or
            ("a=fingerprint:" in b) != (media == "srtp-dtls") for b in bodies):
         raise proc.Failed(what + "the keys in the SDP are others:\n" + bodies[0])
+
+
+def as_agreed(s, seen, signalling, family, media, seconds=SECONDS):
+    what = "%s, %s, %s: " % (signalling, family, media)
+    for frm, to in ((s.alice, s.bob), (s.bob, s.alice)):
+        scene.heard(frm, to, seconds)
+    addresses = {s.a.v4, s.b.v4} if family == "ipv4" else {s.a.v6, s.b.v6}
+    if signalling == "tls":
+        nothing_in_clear(what, seen, addresses)
+    else:
+        sip_as_agreed(what, seen, addresses, signalling, media)
     wrong = {p.src for p in seen.between} - addresses
     if wrong:
         raise proc.Failed(what + "media went from %s" % sorted(wrong))
@@ -141,6 +177,15 @@ def test_each_combination_is_used_as_agreed(s):
     every = itertools.product(("udp", "tcp"), ("ipv4", "ipv6"), PROFILE)
     for number, (signalling, family, media) in enumerate(every):
         combination(s, number, signalling, family, media)
+    s.quiet()
+
+
+@tap.on(with_tls)
+@tap.limit(240)
+def test_each_combination_over_tls_too(s):
+    pair(s)
+    for number, (family, media) in enumerate(itertools.product(("ipv4", "ipv6"), PROFILE)):
+        combination(s, number, "tls", family, media)
     s.quiet()
 
 
