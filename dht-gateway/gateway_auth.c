@@ -269,6 +269,8 @@ static void learn(struct user *u)
 	/* the modules may have been answered by what came first */
 	if (was != UNREAD && !u->self && (was != u->verdict || order != u->order))
 		gw_auth_event(gw, "change", u->name, u->len);
+	if (u->self && was != SERVED && u->verdict == SERVED)
+		gw_users_renew(gw->users); /* what nobody believed so far */
 	if (u->verdict == SERVED)
 		u->served = true;
 	else if (u->served && (u->withdrawn || was == SERVED))

@@ -3,10 +3,13 @@
 """Users of an overlay with an authority: enrolled at one peer, with their password they are
 authenticated at each peer that may serve them, and nowhere else."""
 
+import os
+import pty
+import select
 import subprocess
 import time
 
-from rig import enrolled, overlay, pcap, proc, scene, sipc, tap
+from rig import enrolled, overlay, pcap, proc, scene, sipc, tap, world
 from rig.enrolled import Phone, add, auth, ctl, ha1s, hit, passwd
 
 
@@ -88,6 +91,41 @@ def test_another_registrars_ha1_is_taken(s):
     refused = ctl(s.a, "user", "passwd", "erin", "--ha1", stdin=want["MD5"] + "\n", fails=True)
     if "each of the overlay's digests" not in refused:
         raise proc.Failed("one digest of two is taken: " + refused)
+
+
+def typed(s, lines_typed, *args):
+    """p2psipctl at a terminal: (exit code, what the terminal shows)."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(world.BUILD + "/ctl/p2psipctl",
+                 ["p2psipctl", "-g", s.a.gateway.admin, *args])
+    shown = b""
+    try:
+        for line in lines_typed:
+            n = shown.count(b": ")
+            proc.wait_for("a prompt", lambda n=n: select.select([fd], [], [], 0)[0], 5)
+            while shown.count(b": ") <= n:
+                shown += os.read(fd, 1024)
+            os.write(fd, line.encode() + b"\n")
+        while True:
+            shown += os.read(fd, 1024)
+    except OSError:
+        pass        # it has ended
+    os.close(fd)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+@tap.on(three)
+def test_a_terminal_does_not_show_the_password(s):
+    rc, shown = typed(s, ["open sesame", "open sesame"], "user", "add", "ali", "--any")
+    if rc or "sesame" in shown or "Password for ali" not in shown:
+        raise proc.Failed("%d: %r" % (rc, shown))
+    says(s.b, "ali", ha1s("ali", "open sesame"))
+    rc, shown = typed(s, ["one", "another"], "user", "passwd", "ali")
+    if rc != 1 or "not the same" not in shown:
+        raise proc.Failed("%d: %r" % (rc, shown))
+    ctl(s.a, "user", "passwd", "ali", stdin="", fails=True)
+    says(s.b, "ali", ha1s("ali", "open sesame"))
 
 
 def phones():
@@ -310,6 +348,11 @@ def test_a_peer_that_serves_whom_it_may_not_is_not_believed(s):
             raise proc.Failed("a finds gina at %r" % found)
     if not lines_of(s.a.gateway, "no permission of the authority to serve this user"):
         raise proc.Failed("a's gateway does not say why")
+    # until the authority says that c may serve whom it likes
+    ctl(s.a, "peer", "allow", hit(s.c))
+    proc.wait_for("a finds gina at c, too", lambda: hit(s.c) in [
+        c["peer"] for c in s.a.gateway.lookup("gina") or ()], 20, 0.2)
+    ctl(s.a, "peer", "deny", hit(s.c))
 
 
 if __name__ == "__main__":
