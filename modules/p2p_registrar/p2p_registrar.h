@@ -180,8 +180,10 @@ struct reg_auth {
 	char realm[P2P_REALM_MAX + 1];
 };
 
-/* Bind what it needs. 0 or -1, logged. */
+/* Bind what it needs, before forking: lookup workers need it too. 0 or -1, logged. */
 int reg_auth_init(void);
+/* Has it? Logged if not. */
+bool reg_auth_ready(void);
 /* p2p_authenticate(): 0, the route has run or will run, or the request was answered; -1. */
 int reg_authenticate(struct sip_msg *msg, const struct reg_route_ref *ref, int flags);
 /* Answer with 401 or 407. 1, or -1 (the overlay's realm is not known). */

@@ -52,7 +52,7 @@ int reg_auth_init(void)
 		return 0;
 	var_auth = pv_cache_get(&name);
 	if (find_export("bind_auth_s", 0, 0) == NULL || auth_load_api(&api) < 0 ||
-	    challenge_avp_find() < 0) {
+	    api.calc_HA1 == NULL || challenge_avp_find() < 0) {
 		LM_ERR("p2p_authenticate() needs the module auth\n");
 		return -1;
 	}
@@ -62,6 +62,13 @@ int reg_auth_init(void)
 	}
 	bound = true;
 	return 0;
+}
+
+bool reg_auth_ready(void)
+{
+	if (!bound)
+		LM_ERR("p2p_authenticate() needs the module auth, loaded before this one\n");
+	return bound;
 }
 
 /* --- replies: by tm where there is a transaction, else without state, as the auth module's ---- */
@@ -411,7 +418,7 @@ int reg_authenticate(struct sip_msg *msg, const struct reg_route_ref *ref, int f
 	bool run;
 	int code;
 
-	if (!bound && reg_auth_init() < 0)
+	if (!reg_auth_ready())
 		return -1;
 	/* a retransmission is answered by tm, and its nonce is not judged again */
 	if ((msg->REQ_METHOD & (METHOD_ACK | METHOD_CANCEL)) == 0 && tmx.t_check_trans(msg) == 0)

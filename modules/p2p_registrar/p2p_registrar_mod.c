@@ -100,6 +100,9 @@ static int mod_init(void)
 	if (reg_outcome_init() < 0 || reg_rpc_init() < 0 || reg_pending_init() < 0 ||
 	    reg_continuation_init() < 0)
 		return -1;
+	/* the native script's functions do it when they are read */
+	if (sr_kemi_eng_get() != NULL && module_loaded("auth") && reg_auth_init() < 0)
+		return -1;
 	return reg_workers_init();
 }
 
@@ -235,9 +238,7 @@ static int ki_authenticate(sip_msg_t *msg, str *route)
 
 static int ki_challenge(sip_msg_t *msg)
 {
-	if (reg_auth_init() < 0)
-		return -1;
-	return reg_auth_challenge(msg, false);
+	return reg_auth_ready() ? reg_auth_challenge(msg, false) : -1;
 }
 
 static int ki_consume(sip_msg_t *msg)

@@ -3,6 +3,7 @@
 """Users of an overlay with an authority: enrolled at one peer, with their password they are
 authenticated at each peer that may serve them, and nowhere else."""
 
+import glob
 import os
 import pty
 import select
@@ -278,6 +279,62 @@ def test_without_a_gateway(s):
         s.a.gateway.stop()      # the authority's
         proc.wait_for("judy may register", lambda: judy.register(s.b).code == 200, 15, 0.2)
         s.a.gateway.start()
+        s.joined()
+
+
+def scripted():
+    """b's script is in Lua."""
+    if not glob.glob("/usr/lib/*/kamailio/modules/app_lua.so"):
+        raise tap.Skip("kamailio-lua-modules is not installed")
+    here = world.SOURCE + "/tests/system/"
+
+    def prepare(p):
+        p.kamailio.defines += ["WITH_P2P_AUTH"]
+        if p.name == "b":
+            p.kamailio.cfg = here + "users.cfg"
+            p.kamailio.defines += ['LUA_FILE="%susers.lua"' % here]
+    s = enrolled.build(2, prepare=prepare)
+    for p in s.peers:
+        proc.wait_for("%s's Kamailio knows the realm" % p.name, lambda p=p: p.kamailio.rpc(
+            "p2p_usrloc.status")["realm"] == enrolled.REALM, 5)
+    return s
+
+
+@tap.on(scripted)
+def test_a_script_in_another_language(s):
+    add(s, "leo", "one", s.b)
+    add(s, "mia", "two", s.a)
+    with Phone(s, "leo", "one") as leo, Phone(s, "mia", "two", port=5071) as mia:
+        code(leo.register(s.b), 200, "REGISTER")
+        code(leo.register(s.b, password="wrong"), 401, "REGISTER, a wrong password")
+        code(mia.register(s.b), 403, "REGISTER at the wrong peer")
+        code(mia.register(s.a), 200, "REGISTER elsewhere")
+        s.found("mia", s.b)
+        to = "sip:mia@" + s.b.address
+        for _ in range(2):      # asked for, and remembered
+            c = leo.challenged(s.b, "MESSAGE", uri=to)[0]
+            leo.send(leo.request(s.b, "MESSAGE", uri=to, extra=[
+                "Proxy-Authorization: " + leo.credentials(c, "MESSAGE", to, "SHA-256")]),
+                s.b.address)
+            m = mia.receive()
+            if not m or m.method != "MESSAGE" or "Authorization" in m.text:
+                raise proc.Failed("mia gets %s" % (m and m.text))
+            mia.send(sipc.reply(m, 200, "OK"), s.a.address)
+            code(leo.receive(), 200, "MESSAGE")
+            s.b.kamailio.rpc("p2p_usrloc.cache_flush")
+        c = leo.challenged(s.b, "MESSAGE", uri=to)[0]
+        code(leo.answer(s.b, c, "MESSAGE", uri=to, password="wrong"), 602, "a wrong password")
+        code(leo.answer(s.b, dict(c, nonce="x" + c["nonce"][1:]), "MESSAGE", uri=to), 601,
+             "no nonce of ours")
+        code(leo.answer(s.b, leo.challenged(s.b, "MESSAGE", uri=to)[0], "MESSAGE", uri=to,
+                        frm="sip:mia@" + s.b.address), 608, "in another's name")
+        c = mia.challenged(s.b, "MESSAGE", uri=to)[0]
+        code(mia.answer(s.b, c, "MESSAGE", uri=to), 609, "at the wrong peer")
+        s.b.gateway.stop()
+        s.b.kamailio.rpc("p2p_usrloc.cache_flush")
+        c = leo.challenged(s.b, "MESSAGE", uri=to)[0]
+        code(leo.answer(s.b, c, "MESSAGE", uri=to), 610, "without a gateway")
+        s.b.gateway.start()
         s.joined()
 
 
