@@ -34,7 +34,6 @@
 static struct tls {	 /* shm */
 	gen_lock_t lock; /* guards the table, and all that is held */
 	atomic_uint n;	 /* peers in it: none, and nobody needs the lock */
-	atomic_uint proving;
 	atomic_uint held_bytes;
 	atomic_bool woken;
 	struct tls_table table;
@@ -420,7 +419,6 @@ bool route_tls_next(struct route_proof *proof)
 			if (p->state == TLS_PROVEN && stands != 0)
 				held = tls_peer_release(p);
 			tls_peer_proving(p, now_ms());
-			atomic_fetch_add(&tls->proving, 1);
 			memcpy(proof->uri, p->uri, sizeof(proof->uri));
 			proof->ref = (unsigned long)(p - tls->table.peer) |
 				     (unsigned long)(p->generation & 0xffff) << 16;
@@ -440,8 +438,6 @@ static void refuse(struct tls_peer *p, const char *why)
 	struct p2p_hit hit = p->hit;
 	struct tls_held *held = tls_peer_release(p);
 
-	if (p->state == TLS_PROVING)
-		atomic_fetch_sub(&tls->proving, 1);
 	tls_peer_refused(p, now_ms() + (uint64_t)route_settings.peer_down_ms);
 	memcpy(uri, p->uri, sizeof(uri));
 	lock_release(&tls->lock);
@@ -457,22 +453,23 @@ bool route_tls_overdue(void)
 {
 	uint64_t now = now_ms(), limit;
 	struct tls_peer *p;
+	bool awaited = false;
 	int i;
 
-	if (atomic_load(&tls->proving) == 0)
-		return false;
 	limit = (uint64_t)route_settings.peer_timeout_ms - PROOF_EARLIER_MS;
 	for (i = 0; i < tls->table.max; i++) {
 		p = &tls->table.peer[i];
 		if (!p->used || p->state != TLS_PROVING)
 			continue;
 		lock_get(&tls->lock);
-		if (p->used && p->state == TLS_PROVING && now > p->since_ms + limit)
+		if (p->used && p->state == TLS_PROVING && now > p->since_ms + limit) {
 			refuse(p, "it does not answer there, or a certificate was refused");
-		else
+		} else {
+			awaited |= p->state == TLS_PROVING;
 			lock_release(&tls->lock);
+		}
 	}
-	return atomic_load(&tls->proving) > 0;
+	return awaited;
 }
 
 void route_tls_unasked(unsigned long ref)
@@ -515,8 +512,6 @@ void route_tls_answered(unsigned long ref, int con, const struct p2p_hit *cert)
 		return;
 	}
 	hit = p->hit;
-	if (p->state == TLS_PROVING)
-		atomic_fetch_sub(&tls->proving, 1);
 	tls_peer_proven(p, con);
 	held = tls_peer_release(p);
 	lock_release(&tls->lock);

@@ -74,9 +74,12 @@ static void run(void)
 		}
 		cfg_update();
 		route_tls_woken();
-		while (route_tls_next(&proof))
+		while (route_tls_next(&proof)) {
 			ask(&proof);
-		awaiting = route_tls_overdue();
+			awaiting = true;
+		}
+		if (awaiting)
+			awaiting = route_tls_overdue();
 		route_tls_reload_look();
 	}
 }

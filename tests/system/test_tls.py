@@ -10,7 +10,9 @@ import ssl
 import subprocess
 import time
 
-from rig import kam, overlay, pcap, proc, resp, scene, session, sipc, tap, tls, world
+from rig import kam, overlay, pcap, proc, resp, scene, session, sipc, sipp, tap, tls, world
+
+CALLS = 150     # a second
 
 
 def two():
@@ -25,6 +27,10 @@ def two_v6():
 
 def lifetimes():
     return two()
+
+
+def far():
+    return overlay.Overlay(2, prepare=tls.prepare, emulate={"delay_ms": 10}, anchor="never")
 
 
 def impostor():
@@ -86,13 +92,17 @@ def proven(p):
     return got if isinstance(got, dict) else {}
 
 
-def cut(s):
-    """The connections between the peers are lost: at once, or, where the kernel does not know how,
-    when they have been idle for long enough."""
+def lose(s):
+    """The connections between the peers are lost, if the kernel knows how."""
     for p in s.peers:
         subprocess.run(p.node.prefix() + ["ss", "-K", "-t", "( sport = :%d or dport = :%d )" %
                                           (tls.PORT, tls.PORT)], check=False, timeout=10,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def cut(s):
+    """Likewise, or when they have been idle for long enough."""
+    lose(s)
     proc.wait_for("the connections are closed",
                   lambda: not any(connections(p) for p in s.peers), 15)
 
@@ -212,6 +222,33 @@ def test_calls_outlive_their_connections(s):
     if stat(s.a, "tls_dropped") != 1 or [e for e in s.bob.events[s.bob._next:]
                                          if e["type"] == "CALL_CLOSED"]:
         raise proc.Failed("the BYE has got to b")
+
+
+@tap.on(far)
+def test_many_calls_wait_for_the_first_proof_and_for_others(s):
+    """Calls begin while a does not know b's connection yet; it is lost when all talk."""
+    callee = s.host("callee")
+    sipp.register_many(callee, s.b.address, ["many"])
+    s.found("many", s.a)
+    uas = sipp.Sipp(callee, sipp.answer_scenario(), calls=CALLS)
+    uac = sipp.Sipp(s.host(), sipp.call_scenario(4000), s.a.address, [("alice", "many")],
+                    calls=CALLS, rate=CALLS)
+    # INVITE and ACK
+    proc.wait_for("all talk", lambda: stat(s.a, "signed") >= 2 * CALLS, 10)
+    time.sleep(0.3)     # until what is on its way has come
+    lose(s)
+    uac.finish()
+    uas.finish()
+    for p in s.peers:
+        stats = p.kamailio.rpc("p2p_route.stats")
+        tap.say("%s: %d held, %d proven, %d lost" % (p.name, stats["tls_held"],
+                                                     stats["tls_proven"], stats["tls_dropped"]))
+        if int(stats["tls_dropped"]) or proven(p).get("held"):
+            raise proc.Failed("%s has lost, or still holds, messages: %r, %r" %
+                              (p.name, stats, proven(p)))
+    if stat(s.a, "tls_held") < 3 or stat(s.a, "tls_proven") < 2:
+        raise proc.Failed("nothing had to wait: this test has shown nothing")
+    s.quiet()
 
 
 @tap.on(two)
