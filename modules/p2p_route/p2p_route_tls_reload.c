@@ -27,6 +27,8 @@ struct answer {
 	char text[200];
 };
 
+static void fault(void *ctx, int code, char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 static void fault(void *ctx, int code, char *fmt, ...)
 {
 	struct answer *a = ctx;

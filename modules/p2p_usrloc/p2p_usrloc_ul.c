@@ -161,7 +161,7 @@ void pul_ul_destroy(void)
 
 /* One AoR's contacts. They are not deleted here: with a database behind usrloc that takes its
  * connection, which this process has not. */
-static unsigned int aor_expire(const struct p2p_name *user, const char *where, str *aor)
+static unsigned int aor_expire(const struct p2p_name *name, const char *where, str *aor)
 {
 	udomain_t *domain;
 	urecord_t *r = NULL;
@@ -177,7 +177,7 @@ static unsigned int aor_expire(const struct p2p_name *user, const char *where, s
 				continue;
 			c->expires = EXPIRED;
 			/* the timer will tell of it, but not soon */
-			pul_users_remove(user, &c->ruid);
+			pul_users_remove(name, &c->ruid);
 			n++;
 		}
 	}
