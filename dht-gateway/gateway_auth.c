@@ -509,6 +509,7 @@ void gw_auth_rekey(struct gw_auth *a)
 {
 	uint64_t cursor = 0;
 
+	gw_auth_store_rekey(a->gw->enrolments);
 	if (a->self)
 		user_rekey(NULL, 0, a->self, NULL);
 	gw_map_scan(a->map, &cursor, SIZE_MAX, user_rekey, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The file: one line each, "R" and a record or "S" and a key that is suspect, in hexadecimal, and a
- * checksum. It is appended to, and written anew when most of it is old.
+/* The file: one line each, in hexadecimal, with a checksum: "R" and a record, "S" and a key that is
+ * suspect, "O" and one of the secret before. It is appended to, and written anew when most of it is
+ * old.
  *
  * A record's turn: due -> put -> read back -> another node has it: due again after
  * reput_interval_s; else after a while. */
@@ -42,6 +43,7 @@ struct held {
 	struct gw_auth_held pub;
 	TAILQ_ENTRY(held) due; /* in order of next_ms, nearly */
 	uint64_t next_ms, retry_ms;
+	uint64_t old_ms; /* mono; since when its key is that of the secret before; 0: it is not */
 	struct put *put;
 	bool ring;
 	gw_auth_put_h *h;
@@ -131,7 +133,9 @@ static void write_one(const void *key, size_t len, void *value, void *arg)
 		w->err = line_write(w->f, 'R', h->pub.bytes, h->pub.len);
 	if (!w->err && h->pub.suspect)
 		w->err = line_write(w->f, 'S', h->pub.rec.key.b, sizeof(h->pub.rec.key.b));
-	w->lines += 1 + h->pub.suspect;
+	if (!w->err && h->old_ms)
+		w->err = line_write(w->f, 'O', h->pub.rec.key.b, sizeof(h->pub.rec.key.b));
+	w->lines += 1 + h->pub.suspect + (h->old_ms != 0);
 }
 
 /* The whole of it at one stroke. */
@@ -275,6 +279,20 @@ void gw_auth_store_suspect(struct gw_auth_store *s, uint32_t prefix, bool all)
 		h->pub.suspect = true;
 		file_add(s, 'S', h->pub.rec.key.b, sizeof(h->pub.rec.key.b));
 	}
+}
+
+void gw_auth_store_rekey(struct gw_auth_store *s)
+{
+	struct held *h;
+	int err;
+
+	TAILQ_FOREACH(h, &s->due, due)
+	if (!h->old_ms)
+		h->old_ms = gw_mono(s->gw);
+	err = file_renew(s);
+	if (err)
+		gw_warn_source(s->gw, "enrolments", 10, "%s: %s",
+			       gw_state_path(s->gw->state, FILE_NAME), strerror(err));
 }
 
 /* --- putting ---------------------------------------------------------------------------------- */
@@ -439,6 +457,8 @@ static void put_start(struct gw_auth_store *s, struct held *h)
 /* What has expired, and whose expiry all peers see, is let go. */
 static bool expired(const struct gw_auth_store *s, const struct held *h)
 {
+	if (!h->put && h->old_ms && gw_mono(s->gw) - h->old_ms > GW_SECRET_OVERLAP_MS)
+		return true;
 	return !h->put && h->pub.rec.expiry_ms + P2P_RECORD_FUTURE_MS < gw_wall(s->gw);
 }
 
@@ -555,13 +575,19 @@ static void load_record(struct gw_auth_store *s, const uint8_t *bytes, size_t le
 		h->pub.suspect = false;
 }
 
-static void load_suspect(struct gw_auth_store *s, const uint8_t *key)
+static void load_mark(struct gw_auth_store *s, char mark, const uint8_t *key)
 {
 	struct held *h;
 
 	TAILQ_FOREACH(h, &s->due, due)
-	if (!memcmp(h->pub.rec.key.b, key, P2P_KEY_LEN))
-		h->pub.suspect = true;
+	{
+		if (memcmp(h->pub.rec.key.b, key, P2P_KEY_LEN))
+			continue;
+		if (mark == 'S')
+			h->pub.suspect = true;
+		else
+			h->old_ms = gw_mono(s->gw);
+	}
 }
 
 static void load_line(struct gw_auth_store *s, const char *line, size_t len)
@@ -578,8 +604,8 @@ static void load_line(struct gw_auth_store *s, const char *line, size_t len)
 		return;
 	if (*line == 'R')
 		load_record(s, bytes, n);
-	else if (*line == 'S' && n == P2P_KEY_LEN)
-		load_suspect(s, bytes);
+	else if ((*line == 'S' || *line == 'O') && n == P2P_KEY_LEN)
+		load_mark(s, *line, bytes);
 }
 
 static int load(struct gw_auth_store *s)

@@ -35,6 +35,10 @@ const struct gw_auth_held *gw_auth_store_get(const struct gw_auth_store *s,
 /* Those whose key begins so have changed. all: whatever their key. */
 void gw_auth_store_suspect(struct gw_auth_store *s, uint32_t prefix, bool all);
 
+/* The overlay has a new secret: what is here lies under keys that nobody looks under any more soon.
+ * It is let go of when all members have had time to change. */
+void gw_auth_store_rekey(struct gw_auth_store *s);
+
 /* err 0: another node has it, or there is none. */
 typedef void gw_auth_put_h(int err, void *arg);
 /* Put it now and read it back. h is called once, later. ring: tell those who watch the key. EBUSY:

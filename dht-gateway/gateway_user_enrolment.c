@@ -15,6 +15,7 @@
 #include "dht-gateway/gateway_auth_rules.h"
 #include "dht-gateway/gateway_auth_store.h"
 #include "dht-gateway/gateway_authority.h"
+#include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_records.h"
 #include "dht-gateway/gateway_seal.h"
@@ -253,6 +254,8 @@ static int peers_merge(struct task *t, struct gw_enrolled *u, const struct gw_en
 
 		if (!p && state == GW_ENROLLED_NO)
 			return refuse(t, ENOENT, "that peer was not allowed anyway");
+		if (state == GW_ENROLLED_YES && gw_member_revoked(t->gw, &more->peer[i].hit))
+			return refuse(t, EINVAL, "that peer was put out of the overlay");
 		if (!p && u->n_peers == GW_ENROLLED_PEERS_MAX)
 			return refuse(t, ENOSPC, "a user has 32 peers at most, or any");
 		if (!p) {
@@ -375,6 +378,9 @@ static bool refresh_one(const struct gw_enrolled *found, void *arg)
 	struct task *t = r->t;
 	struct gw_enrolled u = *found;
 
+	for (unsigned int i = 0; i < u.n_peers; i++)
+		if (u.peer[i].state == GW_ENROLLED_YES && gw_member_revoked(t->gw, &u.peer[i].hit))
+			u.peer[i].state = GW_ENROLLED_NO;
 	u.order = order_next(t, u.order);
 	r->err = gw_enrolled_save(t->gw->settings->authority_dir, &u, t->err, sizeof(t->err));
 	if (!r->err)

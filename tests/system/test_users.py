@@ -412,5 +412,41 @@ def test_a_peer_that_serves_whom_it_may_not_is_not_believed(s):
     ctl(s.a, "peer", "deny", hit(s.c))
 
 
+def with_authentication():
+    return phones()
+
+
+@tap.on(with_authentication)
+def test_a_peer_is_put_out(s):
+    """The others have a new secret, and all users as before, without that peer."""
+    add(s, "nina", "one", s.b, s.c)
+    add(s, "otto", "two")
+    add(s, "pia", "three", s.c)
+    gone = hit(s.c)
+    with Phone(s, "nina", "one") as nina, Phone(s, "otto", "two", port=5071) as otto:
+        code(nina.register(s.b), 200, "before")
+        overlay_c = s.c
+        ctl(s.a, "peer", "revoke", gone)
+        for p in (s.a, s.b):
+            proc.wait_for("%s has the new secret" % p.name,
+                          lambda p=p: p.gateway.status()["secret_generation"] == "1", 10, 0.1)
+        s.b.kamailio.rpc("p2p_usrloc.cache_flush")
+        code(nina.register(s.b), 200, "after it, while all is signed anew")
+        proc.wait_for("a finds nina", lambda: [c["peer"] for c in s.a.gateway.lookup("nina") or ()]
+                      == [hit(s.b)], 15, 0.2)
+        for p in (s.a, s.b):
+            p.kamailio.rpc("p2p_usrloc.cache_flush")
+            code(otto.register(p), 200, "a user of any peer at " + p.name)
+        passwd(s, "nina", "new")
+        says(s.b, "nina", ha1s("nina", "new"))
+        code(nina.register(s.b, password="new"), 200, "another password")
+        if gone in ctl(s.a, "user", "list"):
+            raise proc.Failed("user list:\n" + ctl(s.a, "user", "list"))
+        said = ctl(s.a, "user", "allow", "nina", "--peer", gone, fails=True)
+        if "put out" not in said and "no such peer" not in said:
+            raise proc.Failed("nina may be allowed there: " + said)
+    overlay_c.gateway.stop()
+
+
 if __name__ == "__main__":
     tap.main(globals())

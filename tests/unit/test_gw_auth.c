@@ -256,6 +256,29 @@ static void test_resumed(void **state)
 	assert_int_equal(ha1, 2);
 }
 
+/* What lies under a secret that is no more is let go of, and not before all have changed. */
+static void test_rekeyed(void **state)
+{
+	struct gw_fixture *f = *state;
+	size_t before;
+
+	rules(f, true);
+	assert_ok(enrol(f, GW_ENROL_ADD, "alice", 1, NULL));
+	before = gw_auth_store_count(f->gw->enrolments);
+	gw_auth_store_rekey(f->gw->enrolments);
+	assert_ok(enrol(f, GW_ENROL_ADD, "bob", 1, NULL));
+	gw_auth_store_renew(f->gw->enrolments);
+	gw_fixture_run(f, 50);
+	assert_int_equal(gw_auth_store_count(f->gw->enrolments), before + 1);
+	/* over a restart, too */
+	gw_fixture_restart(f);
+	f->mono_shift_ms += GW_SECRET_OVERLAP_MS + 1000;
+	gw_auth_store_renew(f->gw->enrolments);
+	gw_fixture_run(f, 50);
+	/* bob; the rules are the old ones with a later order, and old */
+	assert_int_equal(gw_auth_store_count(f->gw->enrolments), 1);
+}
+
 static const struct gw_auth_held *held(struct gw_fixture *f, const char *name)
 {
 	struct p2p_key key;
@@ -543,9 +566,16 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, gw_fixture_teardown)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_files), TEST(test_orders),    TEST(test_kept),
-		TEST(test_resumed),	      TEST(test_replayed),  TEST(test_forged),
-		TEST(test_permission),	      TEST(test_published), TEST(test_clock),
+		cmocka_unit_test(test_files),
+		TEST(test_orders),
+		TEST(test_kept),
+		TEST(test_resumed),
+		TEST(test_rekeyed),
+		TEST(test_replayed),
+		TEST(test_forged),
+		TEST(test_permission),
+		TEST(test_published),
+		TEST(test_clock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
