@@ -359,8 +359,12 @@ static int credentials(struct sip_msg *msg, struct reg_auth *a)
 	const str *uri;
 	int code;
 
-	if (reg_ul.auth_rules(a->realm, &digests) < 0)
+	if (reg_ul.auth_rules(a->realm, &digests) < 0) {
+		if (reg_ul.log_ok("realm", 5))
+			LM_WARN("nobody can be authenticated: the overlay's realm is not known (no "
+				"gateway yet, or an overlay without an authority)\n");
 		return REG_AUTH_UNAVAILABLE;
+	}
 	if (parse_from_header(msg) < 0 || parse_to_header(msg) < 0)
 		return REG_AUTH_ERROR;
 	code = nonce_judge(msg, a->realm, hftype_of(msg), &h);
