@@ -42,9 +42,23 @@ def built_program(build, directory, name):
     raise RuntimeError(f"{build}/{directory}/{name}: not built: run make first")
 
 
-def kamailio(name, ns, directory, cfg, listen, defines, module_dirs=(), memory=128):
+def certificate(build, authority, identity, directory):
+    """A certificate for TLS between Kamailios and profiles for their tls module, in directory; what
+    proxy.cfg is to be told of them."""
+    os.makedirs(directory, exist_ok=True)
+    subprocess.run([built_program(build, "tests/tools", "tlscerts"), authority, identity,
+                    directory], check=True, stdout=subprocess.DEVNULL)
+    profiles = os.path.join(directory, "tls.cfg")
+    with open(os.path.join(HERE, "..", "..", "cfg", "p2psip-tls.cfg")) as f:
+        text = f.read().replace("/var/lib/p2psip/tls", directory)
+    with open(profiles, "w") as f:
+        f.write(text)
+    return {"PROFILES": profiles, "CERTIFICATE": os.path.join(directory, "sip-cert.pem")}
+
+
+def kamailio(name, ns, directory, cfg, listen, defines, module_dirs=(), memory=128, tls=()):
     """Start Kamailio with a file of tests/bench/cfg and wait until it answers.
-    listen: an address and port, or several. defines: {name: value or None}; a string value is put
+    listen: an address and port, or several; tls: likewise, for TLS. defines: {name: value or None}; a string value is put
     in quotes."""
     run = os.path.join(directory, name)
     os.makedirs(run, exist_ok=True)
@@ -55,6 +69,8 @@ def kamailio(name, ns, directory, cfg, listen, defines, module_dirs=(), memory=1
     for where in [listen] if isinstance(listen, str) else listen:
         for transport in ("udp", "tcp"):
             argv += ["-l", f"{transport}:{where}"]
+    for where in tls:
+        argv += ["-l", f"tls:{where}"]
     for key, value in {"CTLSOCK": "unix:" + ctl, **defines}.items():
         argv += ["-A", key if value is None else
                  f'{key}="{value}"' if isinstance(value, str) else f"{key}={value}"]
