@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The demonstration behind `quickstart demo`: three overlay peers, two phones, one call.
+"""The demonstration behind `quickstart demo`: three overlay peers, two phones, one call; then a
+fourth peer joins.
 
 It tells what happens as it happens, measured on the wire, and leaves nothing behind.
 """
@@ -18,13 +19,14 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 # pylint: disable=wrong-import-position
-from rig import audio, overlay, pcap, proc, tap, world     # noqa: E402
+from rig import audio, enrol, overlay, pcap, proc, tap, world     # noqa: E402
 
 PLACE = "/run/p2psip-demo"      # sockets, logs and settings while it runs
 PIDFILE = PLACE + "/pid"
 LINK = "p2psip-demo"            # the host's end of the way in, with --keep
 HOST4 = "192.0.2.1"
 DOMAIN = "sip.example"
+PASSWORDS = {"alice": "wonderland", "bob": "builder", "carol": "christmas", "guest": "guest"}
 SECONDS = 8
 TERMINAL = sys.stdout.isatty()
 
@@ -56,9 +58,10 @@ def since(start):
 
 def peers_start(t):
     t.part("Three overlay peers start, each in a network namespace of its own")
-    s = overlay.Overlay(3, start=False, prepare=prepare)
+    s = overlay.Overlay(3, start=False, prepare=prepare, enrolled=True)
     start = time.monotonic()
     for p in s.peers:
+        s.enrol(p)
         p.start()
         hit = p.gateway.status().get("hit", "?")
         t.line("peer %s  phones: %s  other peers: %s  HIT %s" %
@@ -66,6 +69,8 @@ def peers_start(t):
         t.facts.setdefault("peers", {})[p.name] = {
             "phones": p.address, "overlay": p.overlay_address, "hit": hit}
     t.line("each runs kamailio, rtpengine, p2psip-gateway with its own DHT node, p2psip-relay")
+    t.line("peer a has begun the overlay (p2psipctl overlay create); b and c have joined it (p2psipctl")
+    t.line("join) with tokens that peer a has made (p2psipctl invite)")
     t.line("all are up after %s" % t.took("start_ms", since(start)))
     start = time.monotonic()
     s.joined()
@@ -74,14 +79,31 @@ def peers_start(t):
 
 
 def prepare(p):
-    p.kamailio.defines.append('P2P_DOMAIN="%s"' % DOMAIN)
+    p.kamailio.defines += ['P2P_DOMAIN="%s"' % DOMAIN, "WITH_P2P_AUTH"]
     p.gateway.settings["log"]["level"] = "info"
     p.node.run("ip", "route", "add", "default", "via", HOST4)
 
 
-def register(t, s, user, at, seed):
+def enrol_users(t, s):
+    t.part("The authority, at peer a, enrols users")
     start = time.monotonic()
-    p = s.phone(user, at, seed=seed, domain=DOMAIN, proxy=at.address, seconds=60)
+    enrol.ctl(s.a, "overlay", "rules", "--realm", DOMAIN, "--digests", "MD5", "--permission",
+              "required")
+    for user, password in PASSWORDS.items():
+        enrol.ctl(s.a, "user", "add", user, "--any", stdin=password + "\n")
+    for p in s.peers:
+        proc.wait_for("peer %s knows the realm" % p.name, lambda p=p: p.kamailio.rpc(
+            "p2p_usrloc.status")["realm"] == DOMAIN, 10, 0.02)
+    t.line("p2psipctl user add NAME --any: %s, each with a password, may register at any peer" %
+           ", ".join(PASSWORDS))
+    t.line("all peers know after %s; no server has a table of users" %
+           t.took("users_ms", since(start)))
+
+
+def register(t, s, user, at, seed, **kw):
+    start = time.monotonic()
+    p = s.phone(user, at, seed=seed, domain=DOMAIN, proxy=at.address, seconds=60,
+                password=PASSWORDS[user], **kw)
     contact = next((c for aor, found in at.kamailio.contacts().items() if user in aor
                     for c in found), "?")
     t.line("%s (baresip at %s) is registered at peer %s; phone and all: %s" %
@@ -147,22 +169,24 @@ def tell_signalling(t, s, seen):
     at_b = pcap.sip(seen["b"])
     invite = [m for m in at_a if m.method == "INVITE" and m.code is None]
     to_b = next(m for m in invite if m.dst == s.b.overlay_address)
-    ms = (to_b.time - invite[0].time) * 1000
+    # the one with her password's digest: the first one was challenged
+    sent = [m for m in invite if m.src == invite[0].src and m.time <= to_b.time][-1]
+    ms = (to_b.time - sent.time) * 1000
     t.line("peer a found bob's peer and sent the INVITE on to %s over %s after %s" %
            (to_b.dst, to_b.proto.upper(), t.took("invite_in_to_invite_out_ms", ms)))
     to_bob = [m for m in at_b if m.method == "INVITE" and m.code is None][-1]
     t.line("what the SDP offers, as")
-    for who, m in (("alice sent it", invite[0]), ("peer b got it", to_b), ("bob got it", to_bob)):
+    for who, m in (("alice sent it", sent), ("peer b got it", to_b), ("bob got it", to_bob)):
         t.line("    %-14s %s" % (who, "   ".join(sdp_lines(m))))
     answers = [m for m in at_b + at_a if m.code == 200 and m.method == "INVITE" and m.body]
     t.line("and the answer, as")
     ways = (("bob sent it", lambda m: m.src == to_bob.dst),
             ("peer a got it", lambda m: m.dst == s.a.overlay_address),
-            ("alice got it", lambda m: m.dst == invite[0].src))
+            ("alice got it", lambda m: m.dst == sent.src))
     for who, test in ways:
         m = next(filter(test, answers))
         t.line("    %-14s %s" % (who, "   ".join(sdp_lines(m))))
-    t.facts["sdp"] = {"offer": {"sent": invite[0].body, "between": to_b.body,
+    t.facts["sdp"] = {"offer": {"sent": sent.body, "between": to_b.body,
                                 "received": to_bob.body}}
 
 
@@ -208,13 +232,53 @@ def leave(t, s, alice, bob):
     t.line("alice de-registers too; no call is left in kamailio, relay or rtpengine")
 
 
+def fourth_peer(t, s, alice):
+    t.part("A fourth peer joins")
+    d = s.add()
+    token = enrol.invite(s.a)
+    t.line("at peer a:  p2psipctl invite")
+    t.line("    " + token[:40] + "...")
+    start = time.monotonic()
+    enrol.join(d, token)
+    t.line("at peer d:  p2psipctl join %s...   took %s" % (token[:16], t.took("join_command_ms",
+                                                                            since(start))))
+    d.start()
+    proc.wait_for("peer d's DHT node is connected", d.gateway.joined, 10, 0.02)
+    t.line("its four servers are up, and it is connected, after %s" %
+           t.took("fourth_peer_joined_ms", since(start)))
+    t.facts["peers"]["d"] = {"phones": d.address, "overlay": d.overlay_address,
+                             "hit": d.gateway.status().get("hit", "?")}
+    carol = register(t, s, "carol", d, 3, answer="auto")
+    t.line("    with the password that she has at every peer; nothing was set up for her here")
+    t.took("fourth_peer_ms", since(start))
+    for frm, to in ((alice, carol), (carol, alice)):
+        start = time.monotonic()
+        frm.dial("sip:%s@%s" % (to.user, DOMAIN))
+        if to is alice:
+            to.wait("CALL_INCOMING")
+            to.answer()
+        frm.wait("CALL_ESTABLISHED")
+        t.line("%s calls %s: answered after %s" %
+               (frm.user, to.user, t.took("call_%s_%s_ms" % (frm.user, to.user), since(start))))
+        time.sleep(0.5)
+        frm.hangup()
+        for p in (frm, to):
+            p.wait("CALL_CLOSED")
+    listed = enrol.members(s.a)
+    t.line("p2psipctl peer list, at peer a, names %d members" % len(listed))
+    t.facts["members"] = len(listed)
+    s.drop(carol)
+
+
 KEEP = """
-The three peers go on running, alice (peer a) and bob (peer b) answer by themselves.
+The four peers go on running, alice (peer a) and bob (peer b) answer by themselves.
 
 A phone of your own, on this machine:
     registrar / proxy   {c}   (peer c; or {a}, {b})
-    user                any name, no password; domain {domain} or the address itself
-    then call           sip:alice@{domain}  or  sip:bob@{c}
+    user                guest, password {guest}; domain {domain}
+    then call           sip:alice@{domain}  or  sip:bob@{domain}
+More users:
+    {ctl} --gateway {place}/gateway-a/admin user add NAME --any
 For one on another machine, send 192.0.2.0/24 to this machine there, and switch on
 net.ipv4.ip_forward here.
 
@@ -235,9 +299,11 @@ def keep(t, s, told):
     for user, at, seed in (("alice", s.a, 1), ("bob", s.b, 2)):
         for p in [x for x in s.phones if x.user == user]:
             s.drop(p)
-        s.phone(user, at, seed=seed, domain=DOMAIN, proxy=at.address, answer="auto")
+        s.phone(user, at, seed=seed, domain=DOMAIN, proxy=at.address, answer="auto",
+                password=PASSWORDS[user])
     subprocess.run(["ip", "link", "set", "host", "master", "ua", "up"], check=True, timeout=5)
     print(KEEP.format(a=s.a.address, b=s.b.address, c=s.c.address, domain=DOMAIN, place=PLACE,
+                      guest=PASSWORDS["guest"],
                       ctl=os.path.join(tap.build_tree() or "", "ctl/p2psipctl")), flush=True)
     os.write(told, b"k")
     os.close(told)
@@ -271,6 +337,7 @@ def story(args, told):
     code = 1
     try:
         s = peers_start(t)
+        enrol_users(t, s)
         t.part("Two phones register")
         bob = register(t, s, "bob", s.b, 2)
         alice = register(t, s, "alice", s.a, 1)
@@ -278,6 +345,7 @@ def story(args, told):
         seen, queries = call(t, s, alice, bob)
         tell_signalling(t, s, seen)
         tell_media(t, s, seen, queries, alice, bob)
+        fourth_peer(t, s, alice)
         leave(t, s, alice, bob)
         worst = min(t.facts["audio_correlation_a_to_b"], t.facts["audio_correlation_b_to_a"])
         code = 0 if worst >= 0.95 and not any(t.facts["loss"].values()) else 1

@@ -78,6 +78,10 @@ def test_the_demo_measures_a_perfect_call():
         raise Failure("facts: %s" % facts)
     if not facts["call_after_deregister"].startswith("404"):
         raise Failure("after de-registering: %s" % facts["call_after_deregister"])
+    times = facts["times"]
+    if times["fourth_peer_ms"] > 10000 or times["join_command_ms"] > times["fourth_peer_joined_ms"] \
+       or facts["members"] != 4 or not times["call_carol_alice_ms"]:
+        raise Failure("the fourth peer: %s" % facts)
     nothing_left(set())
 
 

@@ -269,6 +269,47 @@ def test_right_key_and_an_expired_certificate(s):
     instead_of_b(s, cert, "its certificate has expired")
 
 
+def skewed():
+    """b's clock is a minute fast, c's a minute slow."""
+    def prepare(p):
+        p.gateway.clock_s = {"b": 60, "c": -60}.get(p.name, 0)
+    s = overlay.Overlay(3, start=False, enrolled=True, prepare=prepare)
+    s.enrol(s.a)
+    s.a.start()
+    return s
+
+
+@tap.on(skewed)
+def test_with_clocks_a_minute_off(s):
+    """Joining, calls all ways, another certificate, a revocation."""
+    for p in (s.b, s.c):
+        token = enrol.invite(s.a, "--expires", "5m")
+        subprocess.run(list(p.node.prefix()) + [enrol.CTL, "join", token, "--state",
+                                                p.gateway.state], check=True, timeout=20,
+                       env=overlay.clock_env(p.gateway.clock_s), stdout=subprocess.DEVNULL)
+        p.start()
+    s.joined()
+    for name, p in (("ann", s.a), ("bob", s.b), ("carol", s.c)):
+        s.phone(name, p, answer="auto")
+    for at, user in ((s.a, "bob"), (s.b, "carol"), (s.c, "ann"), (s.b, "ann"), (s.c, "bob")):
+        s.found(user, at)
+        call(s, at, user)
+    for p in s.peers:
+        if p.gateway.proc.said("is refused"):
+            raise proc.Failed("%s refuses somebody" % p.name)
+        status, _ = enrol.ask(p.node, s.a.node.addr4["ovl"],
+                              (p.gateway.state + "/peer.pem", p.gateway.state + "/identity.pem"),
+                              "POST", "/v1/%s/enrolment" % p.gateway.status()["overlay"], {})
+        if status != 200:
+            raise proc.Failed("another certificate for %s: status %d" % (p.name, status))
+    out = hit(s.c)
+    enrol.revoke(s.a, out)
+    proc.wait_for("b has the new secret", lambda: s.b.gateway.status()["secret_generation"] == "1",
+                  10)
+    call(s, s.b, "ann")
+    call(s, s.a, "bob")
+
+
 def peers_in_the_middle():
     return overlay.Overlay(3, enrolled=True)
 

@@ -15,10 +15,10 @@ CERTTOOL = world.BUILD + "/tests/tools/certtool"
 PORT = 7443
 
 
-def ctl(p, *args, check=True, timeout=20):
+def ctl(p, *args, check=True, timeout=20, stdin=""):
     """p2psipctl at a peer; (exit status, output, errors)."""
     r = subprocess.run(p.node.prefix() + [CTL, "-g", p.gateway.admin, *args], check=False,
-                       timeout=timeout, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       timeout=timeout, input=stdin, stdout=subprocess.PIPE,
                        stderr=subprocess.PIPE, text=True)
     if check and r.returncode:
         raise proc.Failed("p2psipctl %s: %s" % (" ".join(args), r.stderr))

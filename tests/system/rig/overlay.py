@@ -272,21 +272,27 @@ class Overlay(scene.Scene):
         if kw.get("ipv6") and not net.ipv6_works():
             from . import tap       # pylint: disable=import-outside-toplevel
             raise tap.Skip("no IPv6 in this kernel")
-        bootstrap = []
-        for i in range(peers):
-            node = self.node("abcdefgh"[i], self.ua, self.ovl)
-            p = OverlayPeer(node, self.secret, () if enrolled else bootstrap, **kw)
-            if prepare:
-                prepare(p)
-            bootstrap = [self.peers[0].dht_address()] if self.peers else [p.dht_address()]
-            self.peers.append(p)
-            setattr(self, node.name, p)
+        self.how = (prepare, kw)
+        for _ in range(peers):
+            self.add()
         if start:
             for p in self.peers:
                 if enrolled:
                     self.enrol(p)
                 p.start()
             self.joined()
+
+    def add(self):
+        """One peer more, not started; nor enrolled."""
+        prepare, kw = self.how
+        node = self.node("abcdefgh"[len(self.peers)], self.ua, self.ovl)
+        bootstrap = [self.peers[0].dht_address()] if self.peers and not self.enrolled else ()
+        p = OverlayPeer(node, self.secret, bootstrap, **kw)
+        if prepare:
+            prepare(p)
+        self.peers.append(p)
+        setattr(self, node.name, p)
+        return p
 
     def enrol(self, p):
         """p begins the overlay, or is invited by the first peer and joins it."""

@@ -35,7 +35,7 @@ class Packet:
 
 
 def packets(path):
-    """All UDP and TCP packets of a capture file; fragments are left out."""
+    """All UDP and TCP packets of a capture file; IPv4 fragments are put together."""
     with open(path, "rb") as f:
         raw = f.read()
     if len(raw) < 24:
@@ -43,6 +43,7 @@ def packets(path):
     linktype = struct.unpack_from("<I", raw, 20)[0] & 0xffff
     link, type_at = {1: (14, 12), 113: (16, 14), 276: (20, 0)}[linktype]
     out = []
+    fragments = {}
     at = 24
     while at + 16 <= len(raw):
         sec, usec, caplen, _ = struct.unpack_from("<IIII", raw, at)
@@ -51,16 +52,37 @@ def packets(path):
         if len(frame) < link:
             continue
         ethertype = struct.unpack_from(">H", frame, type_at)[0]
-        p = _ip(sec + usec / 1e6, ethertype, frame[link:])
+        whole = _whole(fragments, ethertype, frame[link:])
+        p = whole and _ip(sec + usec / 1e6, ethertype, whole)
         if p:
             out.append(p)
     return out
 
 
+def _whole(fragments, ethertype, b):
+    """The IP packet as it is, or when its last fragment has come; None until then."""
+    if ethertype != 0x0800 or len(b) < 20:
+        return b
+    place = struct.unpack_from(">H", b, 6)[0]
+    if not place & 0x3fff:
+        return b
+    head, total = (b[0] & 15) * 4, struct.unpack_from(">H", b, 2)[0]
+    key = (b[12:20], b[4:6], b[9])
+    parts = fragments.setdefault(key, {})
+    parts[(place & 0x1fff) * 8] = (place & 0x2000, b[head:total])
+    data = b""
+    while len(data) in parts:
+        more, piece = parts[len(data)]
+        data += piece
+        if not more:
+            del fragments[key]
+            return b[:2] + struct.pack(">H", head + len(data)) + b[4:6] + b"\0\0" + \
+                b[8:head] + data
+    return None
+
+
 def _ip(when, ethertype, b):
     if ethertype == 0x0800 and len(b) >= 20:
-        if struct.unpack_from(">H", b, 6)[0] & 0x3fff:
-            return None
         head, number = (b[0] & 15) * 4, b[9]
         src, dst = b[12:16], b[16:20]
         b = b[:struct.unpack_from(">H", b, 2)[0]]
