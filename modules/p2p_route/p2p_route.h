@@ -80,6 +80,7 @@ const char *route_auth_text(enum route_auth result);
 
 /* _dialog.c: requests within dialogs with a peer's user */
 int route_dialog_init(void);
+bool route_dialog_begins(struct sip_msg *msg); /* by its method */
 /* A request to or from a peer leaves on a branch: have the dialog's requests find the peer again.
  */
 void route_dialog_mark(struct sip_msg *msg, const struct p2p_hit *hit, bool peer_calls);

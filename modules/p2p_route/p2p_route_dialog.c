@@ -9,6 +9,7 @@
  * Route, so that it works after a restart too. Whoever makes one up gains nothing: it names whose
  * signature is demanded, or for whom one is made. It is short, since it is in each Record-Route,
  * and a datagram that has to be split gets lost more often. */
+#include "core/data_lump.h"
 #include "core/parser/parse_from.h"
 #include "lib/base/bytes.h"
 #include "modules/rr/api.h"
@@ -16,6 +17,9 @@
 
 #define MARK_BYTES (P2P_HIT_TAIL_LEN + 3)
 #define MARK_LEN (1 + P2P_BASE64URL_LEN(MARK_BYTES))
+
+#define RECORD_ROUTES_MAX 2 /* rr writes two where it cannot know yet that one will do */
+#define RECORD_ROUTE_MAX 512
 
 static struct rr_binds rr;
 static str mark_name = str_init("p2p");
@@ -55,6 +59,51 @@ static bool from_tag(struct sip_msg *msg, str *tag)
 	return tag->len > 0;
 }
 
+/* The methods that make a dialog, where the script has put a Record-Route. */
+bool route_dialog_begins(struct sip_msg *msg)
+{
+	return msg->REQ_METHOD == METHOD_INVITE || msg->REQ_METHOD == METHOD_SUBSCRIBE ||
+	       msg->REQ_METHOD == METHOD_REFER;
+}
+
+/* The piece of a Record-Route that takes its parameters, as rr's own add_rr_param() finds it. */
+static struct lump *parameters_of(const struct lump *anchor)
+{
+	struct lump *l, *last = NULL;
+
+	for (l = anchor->before; l != NULL; l = l->before)
+		if (l->type == HDR_RECORDROUTE_T && l->op == LUMP_ADD)
+			last = l;
+	return last;
+}
+
+/* What tm hands to a branch are copies of the request's pieces, which share its texts and go away
+ * without them. There the parameter is put behind a text of this process's own, and nothing is
+ * allocated; add_rr_param() takes four pieces of memory. False: they are no such copies. */
+static bool add_to_copies(const struct sip_msg *msg, const str *param)
+{
+	static char text[RECORD_ROUTES_MAX][RECORD_ROUTE_MAX];
+	struct lump *found[RECORD_ROUTES_MAX], *l, *last;
+	unsigned int n = 0, i;
+
+	for (l = msg->add_rm; l != NULL; l = l->next) {
+		last = parameters_of(l);
+		if (last == NULL)
+			continue;
+		if (n == RECORD_ROUTES_MAX || last->flags != LUMPFLAG_DUPED ||
+		    last->len + param->len > RECORD_ROUTE_MAX)
+			return false;
+		found[n++] = last;
+	}
+	for (i = 0; i < n; i++) {
+		memmove(text[i], found[i]->u.value, (size_t)found[i]->len);
+		memcpy(text[i] + found[i]->len, param->s, (size_t)param->len);
+		found[i]->u.value = text[i];
+		found[i]->len += param->len;
+	}
+	return n > 0;
+}
+
 void route_dialog_mark(struct sip_msg *msg, const struct p2p_hit *hit, bool peer_calls)
 {
 	char text[8 + MARK_LEN + 1];
@@ -62,10 +111,7 @@ void route_dialog_mark(struct sip_msg *msg, const struct p2p_hit *hit, bool peer
 	str param = {text, 0}, tag;
 	uint32_t hash;
 
-	/* the methods that make a dialog, where the script has put a Record-Route */
-	if ((msg->REQ_METHOD != METHOD_INVITE && msg->REQ_METHOD != METHOD_SUBSCRIBE &&
-	     msg->REQ_METHOD != METHOD_REFER) ||
-	    !from_tag(msg, &tag))
+	if (!route_dialog_begins(msg) || !from_tag(msg, &tag))
 		return;
 	hash = tag_hash(&tag);
 	memcpy(bytes, hit->b + sizeof(hit->b) - P2P_HIT_TAIL_LEN, P2P_HIT_TAIL_LEN);
@@ -76,7 +122,7 @@ void route_dialog_mark(struct sip_msg *msg, const struct p2p_hit *hit, bool peer
 			     peer_calls ? 'c' : 's');
 	p2p_base64url_print(text + param.len, bytes, sizeof(bytes));
 	param.len += MARK_LEN - 1;
-	if (rr.add_rr_param(msg, &param) < 0)
+	if (!add_to_copies(msg, &param) && rr.add_rr_param(msg, &param) < 0)
 		LM_ERR("cannot add the Record-Route parameter\n");
 }
 

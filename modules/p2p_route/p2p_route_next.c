@@ -549,6 +549,11 @@ void route_from_peer(struct sip_msg *msg)
 	route_header_read(msg, &h);
 	if (!h.has_hit)
 		return; /* one of the operator's list, that does not say who it is */
+	if (!route_dialog_begins(msg)) {
+		if (h.is_signed)
+			route_ul.session_calls(&h.session, 0);
+		return;
+	}
 	if (t != NULL && t != T_UNDEFINED) {
 		for (cb = t->tmcb_hl.first; cb != NULL; cb = cb->next)
 			if (cb->callback == from_peer_h)
