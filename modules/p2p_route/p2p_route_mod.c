@@ -16,7 +16,7 @@ MODULE_VERSION
 
 struct route_settings route_settings = {
 	.tcp_threshold = 1300,
-	.peer_timeout_ms = 1750,
+	.peer_timeout_ms = 1500,
 	.probe_after_ms = 400,
 	.peer_down_ms = 10000,
 	.max_hops = 4,

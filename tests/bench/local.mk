@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Benchmarks: never part of check. `make bench`, or `make bench BENCH=register`; options for the
 # runner go into BENCH_FLAGS.
-EXTRA_PROGRAMS += tests/bench/sipload
+noinst_PROGRAMS += tests/bench/sipload
 tests_bench_sipload_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE
 tests_bench_sipload_SOURCES = \
 	tests/bench/sipload.c \
@@ -11,7 +11,6 @@ tests_bench_sipload_SOURCES = \
 	tests/bench/sipload_register.c \
 	tests/bench/sipload_sip.c \
 	tests/bench/sipload_stats.c
-CLEANFILES += tests/bench/sipload$(EXEEXT)
 
 EXTRA_DIST += \
 	tests/bench/bench \
@@ -30,6 +29,6 @@ EXTRA_DIST += \
 	tests/bench/p2pbench/results.py \
 	tests/bench/p2pbench/sides.py
 
-bench: all tests/bench/sipload$(EXEEXT)
+bench: all
 	$(srcdir)/tests/bench/bench --build . $(BENCH_FLAGS) $(BENCH)
 .PHONY: bench

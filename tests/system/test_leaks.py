@@ -3,9 +3,7 @@
 """Kamailio's memory, as its own per-module statistics see it, is the same before and after many
 rounds of register, call, bye, de-register."""
 
-import re
-
-from rig import enrolled, overlay, proc, sipp, tap
+from rig import enrolled, leftovers, overlay, proc, sipp, tap
 
 USERS = 10
 
@@ -33,19 +31,6 @@ def rounds(s, count):
     s.quiet(30)
 
 
-def memory(p):
-    """{what: bytes}: shared memory by module, private memory by process. What is cached goes
-    first: which names and peers that is at the moment is nothing that grows with the rounds."""
-    out = {}
-    p.kamailio.rpc("p2p_usrloc.cache_flush")
-    for name, total in re.findall(r"^Module: (\S+)\n\{.*?^\tTotal: (\d+)",
-                                  p.kamailio.text("mod.stats", "all", "shm"), re.M | re.S):
-        out["shm " + name] = int(total)
-    for x in p.kamailio.rpc("pkg.stats"):
-        out["pkg %s (%s)" % (x["entry"], x["desc"])] = x["used"]
-    return out
-
-
 WINDOWS = 4
 
 
@@ -54,13 +39,13 @@ def compare(s, count):
     buffer that had to be larger, a cache of Kamailio's) - but what is lost with the rounds is lost
     in every window of count rounds: each key has to go through one without growing."""
     rounds(s, 50)       # what is allocated once, at the first use
-    before = [memory(p) for p in s.peers]
+    before = [leftovers.memory(p) for p in s.peers]
     if not any(k.startswith("shm p2p_") for k in before[0]):
         raise proc.Failed("mod.stats tells nothing of our modules: %s" % sorted(before[0])[:9])
     growing = None      # {(peer, key): [bytes more in each window]}
     for _ in range(WINDOWS):
         rounds(s, count)
-        after = [memory(p) for p in s.peers]
+        after = [leftovers.memory(p) for p in s.peers]
         more = {(p.name, k): used - b.get(k, 0) for p, b, a in zip(s.peers, before, after)
                 for k, used in a.items() if used > b.get(k, 0)}
         ours = ["%s: %s has %d bytes more" % (p, k, n) for (p, k), n in more.items()

@@ -11,11 +11,10 @@ import statistics
 import subprocess
 import time
 
-from rig import overlay, proc, resp, sipp, tap, world
+from rig import fake, overlay, proc, resp, sipp, tap, world
 
 PORT = 7443
 ASK_MS = 300
-FAKE = world.SOURCE + "/tests/system/fake_gateway.py"
 
 
 def three():
@@ -240,44 +239,19 @@ def test_hanging_peer_costs_one_question(s):
     s.quiet()
 
 
-def certificate(name, key=None):
-    base = os.path.join(world.WORK, name)
-    if not key:
-        key = base + ".key"
-        subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out",
-                        key], check=True, stdin=subprocess.DEVNULL)
-    subprocess.run(["openssl", "req", "-new", "-x509", "-key", key, "-subj", "/CN=" + name,
-                    "-days", "2", "-out", base + ".crt"], check=True, stdin=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
-    return base + ".crt", key
-
-
-class Fake:
-    """Something else where a peer's gateway should be."""
-
-    def __init__(self, p, cert, body):
-        self.proc = proc.Proc("fake-" + p.name, [FAKE, p.node.addr4["ovl"], str(PORT), *cert, body],
-                              p.node)
-        proc.wait_for("the fake listens", lambda: self.proc.said("ready"), 10, alive=[self.proc])
-
-    def stop(self):
-        self.proc.expected = True
-        self.proc.kill()
-
-
 def instead_of_b(s, cert, body, said):
     """b's gateway is replaced; calls go on by the record, and a says why it does not believe it."""
     m = Module(s.a.gateway, "asker")
     at_b = [hit(s.b)]
     s.b.gateway.stop()
-    fake = Fake(s.b, cert, body)
+    instead = fake.Gateway(s.b, cert, body)
     try:
         proc.wait_for("a asked, and did not like what it heard",
                       lambda: m.route("bob")[0] == at_b and
                       s.a.gateway.proc.said("is not asked for a while", said), 20, 0.2)
         unaffected(s, "carol", s.a, 200)
     finally:
-        fake.stop()
+        instead.stop()
         s.b.gateway.start()
         m.close()
     s.joined()
@@ -304,14 +278,14 @@ def bob_and_carol(s):
 @tap.limit(120)
 def test_impostor_with_another_key(s):
     bob_and_carol(s)
-    instead_of_b(s, certificate("impostor"), '{"user":"no"}', "does not have this peer's key")
+    instead_of_b(s, fake.certificate("impostor"), '{"user":"no"}', "does not have this peer's key")
 
 
 @tap.on(talkers_of_rubbish)
 @tap.limit(120)
 def test_right_key_and_rubbish(s):
     bob_and_carol(s)
-    instead_of_b(s, certificate("rubbish", s.b.gateway.state + "/identity.pem"),
+    instead_of_b(s, fake.certificate("rubbish", s.b.gateway.state + "/identity.pem"),
                  '{"user":', "it answers rubbish")
 
 
@@ -347,14 +321,14 @@ def test_strangers_are_refused(s):
     overlay_id = s.b.gateway.status()["overlay"]
     url = "https://%s:%d/v1/%s/peer" % (s.b.node.addr4["ovl"], PORT, overlay_id)
     other = "https://%s:%d/v1/%s/peer" % (s.b.node.addr4["ovl"], PORT, "0" * 32)
-    cert = certificate("stranger")
+    cert = fake.certificate("stranger")
     for what, args, want in (
             ("without a certificate", (url,), "000"),
             ("in plain HTTP", (url.replace("https", "http"),), "000"),
             ("with a key, without the overlay secret", (url,) + cert, "403"),
             ("for another overlay", (other,) + cert, "404"),
             ("a member's key without a proof", (url,) +
-             certificate("member", s.a.gateway.state + "/identity.pem"), "403")):
+             fake.certificate("member", s.a.gateway.state + "/identity.pem"), "403")):
         got = curl(s.a.node, *args)
         if got != want:
             raise proc.Failed("%s: status %s, not %s" % (what, got, want))
@@ -381,7 +355,7 @@ def test_garbage(s):
                 except OSError:
                     pass
     url = "https://%s:%d/v1/" % (s.b.node.addr4["ovl"], PORT)
-    cert = certificate("garbage")
+    cert = fake.certificate("garbage")
     for path in ("", "x" * 20000, "../../etc/passwd", "%00", "a/b/c/d"):
         if curl(s.a.node, url + path, *cert) == "200":
             raise proc.Failed("%s was answered" % path[:40])
@@ -407,7 +381,7 @@ def peer_of_another_overlay():
 def test_gateway_of_another_overlay(s):
     for p in s.peers:
         p.gateway.start()
-    named_cert = certificate("other", s.c.gateway.state + "/identity.pem")
+    named_cert = fake.certificate("other", s.c.gateway.state + "/identity.pem")
     own = s.c.gateway.status()["overlay"]
     for overlay_id, want in ((own, "404"), (s.b.gateway.status()["overlay"], "403")):
         got = curl(s.c.node, "https://%s:%d/v1/%s/peer" % (s.b.node.addr4["ovl"], PORT,

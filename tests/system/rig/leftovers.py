@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a site holds on to: memory, sockets, files, sessions, dialogs."""
+
+import os
+import re
+
+from . import proc
+
+
+def memory(p):
+    """{what: bytes}: shared memory by module, private memory by process. What is cached goes
+    first: which names and peers that is at the moment is nothing that grows with the rounds."""
+    out = {}
+    p.kamailio.rpc("p2p_usrloc.cache_flush")
+    for name, total in re.findall(r"^Module: (\S+)\n\{.*?^\tTotal: (\d+)",
+                                  p.kamailio.text("mod.stats", "all", "shm"), re.M | re.S):
+        out["shm " + name] = int(total)
+    for x in p.kamailio.rpc("pkg.stats"):
+        out["pkg %s (%s)" % (x["entry"], x["desc"])] = x["used"]
+    return out
+
+
+def sessions(p):
+    """Sessions with other peers that p's Kamailio and gateway know of, in words."""
+    known = p.kamailio.rpc("p2p_usrloc.sessions").get("sessions") or []
+    known = [known] if isinstance(known, dict) else known
+    out = ["session %s in Kamailio (%s, %s calls)" % (x["id"], x["state"], x["calls"])
+           for x in known]
+    _, rows = p.gateway.ask("SESSIONS", "0", "500")
+    return out + ["session %s in the gateway" % r[1] for r in rows]
+
+
+def connections(p):
+    """TCP connections of the site's node, in any state but listening; in words."""
+    out = p.node.run("ss", "-Htan").stdout.splitlines()
+    return [" ".join(x.split()) for x in out if x.strip() and not x.startswith("LISTEN")]
+
+
+def dialogs(p):
+    """What the dialog module and tm have, in words."""
+    out = ["%d dialogs %s" % (n, what)
+           for what, n in p.kamailio.rpc("dlg.stats_active").items() if n]
+    n = p.kamailio.transactions()
+    return out + (["%d transactions" % n] if n else [])
+
+
+def datagram_sockets(p):
+    """Local addresses of UDP sockets in the site's node."""
+    return sorted(x.split()[3] for x in p.node.run("ss", "-Huan").stdout.splitlines() if x.strip())
+
+
+def files(p):
+    """{program: open files of all its processes}"""
+    programs = {"kamailio": p.kamailio.children(), "gateway": [p.gateway.proc.pid],
+                "relay": [p.relay.proc.pid]}
+    return {name: sum(len(os.listdir("/proc/%d/fd" % pid)) for pid in pids)
+            for name, pids in programs.items()}
+
+
+def resident(daemon):
+    """kB"""
+    with open("/proc/%d/status" % daemon.proc.pid, encoding="ascii") as f:
+        return int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1))
+
+
+def none(peers, timeout):
+    """Waits until nothing is left of any call and session, at any of the peers."""
+    last = []
+
+    def nothing():
+        last[:] = ["%s: %s" % (p.name, x) for p in peers for x in
+                   filter(None, [p.quiet()] + dialogs(p) + sessions(p) + connections(p))]
+        return not last
+    try:
+        proc.wait_for("nothing is left", nothing, timeout, 0.5)
+    except proc.Failed:
+        raise proc.Failed("after %g s there are still\n%s" % (timeout, "\n".join(last))) from None

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The benchmarks' load generator (tests/bench/sipload): many calls, and how long each step took.
+Users are called u000000, u000001 and so on."""
+
+import itertools
+import json
+import os
+
+from . import proc, world
+
+PROGRAM = os.path.join(world.BUILD, "tests/bench/sipload")
+_numbers = itertools.count(1)
+
+
+def user(n):
+    return "u%06d" % n
+
+
+def _run(mode, node, port, at, **options):
+    n = next(_numbers)
+    argv = [PROGRAM, mode, "--local", "%s:%d" % (node.addr4["ua"], port), "--local-netns",
+            node.name, "--target", at.address + ":5060", "--domain", at.address,
+            "--seed", "load%d" % n]
+    for key, value in options.items():
+        argv += ["--" + key.replace("_", "-")] + ([] if value is True else [str(value)])
+    p = proc.Proc("sipload.%d" % n, argv, node)
+    p.expected = True
+    return p
+
+
+class Calls:
+    """Calls from a node to users first to first + users - 1 through a peer, at a rate."""
+
+    _ports = itertools.count(6000)
+
+    def __init__(self, node, at, callee, callee_port, first, users, count, rate, **options):
+        self.count = count
+        self.proc = _run("call", node, next(Calls._ports), at,
+                         callee="%s:%d" % (callee.addr4["ua"], callee_port),
+                         callee_netns=callee.name, first=first, users=users, count=count,
+                         rate=rate, active=100, sdp=True, samples=True, **options)
+
+    def finish(self, timeout):
+        """What it has measured, whether all calls went through or not."""
+        proc.wait_for("%s ends" % self.proc.name, lambda: not self.proc.running(), timeout, 0.05)
+        if self.proc.p.returncode not in (0, 1):
+            raise proc.Failed("sipload: %s" % self.proc.tail())
+        return json.loads(self.proc.text().splitlines()[-1])
+
+    def stop(self):
+        if self.proc.running():
+            self.proc.kill()
+
+
+def register(node, port, at, first, users):
+    """Users are registered at a peer, with a contact at this node's port."""
+    p = _run("register", node, port, at, first=first, users=users, rate=100)
+    proc.wait_for("%s ends" % p.name, lambda: not p.running(), 20)
+    if p.p.returncode:
+        raise proc.Failed("not all were registered: %s" % p.tail())
