@@ -33,7 +33,7 @@ struct https_client {
 	struct https_client_config config;
 	struct event_base *base;
 	CURLM *multi;
-	struct event *timer;
+	struct event *timer, *idle;
 	struct https_request *requests;
 	unsigned int n_requests;
 	struct https_client_stats stats;
@@ -53,6 +53,8 @@ static void request_leave(struct https_request *r)
 	if (r->next)
 		r->next->prev = r->prev;
 	c->n_requests--;
+	if (!c->n_requests && c->idle)
+		event_add(c->idle, &(struct timeval){.tv_sec = c->config.idle_s});
 	if (r->easy)
 		curl_multi_remove_handle(c->multi, r->easy);
 	curl_easy_cleanup(r->easy);
@@ -139,6 +141,43 @@ static int on_close(void *arg, curl_socket_t fd)
 
 	c->stats.connections--;
 	return close(fd);
+}
+
+static CURLM *multi_new(struct https_client *c)
+{
+	CURLM *multi = curl_multi_init();
+
+	if (multi && !curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) &&
+	    !curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, c) &&
+	    !curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer_set) &&
+	    !curl_multi_setopt(multi, CURLMOPT_TIMERDATA, c) &&
+	    !curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)c->config.idle_max) &&
+	    !curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS,
+			       (long)c->config.connections_per_peer))
+		return multi;
+	if (multi)
+		curl_multi_cleanup(multi);
+	return NULL;
+}
+
+/* libcurl looks at connections that are idle or were closed by the other side only when a request
+ * comes. When none has come for idle_s all of them go. */
+static void on_idle(evutil_socket_t fd, short what, void *arg)
+{
+	struct https_client *c = arg;
+	CURLM *fresh;
+
+	(void)fd;
+	(void)what;
+	if (c->n_requests || !c->stats.connections)
+		return;
+	fresh = multi_new(c);
+	if (!fresh)
+		return; /* memory is short: the next request sees to them */
+	curl_multi_cleanup(c->multi);
+	event_del(c->timer);
+	c->multi = fresh;
+	ERR_clear_error();
 }
 
 /* --- one request --- */
@@ -427,15 +466,9 @@ int https_client_new(struct https_client **cp, struct event_base *base,
 	c->config = *config;
 	c->base = base;
 	c->timer = event_new(base, -1, 0, on_timer, c);
-	c->multi = curl_multi_init();
-	if (!c->timer || !c->multi ||
-	    curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket) ||
-	    curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c) ||
-	    curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timer_set) ||
-	    curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c) ||
-	    curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)config->idle_max) ||
-	    curl_multi_setopt(c->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
-			      (long)config->connections_per_peer)) {
+	c->idle = event_new(base, -1, 0, on_idle, c);
+	c->multi = multi_new(c);
+	if (!c->timer || !c->idle || !c->multi) {
 		https_client_free(c);
 		return ENOMEM;
 	}
@@ -453,6 +486,8 @@ void https_client_free(struct https_client *c)
 		curl_multi_cleanup(c->multi);
 	if (c->timer)
 		event_free(c->timer);
+	if (c->idle)
+		event_free(c->idle);
 	free(c);
 	curl_global_cleanup();
 	ERR_clear_error();

@@ -109,7 +109,8 @@ typedef struct p2p_usrloc_api {
 	/* The open session to send to a peer with: 0, or -1 when there is none. The copy's ttl_ms
 	 * is what is left; session may be NULL. Neither allocates nor waits. */
 	int (*session_by_hit)(const struct p2p_hit *hit, struct p2p_session *session);
-	/* Likewise, by the last P2P_HIT_TAIL_LEN bytes of the HIT. */
+	/* Likewise, by the last P2P_HIT_TAIL_LEN bytes of the HIT, for a request within a dialog:
+	 * also one that is for running calls only, or has just ended, if there is no other. */
 	int (*session_by_tail)(const uint8_t *tail, struct p2p_session *session);
 	/* To verify with: 0 open; 1 closed or over for less than 32 s: good for requests within
 	 * dialogs only; -1 not known here (P2P_QUESTION_SESSION asks). */

@@ -236,6 +236,10 @@ bool pul_sessions_close(const struct p2p_session_id *id);
 int pul_sessions_by_id(const struct p2p_session_id *id, struct p2p_session *out);
 int pul_sessions_by_hit(const struct p2p_hit *hit, struct p2p_session *out);
 int pul_sessions_by_tail(const uint8_t *tail, struct p2p_session *out);
+/* Client process only: those that have ended, and are good for nothing any more, go with their
+ * keys.
+ */
+void pul_sessions_sweep(void);
 void pul_sessions_calls(const struct p2p_session_id *id, int calls);
 void pul_sessions_want(const struct p2p_hit *hit);
 /* Client process only: a peer to open a session with. */

@@ -38,6 +38,7 @@
 #define HOLD_BUSY_MS 100
 #define HOLD_ERROR_MS 1000
 #define SWEEP_MS 60000
+#define SESSIONS_SWEEP_MS 10000
 /* How often the gateway is told of calls over sessions. */
 #define REPORT_MS 2000
 /* Channels that are subscribed: users, peers, sessions, auth. */
@@ -86,7 +87,7 @@ static struct {
 	bool done_once;
 	uint64_t next_ms;
 } scan;
-static uint64_t next_sweep_ms;
+static uint64_t next_sweep_ms, next_sessions_ms;
 static uint64_t next_report_ms;
 static unsigned int subscriptions; /* of SUBSCRIPTIONS, that were answered */
 
@@ -872,6 +873,7 @@ void pul_client_run(void)
 	soon_ms = UINT64_MAX;
 	cursor.left = pul_users_buckets();
 	next_sweep_ms = pul_now_ms() + SWEEP_MS;
+	next_sessions_ms = pul_now_ms() + SESSIONS_SWEEP_MS;
 
 	for (;;) {
 		now = pul_now_ms();
@@ -886,6 +888,10 @@ void pul_client_run(void)
 			pul_cache_sweep(pul_routes);
 			pul_cache_sweep(pul_peers);
 			next_sweep_ms = now + SWEEP_MS;
+		}
+		if (now >= next_sessions_ms) {
+			pul_sessions_sweep();
+			next_sessions_ms = now + SESSIONS_SWEEP_MS;
 		}
 		pul_conn_flush(&main_conn);
 		pul_conn_flush(&sub_conn);

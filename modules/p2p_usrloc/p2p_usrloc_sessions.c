@@ -17,6 +17,8 @@
 #include "modules/p2p_usrloc/p2p_usrloc.h"
 
 #define SESSION_GRACE_MS 32000
+/* Slots of a sweep that are looked at under the lock at once. */
+#define SWEEP_SLOTS 64
 /* Peers with which sessions are to be opened, until the client process takes them. */
 #define WANT_MAX 64
 /* Sessions that the gateway has named, until it is asked about them. */
@@ -269,13 +271,21 @@ int pul_sessions_by_id(const struct p2p_session_id *id, struct p2p_session *out)
 	return ret;
 }
 
-/* The one to send with, of those whose HIT is hit, or ends with tail. Both peers may open a session
- * at the same time: each sends with the one whose id is lower, so that both come to use the same.
- */
+/* How well it does for requests within dialogs: an open one best, then one that is there for
+ * running calls only, then one that has just ended, which the other side still takes from them. */
+static int rank_of(const struct slot *slot)
+{
+	return slot->closed ? 2 : slot->s.retiring ? 1 : 0;
+}
+
+/* The one to send with: of those whose HIT is hit an open one, of those whose HIT ends with tail
+ * (requests within dialogs) the one of the best rank. Both peers may open a session at the same
+ * time: each sends with the one whose id is lower, so that both come to use the same. */
 static int best_of(const struct p2p_hit *hit, const uint8_t *tail, struct p2p_session *out)
 {
 	uint64_t now = pul_now_ms();
 	struct slot *slot, *best = NULL;
+	int rank, best_rank = 0;
 
 	lock_get(&sessions->lock);
 	for (slot = *tail_head(tail); slot != NULL; slot = slot->hit_next) {
@@ -285,10 +295,15 @@ static int best_of(const struct p2p_hit *hit, const uint8_t *tail, struct p2p_se
 				: memcmp(b, tail, P2P_HIT_TAIL_LEN) != 0)
 			continue;
 		slot_age(slot, now);
-		if (slot->closed || slot->s.retiring)
+		rank = rank_of(slot);
+		if ((rank > 0 && hit != NULL) || (slot->closed && now >= slot->until_ms))
 			continue;
-		if (best == NULL || memcmp(&slot->s.id, &best->s.id, sizeof(best->s.id)) < 0)
+		if (best == NULL || rank < best_rank ||
+		    (rank == best_rank &&
+		     memcmp(&slot->s.id, &best->s.id, sizeof(best->s.id)) < 0)) {
 			best = slot;
+			best_rank = rank;
+		}
 	}
 	if (best != NULL)
 		copy_out(best, now, out);
@@ -326,6 +341,27 @@ void pul_sessions_calls(const struct p2p_session_id *id, int calls)
 void pul_sessions_report_again(const struct p2p_session_id *id)
 {
 	pul_sessions_calls(id, 0);
+}
+
+void pul_sessions_sweep(void)
+{
+	uint64_t now = pul_now_ms();
+	unsigned int at, end;
+
+	for (at = 0; at < sessions->max; at = end) {
+		end = at + SWEEP_SLOTS < sessions->max ? at + SWEEP_SLOTS : sessions->max;
+		lock_get(&sessions->lock);
+		for (unsigned int i = at; i < end; i++) {
+			struct slot *slot = &sessions->slot[i];
+
+			if (!slot->used)
+				continue;
+			slot_age(slot, now);
+			if (slot->closed && now >= slot->until_ms)
+				slot_release(slot);
+		}
+		lock_release(&sessions->lock);
+	}
 }
 
 void pul_sessions_want(const struct p2p_hit *hit)

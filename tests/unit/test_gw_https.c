@@ -97,26 +97,31 @@ static void server_start(struct world *w, const struct https_server_config *conf
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
+static void client_start(struct world *w, unsigned int idle_s)
+{
+	struct https_client_config config = {
+		.identity = w->a.tls,
+		.idle_max = 2,
+		.connections_per_peer = 16,
+		.requests_max = 16,
+		.idle_s = idle_s,
+		.body_max = 1000,
+		.headers_max = 1000,
+	};
+
+	assert_ok(https_client_new(&w->client, w->base, &config));
+}
+
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct https_client_config cc;
 	struct https_server_config sc;
 
 	w->base = event_base_new();
 	w->answer = 2;
 	side_make(&w->a);
 	side_make(&w->b);
-	cc = (struct https_client_config){
-		.identity = w->a.tls,
-		.idle_max = 2,
-		.connections_per_peer = 16,
-		.requests_max = 16,
-		.idle_s = 30,
-		.body_max = 1000,
-		.headers_max = 1000,
-	};
-	assert_ok(https_client_new(&w->client, w->base, &cc));
+	client_start(w, 30);
 	sc = server_config(w);
 	server_start(w, &sc);
 	*state = w;
@@ -508,6 +513,25 @@ static void test_idle_max(void **state)
 	assert_in_range(st.connections, 1, 2);
 }
 
+/* A connection that the other side has closed meanwhile is no exception. */
+static void test_idle_s(void **state)
+{
+	struct world *w = *state;
+	struct https_client_stats st;
+
+	https_client_free(w->client);
+	client_start(w, 1);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(send_body(w, "GET", NULL).status, 200);
+		https_client_stats(w->client, &st);
+		assert_int_equal(st.connections, 1);
+		assert_int_equal(st.connects, i + 1);
+		run_for(w, 1200);
+		https_client_stats(w->client, &st);
+		assert_int_equal(st.connections, 0);
+	}
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -524,6 +548,7 @@ int main(void)
 		TEST(test_connections_max),
 		TEST(test_rate),
 		TEST(test_idle_max),
+		TEST(test_idle_s),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -722,6 +722,11 @@ static struct p2p_session session_of(uint8_t id, uint8_t hit, uint32_t ttl_ms)
 	return s;
 }
 
+static const uint8_t *tail_of(const struct p2p_hit *hit)
+{
+	return hit->b + sizeof(hit->b) - P2P_HIT_TAIL_LEN;
+}
+
 static void test_sessions(void **state)
 {
 	struct p2p_session a = session_of(9, 1, 60000), b = session_of(3, 1, 90000), other, got;
@@ -758,6 +763,8 @@ static void test_sessions(void **state)
 	assert_true(pul_sessions_close(&b.id));
 	assert_int_equal(pul_sessions_by_hit(&a.hit, &got), 0);
 	assert_int_equal(got.id.b[0], 9);
+	assert_int_equal(pul_sessions_by_tail(tail_of(&a.hit), &got), 0);
+	assert_int_equal(got.id.b[0], 9);
 	now_ms += 31999;
 	assert_int_equal(pul_sessions_by_id(&b.id, NULL), 1);
 	now_ms += 1;
@@ -772,6 +779,33 @@ static void test_sessions(void **state)
 	assert_int_equal(pul_sessions_by_hit(&a.hit, NULL), 0);
 	now_ms += 60000 + 32000;
 	assert_int_equal(pul_sessions_by_id(&a.id, NULL), -1);
+	assert_int_equal(pul_sessions_count(), 0);
+}
+
+/* Requests within dialogs take what there is; what is over goes without being asked for. */
+static void test_sessions_in_dialogs(void **state)
+{
+	struct p2p_session a = session_of(9, 1, 60000), b = session_of(3, 1, 60000), got;
+
+	(void)state;
+	b.retiring = true;
+	assert_int_equal(pul_sessions_put(&a), 0);
+	assert_int_equal(pul_sessions_put(&b), 0);
+	assert_int_equal(pul_sessions_by_tail(tail_of(&a.hit), &got), 0);
+	assert_int_equal(got.id.b[0], 9);
+	assert_true(pul_sessions_close(&a.id));
+	assert_int_equal(pul_sessions_by_hit(&a.hit, &got), -1);
+	assert_int_equal(pul_sessions_by_tail(tail_of(&a.hit), &got), 0);
+	assert_int_equal(got.id.b[0], 3);
+	assert_true(pul_sessions_close(&b.id));
+	assert_int_equal(pul_sessions_by_tail(tail_of(&a.hit), &got), 0);
+	assert_int_equal(got.id.b[0], 3);
+	now_ms += 31999;
+	pul_sessions_sweep();
+	assert_int_equal(pul_sessions_count(), 2);
+	now_ms += 1;
+	assert_int_equal(pul_sessions_by_tail(tail_of(&a.hit), &got), -1);
+	pul_sessions_sweep();
 	assert_int_equal(pul_sessions_count(), 0);
 }
 
@@ -983,6 +1017,7 @@ int main(void)
 		T(test_absence_is_not_cached_but_of_others),
 		T(test_threads),
 		T(test_sessions),
+		T(test_sessions_in_dialogs),
 		T(test_sessions_are_bounded),
 		T(test_sessions_refused_and_rechecked),
 		T(test_a_cached_user_needs_the_session),

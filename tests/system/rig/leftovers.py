@@ -20,12 +20,13 @@ def memory(p):
     return out
 
 
-def sessions(p):
-    """Sessions with other peers that p's Kamailio and gateway know of, in words."""
+def sessions(p, ended=True):
+    """Sessions with other peers that p's Kamailio and gateway know of, in words. ended: also those
+    that Kamailio keeps for a while to know what was on its way by."""
     known = p.kamailio.rpc("p2p_usrloc.sessions").get("sessions") or []
     known = [known] if isinstance(known, dict) else known
     out = ["session %s in Kamailio (%s, %s calls)" % (x["id"], x["state"], x["calls"])
-           for x in known]
+           for x in known if ended or x["state"] != "closed"]
     _, rows = p.gateway.ask("SESSIONS", "0", "500")
     return out + ["session %s in the gateway" % r[1] for r in rows]
 
@@ -63,13 +64,14 @@ def resident(daemon):
         return int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1))
 
 
-def none(peers, timeout):
+def none(peers, timeout, ended=True):
     """Waits until nothing is left of any call and session, at any of the peers."""
     last = []
 
     def nothing():
         last[:] = ["%s: %s" % (p.name, x) for p in peers for x in
-                   filter(None, [p.quiet()] + dialogs(p) + sessions(p) + connections(p))]
+                   filter(None, [p.quiet()] + dialogs(p) + sessions(p, ended) +
+                          connections(p))]
         return not last
     try:
         proc.wait_for("nothing is left", nothing, timeout, 0.5)
