@@ -107,10 +107,10 @@ def test_what_authenticates_is_given_back(s):
 
     with enrolled.Phone(s, "leak", "secret") as phone:
         rounds(40)
-        before = memory(s.a)
+        before = leftovers.memory(s.a)
         for _ in range(WINDOWS):
             rounds(60)
-            after = memory(s.a)
+            after = leftovers.memory(s.a)
             more = {k: n - before.get(k, 0) for k, n in after.items() if n > before.get(k, 0)
                     and k.startswith(("shm p2p_", "shm tm", "shm core", "pkg"))}
             if not more:
