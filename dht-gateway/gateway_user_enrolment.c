@@ -406,6 +406,37 @@ static bool is_user(const struct gw_enrolled *u, void *arg)
 	return !*users;
 }
 
+struct lacking {
+	uint8_t digests;
+	bool found;
+	char name[P2P_NAME_MAX + 1];
+};
+
+static bool is_lacking(const struct gw_enrolled *u, void *arg)
+{
+	struct lacking *l = arg;
+
+	if (!u->len || u->removed || (l->digests & ~u->digests) == 0)
+		return true;
+	l->found = true;
+	memcpy(l->name, u->name, u->len + 1);
+	return false;
+}
+
+/* Nobody may be asked for a digest that there is no HA1 for. */
+static int digests_check(struct task *t, uint8_t digests)
+{
+	struct lacking l = {.digests = digests};
+
+	gw_enrolled_scan(t->gw->settings->authority_dir, is_lacking, &l, t->err, sizeof(t->err));
+	if (!l.found)
+		return 0;
+	snprintf(t->err, sizeof(t->err),
+		 "user '%s' has no HA1 for %s: give it its password again first (user passwd)",
+		 l.name, p2p_digests_text(digests));
+	return EEXIST;
+}
+
 static int rules_change(struct task *t, int found)
 {
 	const struct gw_enrolled_rules *want = &t->o.rules;
@@ -431,6 +462,8 @@ static int rules_change(struct task *t, int found)
 	}
 	if (*want->realm)
 		strcpy(t->rules.realm, want->realm);
+	if (want->digests && digests_check(t, want->digests))
+		return EEXIST;
 	if (want->digests)
 		t->rules.digests = want->digests;
 	if (!t->o.keep_permission)

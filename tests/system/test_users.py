@@ -89,6 +89,18 @@ def test_another_registrars_ha1_is_taken(s):
     want = ha1s("erin", "old password")
     ctl(s.a, "user", "add", "erin", "--any", "--ha1", stdin="\n".join(want.values()) + "\n")
     says(s.c, "erin", want)
+    ctl(s.a, "overlay", "rules", "--digests", "MD5")
+    for p in s.peers:
+        proc.wait_for("%s knows that" % p.name,
+                      lambda p=p: p.gateway.status()["digests"] == "MD5", 5)
+    ctl(s.a, "user", "passwd", "erin", "--ha1", stdin=want["MD5"] + "\n")
+    says(s.c, "erin", {"MD5": want["MD5"]})
+    refused = ctl(s.a, "overlay", "rules", "--digests", "SHA-256", fails=True)
+    if "'erin' has no HA1 for SHA-256" not in refused:
+        raise proc.Failed("erin would be shut out: " + refused)
+    passwd(s, "erin", "old password")
+    says(s.c, "erin", want)
+    ctl(s.a, "overlay", "rules", "--digests", "MD5 SHA-256")
     refused = ctl(s.a, "user", "passwd", "erin", "--ha1", stdin=want["MD5"] + "\n", fails=True)
     if "each of the overlay's digests" not in refused:
         raise proc.Failed("one digest of two is taken: " + refused)
