@@ -313,7 +313,7 @@ def test_an_enrolled_peer_in_the_middle_is_sent_nothing(s):
     tls.renew(s.b, identity=middle)
     tls.reload(s.b)
     refused(s)
-    refused(s, most=0.5)        # it is known by now
+    refused(s, most=1.0)        # it is known by now
     if stat(s.b, "from_peer"):
         raise proc.Failed("the call has got to the impostor")
     one_line(s.a, "nothing is sent over TLS", s.b.gateway.status()["hit"], s.b.uri_tls,
@@ -401,7 +401,7 @@ def test_certificates_that_are_none_are_refused(s):
     tls.renew(s.b, valid=(-7200, -3600))
     tls.reload(s.b)
     refused(s)
-    refused(s, most=0.5)
+    refused(s, most=1.0)
     one_line(s.a, "nothing is sent over TLS", s.b.gateway.status()["hit"],
              "does not answer there, or a certificate was refused")
     if not logged(s.a, "certificate has expired") and not logged(s.a, "verify"):
