@@ -6,8 +6,10 @@ a connection. Calls outlive lost connections, new certificates and restarts; imp
 overlay's authority knows are refused on both sides."""
 
 import os
+import socket
 import ssl
 import subprocess
+import threading
 import time
 
 from rig import kam, overlay, pcap, proc, resp, scene, session, sipc, sipp, tap, tls, world
@@ -34,6 +36,10 @@ def far():
 
 
 def impostor():
+    return two()
+
+
+def silent():
     return two()
 
 
@@ -409,6 +415,67 @@ def test_certificates_that_are_none_are_refused(s):
     if stat(s.b, "from_peer"):
         raise proc.Failed("the call has got to b")
     s.quiet()
+
+
+class Silent:
+    """Somebody at b's address who takes connections; with b's certificate, and says no more."""
+
+    def __init__(self, p, certificate):
+        self.context = None
+        if certificate:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(p.tls_dir + "/sip-cert.pem", p.tls_dir + "/sip-key.pem")
+        with p.node.inside():
+            self.s = socket.create_server((p.overlay_address, tls.PORT))
+        self.taken, self.read = [], b""
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        try:
+            while True:
+                c = self.s.accept()[0]
+                self.taken.append(c)
+                if self.context:
+                    c.settimeout(5)
+                    c = self.context.wrap_socket(c, server_side=True)
+                    self.taken.append(c)
+                    self.read += c.recv(65536)
+        except OSError:
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.s.shutdown(socket.SHUT_RDWR)
+        for c in self.taken + [self.s]:
+            c.close()
+        self.thread.join(5)
+
+
+@tap.on(silent)
+def test_who_is_silent_is_sent_nothing(s):
+    """No connection; one, and no TLS; TLS, and no answer."""
+    phones(s, answer="auto")
+    s.b.kamailio.stop()
+    refused(s)
+    for certificate in (False, True):
+        proc.wait_for("b may be tried again",
+                      lambda: not proven(s.a).get("retry_in_ms") and
+                      not int(s.a.kamailio.rpc("p2p_route.peer", s.b.gateway.status()["hit"])
+                              ["retry_in_ms"]), 5)
+        with Silent(s.b, certificate) as b:
+            refused(s)
+            refused(s, most=1.0)
+            if len(b.taken) < 1 + certificate:
+                raise proc.Failed("a has not come")
+            if certificate and (not b.read.startswith(b"OPTIONS") or b"INVITE" in b.read):
+                raise proc.Failed("it was sent %r" % b.read)
+    if proven(s.a)["held"]:
+        raise proc.Failed("something is held still: %r" % proven(s.a))
+    s.b.kamailio.start()
+    s.b.kamailio.ready()
 
 
 # --- phones beside it -----------------------------------------------------------------------------
