@@ -411,7 +411,11 @@ static int ask_begin(struct gw_asks *a, const struct p2p_hit *hit,
 	p->wanted_ms = gw_mono(gw);
 	if (l)
 		sockaddr_of(l, &p->addr);
-	if (!p2p_breaker_allows(&p->breaker)) {
+	/* A peer that refuses us, for our certificate has expired, refuses our probes, too; and is
+	 * the one to ask for another. Such questions are rare, and no call waits for them. */
+	ask->any = q->path->resource == P2P_OPP_ENROLMENT ||
+		   q->path->resource == P2P_OPP_REVOCATIONS || q->path->resource == P2P_OPP_SECRET;
+	if (!ask->any && !p2p_breaker_allows(&p->breaker)) {
 		if (!p->probe && !event_pending(p->timer, EV_TIMEOUT, NULL))
 			probe_arm(p);
 		gw->metrics.asks_not_asked++;
@@ -422,8 +426,6 @@ static int ask_begin(struct gw_asks *a, const struct p2p_hit *hit,
 		return EBUSY;
 	}
 	ask->goes_on = q->path->resource == P2P_OPP_SESSION && strcmp(q->method, "PUT");
-	ask->any = q->path->resource == P2P_OPP_ENROLMENT ||
-		   q->path->resource == P2P_OPP_REVOCATIONS || q->path->resource == P2P_OPP_SECRET;
 	err = send_question(p, q, deadline_ms, on_answer, ask, &ask->request);
 	if (err)
 		return err;

@@ -44,8 +44,9 @@ struct gw_answer {
 typedef void gw_answer_h(const struct gw_answer *answer, void *arg);
 
 /* Where the peer's gateway is; none (n 0): where it was asked last. 0: h will be called once, never
- * from inside this call, unless it is cancelled. EBUSY: not asked (the breaker is open, the peer
- * wants to be left alone for a moment, too many questions); ENOENT: no address that we could reach,
+ * from inside this call, unless it is cancelled. EBUSY: not asked (the breaker is open, unless
+ * it is about enrolment, revocations or the secret; the peer wants to be left alone for a moment,
+ * too many questions); ENOENT: no address that we could reach,
  * or [peers] is not enabled; ENOMEM. */
 int gw_asks_question(struct gw_asks *a, const struct p2p_hit *hit,
 		     const struct p2p_locator *gateway, unsigned int n,

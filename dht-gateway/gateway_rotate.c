@@ -4,7 +4,6 @@
  *   SECRET  the one in use; taken if a revocation has its mark
  *   PUSH    here are the last ones
  * and while this peer is behind, one member after the other is asked. */
-#include "dht-gateway/gateway_rotate.h"
 #include <errno.h>
 #include <event2/event.h>
 #include <openssl/crypto.h>
@@ -21,7 +20,7 @@
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_records.h"
 #include "dht-gateway/gateway_renew.h"
-#include "dht-gateway/gateway_roster.h"
+#include "dht-gateway/gateway_rotate_impl.h"
 #include "dht-gateway/gateway_session.h"
 #include "dht-gateway/gateway_user_enrolment.h"
 #include "dht-gateway/gateway_users.h"
@@ -37,10 +36,8 @@
 #define GREETINGS 4
 #define BEHIND_MS 1000
 #define FIRST_MS 300
-/* Questions under way at once, and members that wait for one. */
+/* Questions under way at once. */
 #define OPS_MAX 64
-#define QUEUE_MAX GW_ROSTER_MEMBERS_MAX
-#define LIFE_MS (3650 * 86400000ull)
 
 enum purpose { PULL, SECRET, PUSH };
 
@@ -58,53 +55,31 @@ struct op {
 	};
 };
 
-struct gw_rotation {
-	struct gw *gw;
-	struct event *timer, *deadline;
-	struct op *ops;
-	unsigned int n_ops;
-	struct p2p_hit *queue; /* to be told */
-	size_t n_queue;
-	uint32_t heard; /* the most that anybody has said there are */
-	uint64_t turn;	/* whom to ask next */
-	bool invited, spread;
-	struct p2p_hit inviter;
-	/* in the DHT */
-	struct dht_op *search;
-	uint32_t searched;   /* this number is searched for */
-	bool found, putting; /* it was found; it is put if it is not */
-	uint32_t kept;	     /* the last one that was looked after */
-	bool all;	     /* the authority, after its start: all of them, one after the other */
-	uint64_t look_ms, pause_ms; /* mono: not looked before; and how long after that */
-	unsigned int greetings;
-};
-
 static void arm(struct gw_rotation *r);
-static void spread(struct gw_rotation *r);
 static int ask_member(struct gw_rotation *r, enum purpose purpose, const struct p2p_hit *hit);
 
-static uint32_t count_of(const struct gw_rotation *r)
+uint32_t gw_rotation_count(const struct gw_rotation *r)
 {
 	return gw_revocations_count(r->gw->members);
 }
 
-static uint32_t generation_of(const struct gw_rotation *r)
+uint32_t gw_rotation_generation(const struct gw_rotation *r)
 {
 	return r->gw->secrets.e[0].generation;
 }
 
 bool gw_rotation_behind(const struct gw_rotation *r)
 {
-	uint32_t count = count_of(r);
+	uint32_t count = gw_rotation_count(r);
 
-	return r->heard > count || generation_of(r) != count;
+	return r->heard > count || gw_rotation_generation(r) != count;
 }
 
 /* --- in force ----------------------------------------------------------------------------------
  */
 
 /* Everything that lies under the secret lies elsewhere now. */
-static void rekey(struct gw *gw)
+void gw_rotation_rekey(struct gw *gw)
 {
 	gw->secret = gw->secrets.e[0].s;
 	gw_peers_rekey(gw->peers);
@@ -117,8 +92,8 @@ static void rekey(struct gw *gw)
 }
 
 /* The mark of a generation's secret, if its revocation is known. */
-static bool right_secret(const struct gw_rotation *r, const struct gw_secret *s,
-			 uint32_t generation)
+bool gw_rotation_right_secret(const struct gw_rotation *r, const struct gw_secret *s,
+			      uint32_t generation)
 {
 	uint8_t mark[P2P_SECRET_MARK_LEN];
 	struct p2p_revocation rev;
@@ -129,7 +104,7 @@ static bool right_secret(const struct gw_rotation *r, const struct gw_secret *s,
 	       !CRYPTO_memcmp(mark, rev.mark, sizeof(mark));
 }
 
-static int secret_take(struct gw_rotation *r, const struct gw_secret *s, uint32_t generation)
+int gw_rotation_take_secret(struct gw_rotation *r, const struct gw_secret *s, uint32_t generation)
 {
 	struct gw *gw = r->gw;
 	struct gw_secrets next = gw->secrets;
@@ -147,7 +122,7 @@ static int secret_take(struct gw_rotation *r, const struct gw_secret *s, uint32_
 	return err;
 }
 
-static void enforce(struct gw_rotation *r, uint32_t number)
+void gw_rotation_enforce(struct gw_rotation *r, uint32_t number)
 {
 	struct gw *gw = r->gw;
 	struct p2p_revocation rev;
@@ -196,16 +171,16 @@ static void op_end(struct op *op)
 		free(op);
 }
 
-static void queue_run(struct gw_rotation *r)
+void gw_rotation_run(struct gw_rotation *r)
 {
 	while (r->n_queue && r->n_ops < OPS_MAX)
 		ask_member(r, PUSH, &r->queue[--r->n_queue]);
 }
 
-static void queue_add(struct gw_rotation *r, const struct p2p_hit *hit)
+void gw_rotation_queue(struct gw_rotation *r, const struct p2p_hit *hit)
 {
 	if (!p2p_hit_cmp(hit, &r->gw->hit) || gw_member_revoked(r->gw, hit) ||
-	    r->n_queue == QUEUE_MAX)
+	    r->n_queue == GW_ROTATION_QUEUE_MAX)
 		return;
 	for (size_t i = 0; i < r->n_queue; i++)
 		if (!p2p_hit_cmp(&r->queue[i], hit))
@@ -234,7 +209,7 @@ static int take(struct gw_rotation *r, const struct p2p_hit *from,
 	for (unsigned int i = 0; i < got->n && !err; i++) {
 		err = gw_revocation_add(gw->members, got->record[i].b, got->record[i].len, &fault);
 		if (!err)
-			enforce(r, count_of(r));
+			gw_rotation_enforce(r, gw_rotation_count(r));
 		if (err == EALREADY)
 			err = 0;
 		if (err != EBADMSG)
@@ -257,13 +232,13 @@ static void secret_got(struct gw_rotation *r, const struct op *op)
 	struct gw_secret s = {.len = op->secret.len};
 	char text[P2P_HIT_TEXT_MAX];
 
-	if (op->secret.generation <= generation_of(r))
+	if (op->secret.generation <= gw_rotation_generation(r))
 		return;
 	memcpy(s.b, op->secret.b, s.len);
-	if (right_secret(r, &s, op->secret.generation)) {
-		if (!secret_take(r, &s, op->secret.generation))
-			rekey(gw);
-	} else if (op->secret.generation <= count_of(r)) {
+	if (gw_rotation_right_secret(r, &s, op->secret.generation)) {
+		if (!gw_rotation_take_secret(r, &s, op->secret.generation))
+			gw_rotation_rekey(gw);
+	} else if (op->secret.generation <= gw_rotation_count(r)) {
 		p2p_hit_print(&op->hit, text);
 		gw_warn_source(gw, &op->hit, sizeof(op->hit),
 			       "gateway of %s: its overlay secret of generation %u is not the "
@@ -279,7 +254,7 @@ static void on_answer(const struct gw_answer *a, void *arg)
 	struct gw_rotation *r = op->r;
 	struct p2p_hit hit = op->hit;
 	enum purpose purpose = op->purpose;
-	uint32_t before = count_of(r);
+	uint32_t before = gw_rotation_count(r);
 
 	op->ask = NULL;
 	if (!a->err && purpose == PULL && !take(r, &hit, &op->got) && op->got.count > r->heard &&
@@ -289,11 +264,12 @@ static void on_answer(const struct gw_answer *a, void *arg)
 		secret_got(r, op);
 	op_end(op);
 	/* the same one has more of it, and the secret */
-	if (!a->err && purpose == PULL && count_of(r) > before && r->heard > count_of(r))
+	if (!a->err && purpose == PULL && gw_rotation_count(r) > before &&
+	    r->heard > gw_rotation_count(r))
 		ask_member(r, PULL, &hit);
-	else if (!a->err && purpose == PULL && generation_of(r) < count_of(r))
+	else if (!a->err && purpose == PULL && gw_rotation_generation(r) < gw_rotation_count(r))
 		ask_member(r, SECRET, &hit);
-	queue_run(r);
+	gw_rotation_run(r);
 	arm(r);
 }
 
@@ -307,7 +283,7 @@ static int op_send(struct op *op, const struct p2p_locator *gateway, unsigned in
 	struct gw_question q = {
 		.method = op->purpose == PUSH ? "POST" : "GET", .path = &path, .read = read_answer};
 	char body[P2P_OPP_BODY_MAX];
-	uint32_t count = count_of(r);
+	uint32_t count = gw_rotation_count(r);
 
 	if (op->purpose == PULL) {
 		path.number = count + 1;
@@ -375,7 +351,7 @@ static int ask_member(struct gw_rotation *r, enum purpose purpose, const struct 
 
 void gw_rotation_heard(struct gw_rotation *r, const struct p2p_hit *hit, uint32_t count)
 {
-	uint32_t ours = count_of(r);
+	uint32_t ours = gw_rotation_count(r);
 
 	if (count > P2P_REVOCATIONS_MAX || count == ours)
 		return;
@@ -383,8 +359,8 @@ void gw_rotation_heard(struct gw_rotation *r, const struct p2p_hit *hit, uint32_
 		ask_member(r, PULL, hit);
 		return;
 	}
-	queue_add(r, hit);
-	queue_run(r);
+	gw_rotation_queue(r, hit);
+	gw_rotation_run(r);
 }
 
 void gw_rotation_list(const struct gw_rotation *r, uint32_t number, struct p2p_opp_revocations *out)
@@ -393,7 +369,7 @@ void gw_rotation_list(const struct gw_rotation *r, uint32_t number, struct p2p_o
 	size_t len;
 
 	memset(out, 0, sizeof(*out));
-	out->count = count_of(r);
+	out->count = gw_rotation_count(r);
 	while (out->n < P2P_OPP_RECORDS_MAX &&
 	       !gw_revocation_bytes(r->gw->members, number++, &bytes, &len)) {
 		memcpy(out->record[out->n].b, bytes, len);
@@ -408,8 +384,8 @@ int gw_rotation_told(struct gw_rotation *r, const struct p2p_hit *hit,
 
 	if (err == EBADMSG)
 		return err;
-	if (said->count > count_of(r) || generation_of(r) < count_of(r))
-		ask_member(r, said->count > count_of(r) ? PULL : SECRET, hit);
+	if (said->count > gw_rotation_count(r) || gw_rotation_generation(r) < gw_rotation_count(r))
+		ask_member(r, said->count > gw_rotation_count(r) ? PULL : SECRET, hit);
 	arm(r);
 	return 0;
 }
@@ -430,12 +406,12 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 		r->found = r->found || !here;
 		return;
 	}
-	if (r->searched != count_of(r) + 1)
+	if (r->searched != gw_rotation_count(r) + 1)
 		return;
 	err = gw_revocation_add(r->gw->members, data, len, &fault);
 	if (!err) {
 		r->found = true;
-		enforce(r, count_of(r));
+		gw_rotation_enforce(r, gw_rotation_count(r));
 	} else if (err == EBADMSG) {
 		r->gw->metrics.values_bad[fault]++;
 		gw_warn_source(r->gw, key, DHT_KEY_LEN,
@@ -451,7 +427,7 @@ static void on_put(int err, unsigned int nodes, void *arg)
 	(void)arg;
 }
 
-static void put(struct gw_rotation *r, uint32_t number)
+void gw_rotation_put(struct gw_rotation *r, uint32_t number)
 {
 	struct gw *gw = r->gw;
 	const uint8_t *bytes;
@@ -474,17 +450,17 @@ static void search_end(struct gw_rotation *r, bool complete)
 	event_del(r->deadline);
 	if (r->putting) {
 		if (!r->found && complete)
-			put(r, searched);
+			gw_rotation_put(r, searched);
 		r->kept = searched;
-		r->all = r->all && searched < count_of(r);
+		r->all = r->all && searched < gw_rotation_count(r);
 		if (r->all)
 			search_begin(r, searched + 1, true);
 	} else if (r->found) {
 		/* and the next */
-		search_begin(r, count_of(r) + 1, false);
-	} else if (count_of(r)) {
+		search_begin(r, gw_rotation_count(r) + 1, false);
+	} else if (gw_rotation_count(r)) {
 		/* one of those that are known is looked after at each turn */
-		search_begin(r, r->kept >= count_of(r) ? 1 : r->kept + 1, true);
+		search_begin(r, r->kept >= gw_rotation_count(r) ? 1 : r->kept + 1, true);
 	}
 	arm(r);
 }
@@ -576,17 +552,17 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	if (st.connected && now >= r->look_ms) {
 		r->look_ms = now + jitter(r->pause_ms);
 		r->pause_ms = r->pause_ms * 2 < LOOK_MS ? r->pause_ms * 2 : LOOK_MS;
-		search_begin(r, count_of(r) + 1, false);
+		search_begin(r, gw_rotation_count(r) + 1, false);
 	}
 	if (st.connected && r->spread) {
 		/* it may have been stopped before it has told anybody */
 		r->spread = false;
-		spread(r);
+		gw_rotation_spread(r);
 	}
 	if (gw_rotation_behind(r) || r->greetings)
 		ask_next(r);
 	r->greetings -= r->greetings > 0;
-	queue_run(r);
+	gw_rotation_run(r);
 	gw_known_update(r->gw->known);
 	arm(r);
 }
@@ -594,158 +570,6 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 static void arm(struct gw_rotation *r)
 {
 	gw_timer_set(r->timer, BEHIND_MS);
-}
-
-/* --- the authority's ---------------------------------------------------------------------------
- */
-
-static void gather(const struct gw_peer_info *info, void *arg)
-{
-	queue_add(arg, &info->hit);
-}
-
-static bool gather_member(const struct gw_member *m, void *arg)
-{
-	queue_add(arg, &m->hit);
-	return true;
-}
-
-/* To all that are known, at once. */
-static void spread(struct gw_rotation *r)
-{
-	uint64_t cursor = 0;
-
-	put(r, count_of(r));
-	gw_roster_scan(r->gw->settings->authority_dir, gather_member, r);
-	gw_peers_scan(r->gw->peers, &cursor, SIZE_MAX, gather, r);
-	queue_run(r);
-}
-
-/* The next secret is on the disk before the revocation that names it. */
-static int next_make(struct gw_rotation *r)
-{
-	struct gw *gw = r->gw;
-	int err;
-
-	if (gw->secrets.has_next)
-		return 0;
-	err = gw_secret_random(&gw->secrets.next);
-	if (err)
-		return err;
-	gw->secrets.has_next = true;
-	err = gw_secrets_save(&gw->secrets, gw->settings->secret_file);
-	if (err)
-		gw->secrets.has_next = false;
-	return err;
-}
-
-static int record_sign(struct gw_rotation *r, const struct gw_authority *a,
-		       const struct p2p_hit *hit, uint8_t *buf, size_t *len)
-{
-	struct gw *gw = r->gw;
-	struct p2p_revocation rev = {.number = count_of(r) + 1, .hit = *hit};
-	struct p2p_record rec;
-	int err = p2p_secret_mark(rev.mark, gw->secrets.next.b, gw->secrets.next.len, &gw->overlay,
-				  rev.number, gw->crypto);
-
-	memset(&rec, 0, sizeof(rec));
-	if (!err)
-		err = p2p_revocation_encode(&rev, &rec);
-	if (!err)
-		err = p2p_revocation_key(&rec.key, &gw->overlay, rev.number, gw->crypto);
-	if (!err)
-		err = p2p_hlc_next(&gw->hlc, gw_wall(gw), &rec.order);
-	if (err)
-		return err;
-	rec.overlay = gw->overlay;
-	memcpy(rec.pubkey, gw_authority_anchor(a)->pubkey, sizeof(rec.pubkey));
-	rec.expiry_ms = rec.order + LIFE_MS;
-	return p2p_record_sign(&rec, gw_authority_crypto(a), buf, P2P_RECORD_MAX, len);
-}
-
-/* A revocation is there whose secret was made here: it is in use from now on. */
-static void promote(struct gw_rotation *r)
-{
-	struct gw *gw = r->gw;
-	uint32_t count = count_of(r);
-
-	if (gw->secrets.has_next && generation_of(r) < count &&
-	    right_secret(r, &gw->secrets.next, count)) {
-		struct gw_secret s = gw->secrets.next;
-
-		if (!secret_take(r, &s, count))
-			gw->secret = gw->secrets.e[0].s;
-		OPENSSL_cleanse(&s, sizeof(s));
-	}
-}
-
-static int revoke(struct gw_rotation *r, const struct gw_authority *a, struct gw_member *member)
-{
-	struct gw *gw = r->gw;
-	enum p2p_record_fault fault;
-	uint8_t buf[P2P_RECORD_MAX];
-	size_t len;
-	int err = next_make(r);
-
-	if (!err)
-		err = record_sign(r, a, &member->hit, buf, &len);
-	if (!err)
-		err = gw_revocation_add(gw->members, buf, len, &fault);
-	if (err)
-		return err;
-	member->revoked_ms = gw_wall(gw);
-	err = gw_roster_put(gw->settings->authority_dir, member);
-	if (err)
-		p2p_log(gw->log, P2P_LOG_WARN, "%s: %s", gw->settings->authority_dir,
-			strerror(err));
-	enforce(r, count_of(r));
-	promote(r);
-	if (generation_of(r) == count_of(r))
-		rekey(gw);
-	spread(r);
-	return 0;
-}
-
-int gw_rotation_revoke(struct gw_rotation *r, const struct p2p_hit *hit, char *err, size_t errlen)
-{
-	struct gw *gw = r->gw;
-	struct gw_authority *a;
-	struct gw_member member;
-	char text[P2P_HIT_TEXT_MAX];
-	int ret;
-
-	p2p_hit_print(hit, text);
-	if (!p2p_hit_cmp(hit, &gw->hit)) {
-		snprintf(err, errlen,
-			 "this is the peer that has the authority: it does not revoke "
-			 "itself");
-		return EINVAL;
-	}
-	ret = gw_enrol_authority(gw, &a, err, errlen);
-	if (ret)
-		return ret;
-	ret = gw_member_revoked(gw, hit) ? EALREADY : 0;
-	if (!ret)
-		ret = gw_roster_member(gw->settings->authority_dir, hit, &member);
-	if (!ret && gw_rotation_behind(r)) {
-		snprintf(err, errlen,
-			 "this peer has not caught up with the overlay yet (it has "
-			 "%u of %u revocations, and the secret of generation %u)",
-			 count_of(r), r->heard > count_of(r) ? r->heard : count_of(r),
-			 generation_of(r));
-		gw_authority_free(a);
-		return EBUSY;
-	}
-	if (ret == EALREADY)
-		snprintf(err, errlen, "%s is revoked already", text);
-	else if (ret == ENOENT)
-		snprintf(err, errlen, "%s is no member of this overlay", text);
-	else if (!ret)
-		ret = revoke(r, a, &member);
-	if (ret && ret != EALREADY && ret != ENOENT)
-		snprintf(err, errlen, "%s cannot be revoked: %s", text, strerror(ret));
-	gw_authority_free(a);
-	return ret;
 }
 
 /* --- its life ----------------------------------------------------------------------------------
@@ -761,18 +585,18 @@ int gw_rotation_new(struct gw_rotation **rp, struct gw *gw, char *err, size_t er
 	r->gw = gw;
 	r->timer = event_new(gw->base, -1, 0, on_timer, r);
 	r->deadline = event_new(gw->base, -1, 0, on_deadline, r);
-	r->queue = gw->enrolled ? calloc(QUEUE_MAX, sizeof(*r->queue)) : NULL;
+	r->queue = gw->enrolled ? calloc(GW_ROTATION_QUEUE_MAX, sizeof(*r->queue)) : NULL;
 	if (!r->timer || !r->deadline || (gw->enrolled && !r->queue)) {
 		gw_rotation_free(r);
 		return ENOMEM;
 	}
 	if (gw->enrolled) {
-		promote(r);
-		r->heard = generation_of(r);
+		gw_rotation_promote(r);
+		r->heard = gw_rotation_generation(r);
 		r->pause_ms = LOOK_FIRST_MS;
 		r->greetings = GREETINGS;
 		r->invited = !gw_inviter_load(gw, &r->inviter);
-		r->spread = r->all = count_of(r) && gw_enrol_here(gw);
+		r->spread = r->all = gw_rotation_count(r) && gw_enrol_here(gw);
 		gw_timer_set(r->timer, FIRST_MS);
 	}
 	*rp = r;

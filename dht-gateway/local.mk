@@ -37,7 +37,8 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_records.c dht-gateway/gateway_records.h \
 	dht-gateway/gateway_renew.c dht-gateway/gateway_renew.h \
 	dht-gateway/gateway_resp.c dht-gateway/gateway_resp.h \
-	dht-gateway/gateway_rotate.c dht-gateway/gateway_rotate.h \
+	dht-gateway/gateway_revoke.c dht-gateway/gateway_rotate.c dht-gateway/gateway_rotate.h \
+	dht-gateway/gateway_rotate_impl.h \
 	dht-gateway/gateway_route.c dht-gateway/gateway_route.h \
 	dht-gateway/gateway_serve.c dht-gateway/gateway_serve.h \
 	dht-gateway/gateway_session.c dht-gateway/gateway_session.h dht-gateway/gateway_session_impl.h \
@@ -93,6 +94,7 @@ gateway_tests = \
 	tests/unit/test_gw_https \
 	tests/unit/test_gw_keys \
 	tests/unit/test_gw_lookup \
+	tests/unit/test_gw_members \
 	tests/unit/test_gw_peers \
 	tests/unit/test_gw_redis \
 	tests/unit/test_gw_resp \
@@ -132,6 +134,10 @@ tests_unit_test_gw_keys_LDADD = $(GATEWAY_TEST_LIBS)
 tests_unit_test_gw_lookup_SOURCES = tests/unit/test_gw_lookup.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_lookup_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_lookup_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_members_SOURCES = tests/unit/test_gw_members.c $(GATEWAY_WORLD)
+tests_unit_test_gw_members_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_members_LDADD = $(GATEWAY_TEST_LIBS)
 
 tests_unit_test_gw_peers_SOURCES = tests/unit/test_gw_peers.c $(GATEWAY_WORLD)
 tests_unit_test_gw_peers_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)

@@ -11,9 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define URL_MAX 256
+/* However busy it is, a connection does not outlive what its certificates say for long. */
+#define LIFETIME_S 3600L
 
 struct https_request {
 	struct https_client *c;
@@ -36,10 +39,19 @@ struct https_client {
 	struct event *timer, *idle;
 	struct https_request *requests;
 	unsigned int n_requests;
+	uint64_t fresh_until_ms; /* mono: kept connections are not used before */
 	struct https_client_stats stats;
 };
 
 static void done(struct https_client *c);
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
 
 /* Out of the client and libcurl; what is left is memory. */
 static void request_leave(struct https_request *r)
@@ -378,6 +390,9 @@ static bool request_setup(struct https_request *r, const char *url, long deadlin
 	SET(CURLOPT_WRITEFUNCTION, on_body);
 	SET(CURLOPT_WRITEDATA, r);
 	SET(CURLOPT_MAXAGE_CONN, (long)conf->idle_s);
+	SET(CURLOPT_MAXLIFETIME_CONN, LIFETIME_S);
+	if (now_ms() < r->c->fresh_until_ms)
+		SET(CURLOPT_FRESH_CONNECT, 1L);
 	SET(CURLOPT_TIMEOUT_MS, deadline_ms);
 	return ok;
 }
@@ -496,6 +511,8 @@ void https_client_free(struct https_client *c)
 void https_client_identity(struct https_client *c, const struct https_identity *identity)
 {
 	c->config.identity = *identity;
+	/* those that are kept have shown the other one; by then they are closed */
+	c->fresh_until_ms = now_ms() + 1000ull * c->config.idle_s;
 }
 
 void https_client_stats(const struct https_client *c, struct https_client_stats *stats)

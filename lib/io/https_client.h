@@ -72,7 +72,8 @@ int https_client_ask(struct https_client *c, const struct p2p_hit *hit, const st
 		     const struct https_ask *ask, uint64_t deadline_ms, https_answer_h *h,
 		     void *arg, struct https_request **rp);
 void https_client_cancel(struct https_request *r);
-/* Connections made from now on show this one's certificate; it outlives the client, or the next. */
+/* Requests from now on go over connections that show this one's certificate; it outlives the
+ * client, or the next. */
 void https_client_identity(struct https_client *c, const struct https_identity *identity);
 void https_client_stats(const struct https_client *c, struct https_client_stats *stats);
 
