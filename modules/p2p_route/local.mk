@@ -16,6 +16,7 @@ p2p_route_la_SOURCES = \
 	modules/p2p_route/p2p_route_stats.c \
 	modules/p2p_route/p2p_route_tls.c modules/p2p_route/p2p_route_tls.h \
 	modules/p2p_route/p2p_route_tls_accept.c \
+	modules/p2p_route/p2p_route_tls_gate.c \
 	modules/p2p_route/p2p_route_tls_prove.c \
 	modules/p2p_route/p2p_route_tls_reload.c \
 	modules/p2p_route/p2p_route_tls_table.c modules/p2p_route/p2p_route_tls_table.h

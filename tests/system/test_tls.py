@@ -176,6 +176,14 @@ def test_an_enrolled_overlay_speaks_tls_of_itself(s):
         if proven(p).get("state") != "proven":
             raise proc.Failed("%s has not spoken TLS: %r" % (p.name, proven(p)))
     s.quiet()
+    # a new certificate, made by the gateway
+    old = shown(s.b)
+    s.b.gateway.stop()
+    os.unlink(s.b.tls_dir + "/sip-cert.pem")
+    s.b.gateway.start()
+    proc.wait_for("b's Kamailio has read it", lambda: stat(s.b, "tls_reloads") == 1, 8)
+    if shown(s.b) == old:
+        raise proc.Failed("the old certificate is shown still")
 
 
 @tap.on(two)
