@@ -69,6 +69,8 @@ class Network:
         for host, addr in hosts.items():
             self.hosts = {**self.hosts, host: addr}
             self._host(host, addr)
+        for ns in self.made:    # one may have been here before, with another MAC address
+            ip("neigh", "flush", "all", ns=ns)
 
     def leave(self, hosts):
         for host in hosts:

@@ -10,6 +10,7 @@ from . import proc, world
 
 PROGRAM = os.path.join(world.BUILD, "tests/bench/sipload")
 _numbers = itertools.count(1)
+_ports = itertools.count(6000)
 
 
 def user(n):
@@ -31,11 +32,9 @@ def _run(mode, node, port, at, **options):
 class Calls:
     """Calls from a node to users first to first + users - 1 through a peer, at a rate."""
 
-    _ports = itertools.count(6000)
-
     def __init__(self, node, at, callee, callee_port, first, users, count, rate, **options):
         self.count = count
-        self.proc = _run("call", node, next(Calls._ports), at,
+        self.proc = _run("call", node, next(_ports), at,
                          callee="%s:%d" % (callee.addr4["ua"], callee_port),
                          callee_netns=callee.name, first=first, users=users, count=count,
                          rate=rate, active=100, sdp=True, samples=True, **options)
@@ -53,8 +52,9 @@ class Calls:
 
 
 def register(node, port, at, first, users):
-    """Users are registered at a peer, with a contact at this node's port."""
-    p = _run("register", node, port, at, first=first, users=users, rate=100)
+    """Users are registered at a peer, with a contact at this node's port, which may be in use."""
+    p = _run("register", node, next(_ports), at, contact="%s:%d" % (node.addr4["ua"], port),
+             first=first, users=users, rate=100)
     proc.wait_for("%s ends" % p.name, lambda: not p.running(), 20)
     if p.p.returncode:
         raise proc.Failed("not all were registered: %s" % p.tail())
