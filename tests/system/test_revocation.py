@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from rig import enrol, overlay, proc, resp, sipp, tap
+from rig import enrol, enrolled, overlay, proc, resp, sipp, tap
 
 
 def four():
@@ -195,6 +195,62 @@ def test_who_was_away_learns_of_it_though_the_authority_is_away_now(s):
     s.c.gateway.start()
     if generation(s.c) != after:
         raise proc.Failed("c has forgotten it: %s" % (generation(s.c),))
+
+
+def with_users():
+    def prepare(p):
+        p.kamailio.defines += ["WITH_P2P_AUTH"]
+    s = enrolled.build(4, prepare=prepare)
+    for p in s.peers:
+        proc.wait_for("%s's Kamailio knows the realm" % p.name, lambda p=p: p.kamailio.rpc(
+            "p2p_usrloc.status")["realm"] == enrolled.REALM, 5)
+    return s
+
+
+@tap.on(with_users)
+@tap.limit(90)
+def test_users_and_their_permissions_move_to_the_new_secret(s):
+    """Users' enrolment, sealed to a peer and for any, and the permissions in their records."""
+    enrolled.add(s, "eve", "one", s.b)
+    enrolled.add(s, "fred", "two")
+    enrolled.add(s, "gil", "three")
+    with enrolled.Phone(s, "eve", "one") as eve, \
+            enrolled.Phone(s, "fred", "two", port=5071) as fred, \
+            enrolled.Phone(s, "gil", "three", port=5072) as gil:
+        for phone, at in ((eve, s.b), (fred, s.c)):
+            r = phone.register(at)
+            if r.code != 200:
+                raise proc.Failed("%s at %s: %s" % (phone.user, at.name, r.first))
+            for p in s.peers:
+                if p is not at:
+                    s.found(phone.user, p)
+        callers = [Caller(s.a, ["eve", "fred"]), Caller(s.b, ["fred"]), Caller(s.c, ["eve"])]
+        for c in callers:
+            c.start()
+        enrol.revoke(s.a, hit(s.d))
+        for p in (s.b, s.c):
+            caught_up(p, (1, 1))
+        # who was never here comes now, and who is here comes again
+        for phone, at in ((gil, s.b), (eve, s.b), (fred, s.c)):
+            r = phone.register(at)
+            if r.code != 200:
+                raise proc.Failed("%s at %s, after the change: %s" % (phone.user, at.name, r.first))
+        s.found("gil", s.c, 10)
+        time.sleep(1)
+        for c in callers:
+            c.stop()
+    # one that has the new secret alone
+    s.a.gateway.stop()
+    path = s.a.gateway.state + "/overlay.secret"
+    with open(path, encoding="ascii") as f:
+        lines = [x for x in f if not x.startswith("before")]
+    with open(path, "w", encoding="ascii") as f:
+        f.writelines(lines)
+    s.a.gateway.start()
+    for user, at in (("eve", s.b), ("fred", s.c), ("gil", s.b)):
+        found = s.found(user, s.a, 15)
+        if [c["peer"] for c in found] != [hit(at)]:
+            raise proc.Failed("%s is at %s" % (user, found))
 
 
 @tap.on(three)
