@@ -18,6 +18,8 @@
 #include "core/usr_avp.h"
 #include "modules/auth/api.h"
 #include "modules/sl/sl.h"
+#include "modules/tm/h_table.h"
+#include "modules/tm/t_lookup.h"
 #include "p2p_registrar.h"
 
 static auth_api_s_t api;
@@ -415,22 +417,43 @@ int reg_auth_consume(struct sip_msg *msg)
 	return n > 0 ? 1 : -1;
 }
 
+/* It is answered by tm, and its nonce is not judged again. */
+static bool retransmitted(struct sip_msg *msg)
+{
+	struct cell *t = reg_tm.t_gett();
+
+	/* a transaction that the script has made is this request's own */
+	return (msg->REQ_METHOD & (METHOD_ACK | METHOD_CANCEL)) == 0 &&
+	       (t == NULL || t == T_UNDEFINED) && tmx.t_check_trans(msg) == 0;
+}
+
 int reg_authenticate(struct sip_msg *msg, const struct reg_route_ref *ref, int flags)
 {
 	struct reg_auth a = {.flags = flags};
 	struct p2p_auth auth;
+	struct cell *t;
+	int code, ret;
 	bool run;
-	int code;
 
 	if (!reg_auth_ready())
 		return -1;
-	/* a retransmission is answered by tm, and its nonce is not judged again */
-	if ((msg->REQ_METHOD & (METHOD_ACK | METHOD_CANCEL)) == 0 && tmx.t_check_trans(msg) == 0)
+	if (retransmitted(msg))
 		return 0;
 	reg_count(REG_CNT_AUTHS);
 	code = (msg->REQ_METHOD & (METHOD_ACK | METHOD_CANCEL | METHOD_PRACK)) != 0
 		       ? REG_AUTH_OK
 		       : credentials(msg, &a);
+	/* What is answered here without a transaction would be judged again when it is repeated,
+	 * and its nonce count refused. Others have one sooner or later. */
+	t = reg_tm.t_gett();
+	if (code == REG_AUTH_ASK && (t == NULL || t == T_UNDEFINED) &&
+	    (msg->REQ_METHOD & (METHOD_REGISTER | METHOD_PUBLISH)) != 0) {
+		ret = reg_tm.t_newtran(msg);
+		if (ret == 0)
+			return 0; /* a retransmission: tm has answered it */
+		if (ret < 0)
+			return -1;
+	}
 	if (code == REG_AUTH_ASK && reg_ul.auth_get(&a.name, &auth) == 0) {
 		run = finish(msg, &a, judge(msg, &a, &auth));
 		explicit_bzero(&auth, sizeof(auth));

@@ -144,6 +144,8 @@ def test_a_terminal_does_not_show_the_password(s):
 def phones():
     def prepare(p):
         p.kamailio.defines += ["WITH_P2P_AUTH"]
+        if p.name == "a":
+            p.kamailio.defines += ["WITH_ACC", "WITH_DIALOG"]
     s = enrolled.build(3, prepare=prepare)
     for p in s.peers:
         proc.wait_for("%s's Kamailio knows the realm" % p.name, lambda p=p: p.kamailio.rpc(
@@ -194,7 +196,10 @@ def test_credentials_are_good_once_and_for_their_user_only(s):
     add(s, "carol", "one")
     with Phone(s, "carol", "one") as carol:
         c = carol.challenged(s.a)[1]
-        code(carol.answer(s.a, c), 200, "good credentials")
+        again = carol.request(s.a, extra=["Authorization: " + carol.credentials(
+            c, "REGISTER", "sip:" + s.a.address, "MD5")])
+        for _ in range(3):      # a phone that does not hear the answer
+            code(carol.ask(again, s.a.address), 200, "good credentials")
         r = carol.answer(s.a, c, change={"nc": 1})
         code(r, 401, "a nonce count that was seen")
         if "stale" not in enrolled.challenges(r)[0]:
@@ -243,6 +248,11 @@ def test_a_call_of_a_phone_that_authenticates(s):
             raise proc.Failed("credentials are shown to the other peer:\n" + m.text)
     ctl(s.a, "overlay", "rules", "--digests", "MD5 SHA-256")
     s.quiet()
+    answered = [x for x in lines(s.a, "ACC: transaction answered") if "method=INVITE" in x]
+    if len(answered) != 3:
+        raise proc.Failed("three calls were accounted for as %r" % answered)
+    if s.a.kamailio.text("dlg.list").strip():
+        raise proc.Failed("dialogs are left:\n" + s.a.kamailio.text("dlg.list"))
 
 
 @tap.on(phones)
@@ -318,6 +328,11 @@ def test_a_script_in_another_language(s):
     add(s, "mia", "two", s.a)
     with Phone(s, "leo", "one") as leo, Phone(s, "mia", "two", port=5071) as mia:
         code(leo.register(s.b), 200, "REGISTER")
+        c = leo.challenged(s.b)[0]
+        again = leo.request(s.b, extra=["Authorization: " + leo.credentials(
+            c, "REGISTER", "sip:" + s.b.address, "SHA-256")])
+        for _ in range(3):      # a phone that has not heard the answer
+            code(leo.ask(again, s.b.address), 200, "REGISTER, repeated")
         code(leo.register(s.b, password="wrong"), 401, "REGISTER, a wrong password")
         code(mia.register(s.b), 403, "REGISTER at the wrong peer")
         code(mia.register(s.a), 200, "REGISTER elsewhere")

@@ -8,6 +8,7 @@ function ksr_request_route()
 		return 1
 	end
 	if KSR.is_REGISTER() then
+		KSR.tm.t_newtran()		-- a script may have its reasons
 		KSR.p2p_registrar.authenticate("ksr_authenticated")
 	else
 		-- the route looks at what it came to
