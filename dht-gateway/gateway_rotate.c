@@ -257,9 +257,12 @@ static void on_answer(const struct gw_answer *a, void *arg)
 	uint32_t before = gw_rotation_count(r);
 
 	op->ask = NULL;
-	if (!a->err && purpose == PULL && !take(r, &hit, &op->got) && op->got.count > r->heard &&
-	    op->got.count <= P2P_REVOCATIONS_MAX)
-		r->heard = op->got.count;
+	/* who says that there are more, and has none to show, is not believed */
+	if (!a->err && purpose == PULL) {
+		take(r, &hit, &op->got);
+		r->heard =
+			gw_rotation_count(r) > before ? op->got.count : gw_rotation_generation(r);
+	}
 	if (!a->err && purpose == SECRET)
 		secret_got(r, op);
 	op_end(op);
