@@ -370,6 +370,22 @@ static unsigned int found(struct net *n, int node, unsigned int *complete)
 	return there;
 }
 
+/* Have all keys reached the replicas? */
+static bool replicated(struct servers *s, long long keys)
+{
+	long long there = 0;
+
+	for (int i = 0; i < s->n; i++) {
+		redisReply *role = tell(s, i, "ROLE"), *size = tell(s, i, "DBSIZE");
+
+		if (!strcmp(role->element[0]->str, "slave"))
+			there += size->integer;
+		freeReplyObject(role);
+		freeReplyObject(size);
+	}
+	return there == keys;
+}
+
 static void test_a_master_dies(void **state)
 {
 	struct servers *s = servers_start(SERVERS, true, false);
@@ -384,11 +400,9 @@ static void test_a_master_dies(void **state)
 		key_of(i, key);
 		assert_ok(put(n, 0, key, 7, "v1"));
 	}
-	/* what was written has reached the replicas */
-	for (int i = 0; i < SERVERS; i++) {
-		r = tell(s, i, "WAIT 1 2000");
-		freeReplyObject(r);
-	}
+	for (int i = 0; i < 100 && !replicated(s, KEYS); i++)
+		pause_ms(n, 100);
+	assert_true(replicated(s, KEYS));
 	assert_int_equal(found(n, 1, &complete), KEYS);
 	assert_int_equal(complete, KEYS);
 	r = tell(s, 0, "ROLE");
