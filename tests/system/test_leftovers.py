@@ -47,6 +47,7 @@ def configuration():
 def prepare(p):
     p.gateway.settings["sessions"] = {"lifetime_s": 30, "linger_s": 3}
     p.gateway.settings["peers"] = {"idle_s": 5}
+    p.relay.settings["sweep"] = {"lease_s": 5, "media_timeout_s": 20, "ring_timeout_s": 30}
     p.kamailio.defines.append("WITH_DIALOG")
     p.kamailio.options += ["-x", "qm", "-X", "qm"]     # statistics of memory by module
 
