@@ -110,7 +110,10 @@ def steady(s, count, rate):
         if got["ok"] != got["calls"]:
             raise proc.Failed("not all calls went through: %s" % got["responses"])
     for p, b, a in zip(s.peers, before, state()):
-        same(p.name + ": open files", b[1], a[1])
+        (was, clients), (files, more) = b[1], a[1]
+        if more > clients:      # a process of Kamailio's that was not connected yet
+            was["kamailio"] = min(was["kamailio"] + more - clients, files["kamailio"])
+        same(p.name + ": open files", was, files)
         same(p.name + ": UDP sockets", b[2], a[2])
         ours = {k: (b[0].get(k, 0), n) for k, n in a[0].items()
                 if k.startswith("shm p2p_") and n > b[0].get(k, 0)}

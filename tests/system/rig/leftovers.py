@@ -51,11 +51,16 @@ def datagram_sockets(p):
 
 
 def files(p):
-    """{program: open files of all its processes}"""
-    programs = {"kamailio": p.kamailio.children(), "gateway": [p.gateway.proc.pid],
-                "relay": [p.relay.proc.pid]}
-    return {name: sum(len(os.listdir("/proc/%d/fd" % pid)) for pid in pids)
-            for name, pids in programs.items()}
+    """{program: open files of all its processes}, but of the daemons those that are not connections
+    of Kamailio's processes; how many these are. Each process connects when it first has to."""
+    out = {"kamailio": sum(len(os.listdir("/proc/%d/fd" % pid)) for pid in p.kamailio.children())}
+    unix = p.node.run("ss", "-Hxan").stdout.splitlines()
+    clients = 0
+    for name, daemon in (("gateway", p.gateway), ("relay", p.relay)):
+        n = sum(1 for x in unix if " ESTAB " in x and " %s " % daemon.socket in x)
+        out[name] = len(os.listdir("/proc/%d/fd" % daemon.proc.pid)) - n
+        clients += n
+    return out, clients
 
 
 def resident(daemon):
