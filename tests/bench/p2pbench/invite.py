@@ -10,6 +10,8 @@ from . import sides
 from .calls import OURS_PORT, STOCK_PORT
 
 BAR = 1.15
+# figure: what is anchored, and what the called phone is offered then
+KINDS = {"invite_cached": None, "invite_anchored": "rtp", "invite_osrtp": "osrtp"}
 COLD_BAR_MS = 10
 
 
@@ -22,17 +24,19 @@ def run(bench, figures):
             for host in ("a", "b"):
                 engines.append(sides.rtpengine("rtpengine-" + host, bench.net.ns(host), directory,
                                                bench.net.addr(host)))
-            for anchored in (False, True):
-                compare(bench, figures, calls, anchored)
+            for name, phone_media in KINDS.items():
+                if not (bench.args.null and name == "invite_osrtp"):
+                    compare(bench, figures, calls, name, phone_media)
         finally:
             for p in reversed(engines):
                 p.stop()
 
 
-def compare(bench, figures, calls, anchored):
+def compare(bench, figures, calls, name, phone_media):
     """Start both pairs and alternate between them."""
-    name = "invite_anchored" if anchored else "invite_cached"
-    bench.say(name + (": media through rtpengine" if anchored else ": anchor=never"))
+    anchored = phone_media is not None
+    bench.say(name + (": media through rtpengine, the called phone is offered " + phone_media
+                      if anchored else ": anchor=never"))
     with bench.side_dir(name) as directory:
         programs = []
         try:
@@ -40,7 +44,7 @@ def compare(bench, figures, calls, anchored):
             if bench.args.null:
                 stock_pair(bench, directory, "null", OURS_PORT, anchored, programs)
             else:
-                bench.overlay.invite_side(directory, OURS_PORT, anchored, programs)
+                bench.overlay.invite_side(directory, OURS_PORT, anchored, programs, phone_media)
             for n in range(bench.args.runs):
                 once(bench, figures, name, n, calls, anchored)
         finally:
@@ -65,10 +69,11 @@ def once(bench, figures, name, n, calls, anchored):
     load.register(bench, calls, first, tag)
     if bench.overlay:
         bench.overlay.wait_published(range(first, first + calls))
-    cold, cached = (load.probe(bench, name, calls, first, which + tag, name != "invite_anchored")
+    cold, cached = (load.probe(bench, name, calls, first, which + tag, not anchored)
                     for which in ("first", "again"))
     for side in ("ours", "baseline"):
-        figures.add(name + "_p50", "ms", side, cached[side]["p50"], BAR)
+        figures.add(name + "_p50", "ms", side, cached[side]["p50"],
+                    None if name == "invite_osrtp" else BAR)
         figures.add(name + "_p90", "ms", side, cached[side]["p90"])
     note = ""
     if bench.overlay and not anchored:

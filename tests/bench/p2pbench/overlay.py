@@ -122,13 +122,15 @@ class Overlay:
         programs.reverse()
         programs.insert(0, self._kamailio("a", "register.cfg", port, {}))
 
-    def invite_side(self, directory, port, anchored, programs):
+    def invite_side(self, directory, port, anchored, programs, phone_media="rtp"):
+        """phone_media: what the called phone is offered, if media is anchored; stock offers RTP."""
         self._gateways(directory, ("c", "a", "b"), programs)
         for host in ("a", "b"):
             media = {}
             if anchored:
                 programs.append(self._daemon(self.relay, RELAY, host, "relay"))
-                media = {"ANCHOR": None, "MEDIA": self.socket(host, "relay.sock")}
+                media = {"ANCHOR": None, "MEDIA": self.socket(host, "relay.sock"),
+                         "PHONE_MEDIA": phone_media}
             programs.append(self._kamailio(host, "proxy.cfg", port, media))
 
     @contextlib.contextmanager
