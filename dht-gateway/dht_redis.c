@@ -123,6 +123,7 @@ static int redis_open(struct dht_backend **bp, struct event_base *base,
 			goto fail;
 		}
 	}
+	b->map.n_fixed = b->map.n_nodes;
 	b->tick = event_new(base, -1, EV_PERSIST, on_tick, b);
 	if (!b->tick || event_add(b->tick, &tv))
 		goto fail;
@@ -276,7 +277,7 @@ static void redis_stats(struct dht_backend *b, struct dht_stats *st)
 	op->put ? st->puts_pending++ : st->gets_pending++;
 	TAILQ_FOREACH(op, &b->sent, te)
 	op->put ? st->puts_pending++ : st->gets_pending++;
-	if (!b->connected)
+	if (!redis_all_reachable(b))
 		snprintf(st->why, sizeof(st->why), "%s", b->why);
 }
 

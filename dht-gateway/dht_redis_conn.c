@@ -294,18 +294,23 @@ void redis_conn_free(struct redis_conn *c)
 
 bool redis_conn_up(const struct redis_conn *c)
 {
-	return c->state == CONN_UP;
+	return c && c->state == CONN_UP;
+}
+
+bool redis_conn_to(const struct redis_conn *c, const char *host, uint16_t port)
+{
+	return c && c->port == port && !strcmp(c->host, host);
 }
 
 const char *redis_conn_why(const struct redis_conn *c)
 {
-	return c->why;
+	return c ? c->why : "";
 }
 
 int redis_conn_send(struct redis_conn *c, int argc, const char **argv, const size_t *argvlen,
 		    redis_reply_h *h, void *arg)
 {
-	return c->state == CONN_UP ? send_command(c, argc, argv, argvlen, h, arg) : ENOTCONN;
+	return redis_conn_up(c) ? send_command(c, argc, argv, argvlen, h, arg) : ENOTCONN;
 }
 
 /* --- messages --- */

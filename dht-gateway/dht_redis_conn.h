@@ -34,7 +34,10 @@ int redis_conn_new(struct redis_conn **cp, struct event_base *base, const char *
 /* Those who wait for replies are told NULL before it returns. */
 void redis_conn_free(struct redis_conn *c);
 
+/* In all of these c may be NULL: not connected. */
 bool redis_conn_up(const struct redis_conn *c);
+/* Is it one to this server? */
+bool redis_conn_to(const struct redis_conn *c, const char *host, uint16_t port);
 /* Why it is not: for the operator. */
 const char *redis_conn_why(const struct redis_conn *c);
 

@@ -100,8 +100,10 @@ void redis_script_load(struct dht_backend *b, struct redis_conn *c);
 
 /* --- servers: dht_redis_servers.c --- */
 
-/* A connection for each node that the map has. */
+/* A connection to each node that the map has. */
 void redis_servers_follow(struct dht_backend *b);
+/* Of all that there may be; b->connected: of some of it. */
+bool redis_all_reachable(const struct dht_backend *b);
 bool redis_server_up(const struct dht_backend *b, unsigned int i);
 /* Reads the map again, where that is due. */
 void redis_map_refresh(struct dht_backend *b);

@@ -14,6 +14,32 @@ void redis_map_init(struct redis_map *m)
 	memset(m, 0, sizeof(*m));
 }
 
+static bool in_use(const struct redis_map *m, unsigned int i)
+{
+	for (unsigned int j = 0; j < m->n_sets; j++)
+		for (unsigned int k = 0; k < m->set[j].n; k++)
+			if (m->set[j].node[k] == i)
+				return true;
+	return false;
+}
+
+/* A place for another node; NULL: all are needed. */
+static struct redis_map_node *place(struct redis_map *m)
+{
+	struct redis_map_node *oldest = NULL;
+
+	if (m->n_nodes < REDIS_NODES_MAX)
+		return &m->node[m->n_nodes++];
+	for (unsigned int i = m->n_fixed; i < m->n_nodes; i++) {
+		struct redis_map_node *n = &m->node[i];
+
+		if (i != m->asked && n->seen != m->readings && !in_use(m, i) &&
+		    (!oldest || m->readings - n->seen > m->readings - oldest->seen))
+			oldest = n;
+	}
+	return oldest;
+}
+
 int redis_map_node(struct redis_map *m, const char *host, size_t len, uint16_t port)
 {
 	struct redis_map_node *n;
@@ -22,15 +48,18 @@ int redis_map_node(struct redis_map *m, const char *host, size_t len, uint16_t p
 		return -1;
 	for (unsigned int i = 0; i < m->n_nodes; i++)
 		if (m->node[i].port == port && strlen(m->node[i].host) == len &&
-		    !memcmp(m->node[i].host, host, len))
+		    !memcmp(m->node[i].host, host, len)) {
+			m->node[i].seen = m->readings;
 			return (int)i;
-	if (m->n_nodes == REDIS_NODES_MAX)
+		}
+	n = place(m);
+	if (!n)
 		return -1;
-	n = &m->node[m->n_nodes];
 	memcpy(n->host, host, len);
 	n->host[len] = 0;
 	n->port = port;
-	return (int)m->n_nodes++;
+	n->seen = m->readings;
+	return (int)(n - m->node);
 }
 
 void redis_map_single(struct redis_map *m, unsigned int node)
@@ -93,6 +122,8 @@ int redis_map_slots(struct redis_map *m, const redisReply *reply, unsigned int f
 	if (!fresh)
 		return ENOMEM;
 	fresh->n_sets = 1; /* set 0: nobody */
+	m->readings++;
+	m->asked = from;
 	for (size_t i = 0; i < reply->elements; i++) {
 		const redisReply *e = reply->element[i];
 		struct redis_map_set s = {0};
@@ -132,6 +163,7 @@ int redis_map_redirect(struct redis_map *m, const char *error, unsigned int from
 	int node, k;
 
 	*ask = !strncmp(error, "ASK ", 4);
+	m->asked = from;
 	if (!*ask && strncmp(error, "MOVED ", 6))
 		return -1;
 	error += *ask ? 4 : 6;

@@ -19,11 +19,15 @@ struct redisReply;
 struct redis_map_node {
 	char host[REDIS_HOST_MAX];
 	uint16_t port; /* 0: host is the path of a unix socket */
+	uint32_t seen; /* the last reading of the map that named it */
 };
 
 struct redis_map {
-	struct redis_map_node node[REDIS_NODES_MAX]; /* only ever added to */
-	unsigned int n_nodes;
+	/* When there is no room, one that has nothing any more makes place for another. */
+	struct redis_map_node node[REDIS_NODES_MAX];
+	unsigned int n_nodes, n_fixed; /* the first ones stay: those of the settings */
+	uint32_t readings;
+	unsigned int asked;	     /* who told last: stays, too */
 	bool known;		     /* who has what is known */
 	bool cluster;		     /* else one server has all */
 	uint8_t owners[REDIS_SLOTS]; /* index into set */
@@ -35,7 +39,8 @@ struct redis_map {
 };
 
 void redis_map_init(struct redis_map *m);
-/* The node's index, added if need be; -1: there are too many, or its name is too long. */
+/* The node's index, added if need be; -1: there are too many that are in use, or its name is too
+ * long. */
 int redis_map_node(struct redis_map *m, const char *host, size_t len, uint16_t port);
 /* One server for everything. */
 void redis_map_single(struct redis_map *m, unsigned int node);

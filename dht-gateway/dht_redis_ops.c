@@ -172,7 +172,8 @@ static void put_result(struct dht_op *op, const redisReply *reply)
 	memcpy(op->old, reply->str, reply->len);
 	op->oldlen = reply->len;
 	op_wait(op);
-	redis_op_try(op);
+	if (redis_now_ms() < op->deadline_ms)
+		redis_op_try(op);
 }
 
 static void get_result(struct dht_op *op, const redisReply *reply)
@@ -223,6 +224,9 @@ static void on_result(const redisReply *reply, void *arg)
 		return;
 	}
 	op_wait(op);
+	/* servers that send each other's clients to and fro come to an end too */
+	if (redis_now_ms() >= op->deadline_ms)
+		return;
 	node = redis_map_redirect(&b->map, reply->str, op->node, &ask);
 	if (node >= 0) {
 		b->stale = b->stale || !ask;

@@ -16,27 +16,39 @@ bool redis_server_up(const struct dht_backend *b, unsigned int i)
 	return i < b->n_servers && redis_conn_up(b->server[i].conn);
 }
 
-/* Can all that there may be be asked for? */
-static bool all_reachable(const struct dht_backend *b)
+/* Can anything be asked for; can all of it? What one lost part of a Cluster has is unknown, and
+ * waited for; the others' users are found and put as ever. */
+static void reachable(const struct dht_backend *b, bool *some, bool *all)
 {
+	*some = false;
+	*all = b->map.known;
 	if (!b->map.known)
-		return false;
-	for (unsigned int i = 0; i < b->map.n_sets; i++) {
+		return;
+	/* of a cluster, set 0 is nobody's */
+	for (unsigned int i = b->map.cluster ? 1 : 0; i < b->map.n_sets; i++) {
 		const struct redis_map_set *s = &b->map.set[i];
-		bool used = !b->map.cluster || i > 0, up = false;
+		bool up = false;
 
 		for (unsigned int j = 0; j < s->n; j++)
 			up = up || redis_server_up(b, s->node[j]);
-		if (used && s->n && !up)
-			return false;
+		*some = *some || up;
+		*all = *all && up;
 	}
-	return true;
+}
+
+bool redis_all_reachable(const struct dht_backend *b)
+{
+	bool some, all;
+
+	reachable(b, &some, &all);
+	return all;
 }
 
 static void status_look(struct dht_backend *b)
 {
-	bool now = all_reachable(b);
+	bool now, all;
 
+	reachable(b, &now, &all);
 	if (now == b->connected)
 		return;
 	b->connected = now;
@@ -60,6 +72,18 @@ static void on_state(struct redis_conn *c, bool up, void *arg)
 
 void redis_servers_follow(struct dht_backend *b)
 {
+	/* a place in the map has been given to another node */
+	for (unsigned int i = 0; i < b->n_servers; i++) {
+		struct server *s = &b->server[i];
+		const struct redis_map_node *n = &b->map.node[i];
+
+		if (redis_conn_to(s->conn, n->host, n->port))
+			continue;
+		redis_conn_free(s->conn);
+		s->conn = NULL;
+		if (redis_conn_new(&s->conn, b->base, n->host, n->port, &b->login, on_state, s))
+			s->conn = NULL; /* without memory: with the next turn */
+	}
 	while (b->n_servers < b->map.n_nodes) {
 		struct server *s = &b->server[b->n_servers];
 		const struct redis_map_node *n = &b->map.node[b->n_servers];

@@ -17,8 +17,10 @@
 #define HELD_BYTES_MAX (4u << 20) /* of all peers */
 
 static bool asking; /* this process, now */
-/* What the tls module has not taken of a message yet, it will be given again. */
+/* What the tls module has not taken of a message yet, it will be given again, for the same
+ * connection. */
 static const char *rest_of;
+static int rest_con;
 static int (*encode)(struct tcp_connection *c, const char **pbuf, unsigned int *plen,
 		     const char **rest_buf, unsigned int *rest_len, snd_flags_t *send_flags);
 
@@ -94,7 +96,11 @@ void route_tls_held_send(const struct p2p_hit *hit, struct tls_held *m, int con)
 	for (; m != NULL; m = next) {
 		next = m->next;
 		kept = false;
-		if (con_send(con, m->text, m->len) < 0 && !m->again) {
+		if (con_send(con, m->text, m->len) >= 0) {
+			; /* gone */
+		} else if (m->again) {
+			route_count(ROUTE_CNT_TLS_DROPPED);
+		} else {
 			m->again = true;
 			lock_get(&route_tls->lock);
 			p = tls_table_find(&route_tls->table, hit);
@@ -103,6 +109,8 @@ void route_tls_held_send(const struct p2p_hit *hit, struct tls_held *m, int con)
 				tls_table_want(&route_tls->table, p);
 			lock_release(&route_tls->lock);
 			route_tls_wake();
+			if (!kept)
+				route_count(ROUTE_CNT_TLS_DROPPED);
 		}
 		if (!kept) {
 			m->next = NULL;
@@ -203,13 +211,15 @@ static int gate(struct tcp_connection *c, const char **pbuf, unsigned int *plen,
 	struct p2p_hit hit;
 	int n;
 
-	if (*pbuf != rest_of)
+	if (*pbuf != rest_of || c->id != rest_con)
 		verdict = judge(c, *pbuf, *plen, &addr, &hit);
 	rest_of = NULL;
 	if (verdict == TLS_PASS) {
 		n = encode(c, pbuf, plen, rest_buf, rest_len, send_flags);
-		if (n >= 0 && *rest_len > 0)
+		if (n >= 0 && *rest_len > 0) {
 			rest_of = *rest_buf;
+			rest_con = c->id;
+		}
 		return n;
 	}
 	if (verdict == TLS_HOLD && keep(&hit, *pbuf, *plen))

@@ -153,6 +153,25 @@ static void test_map(void **state)
 		redis_map_redirect(&m, text, 0, &ask);
 	}
 	assert_int_equal(m.n_nodes, REDIS_NODES_MAX);
+	/* those are in use; once the map is read they are not, and others get their places, but not
+	 * that of who was asked, nor those of the settings */
+	assert_int_equal(redis_map_node(&m, "203.0.113.1", 11, 1), -1);
+	m.n_fixed = 1;
+	for (unsigned int i = 0; i < 3 * REDIS_NODES_MAX; i++) {
+		char text[96], host[24];
+		int len = snprintf(host, sizeof(host), "203.0.113.%u", i);
+
+		snprintf(text, sizeof(text),
+			 "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$%d\r\n%s\r\n:7000\r\n", len, host);
+		r = parse(text);
+		assert_ok(redis_map_slots(&m, r, 2));
+		freeReplyObject(r);
+		s = redis_map_find(&m, 0);
+		assert_string_equal(m.node[s->node[0]].host, host);
+	}
+	assert_int_equal(m.n_nodes, REDIS_NODES_MAX);
+	assert_string_equal(m.node[0].host, before.node[0].host);
+	assert_string_equal(m.node[2].host, before.node[2].host);
 }
 
 /* --- servers --- */
@@ -433,6 +452,50 @@ static void test_a_master_dies(void **state)
 	servers_stop(s);
 }
 
+/* A master and its replica are gone: the others' values are found and put, of theirs nothing is
+ * concluded, and it is said what is missing. */
+static void test_a_part_is_lost(void **state)
+{
+	struct servers *s = servers_start(SERVERS, true, false);
+	struct net *n = net_start("redis", &s->like);
+	uint8_t key[DHT_KEY_LEN];
+	unsigned int there, complete, good = 0;
+	char node[64] = "";
+	struct dht_stats st;
+	redisReply *r;
+
+	(void)state;
+	for (unsigned int i = 0; i < KEYS; i++) {
+		key_of(i, key);
+		assert_ok(put(n, 0, key, 7, "v1"));
+	}
+	for (int i = 0; i < 100 && !replicated(s, KEYS); i++)
+		pause_ms(n, 100);
+	r = tell(s, 0, "ROLE");
+	assert_int_equal(r->elements, 3);
+	assert_int_equal(r->element[2]->elements, 1);
+	snprintf(node, sizeof(node), "%s", r->element[2]->element[0]->element[1]->str);
+	freeReplyObject(r);
+	for (int i = 1; i < SERVERS; i++)
+		if (s->port[i] == atoi(node))
+			server_kill(s, i);
+	server_kill(s, 0);
+	pause_ms(n, 300);
+	there = found(n, 1, &complete);
+	assert_true(there > KEYS / 3 && there < KEYS);
+	assert_int_equal(complete, there);
+	for (unsigned int i = 0; i < KEYS; i++) {
+		key_of(i, key);
+		good += put(n, 0, key, 7, "v2") == 0;
+	}
+	assert_int_equal(good, there);
+	n->ops->stats(n->b[0], &st);
+	assert_true(st.connected);
+	assert_true(*st.why);
+	net_stop(n);
+	servers_stop(s);
+}
+
 static void test_slots_move(void **state)
 {
 	struct servers *s = servers_start(SERVERS, true, false);
@@ -637,6 +700,7 @@ int main(void)
 		cmocka_unit_test(test_one_server),
 		cmocka_unit_test(test_cluster),
 		cmocka_unit_test(test_a_master_dies),
+		cmocka_unit_test(test_a_part_is_lost),
 		cmocka_unit_test(test_slots_move),
 		cmocka_unit_test(test_hangs_and_restarts),
 		cmocka_unit_test(test_wrong_password),
