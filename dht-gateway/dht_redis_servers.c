@@ -178,7 +178,9 @@ void redis_listen_look(struct dht_backend *b)
 {
 	if (b->listener && redis_conn_up(b->listener))
 		return;
-	if (b->listener && redis_server_up(b, b->listens_at))
+	if (b->listener && redis_server_up(b, b->listens_at) &&
+	    redis_conn_to(b->listener, b->map.node[b->listens_at].host,
+			  b->map.node[b->listens_at].port))
 		return; /* about to be */
 	for (unsigned int i = 0; i < b->n_servers; i++) {
 		const struct redis_map_node *n = &b->map.node[i];
