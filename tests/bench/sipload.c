@@ -22,7 +22,7 @@ static const char usage[] =
 	"register:\n"
 	"  --contact ADDR:PORT where the users are reached (default --local)\n"
 	"  --cseq N            1 (default) first, more: refresh; --expires S (3600), 0 ends\n"
-	"  --instance          add a +sip.instance\n"
+	"  --instance          add a +sip.instance; --acknowledged tells who had a 200\n"
 	"call:\n"
 	"  --also ADDR:PORT    a second target: each user is called through both, in turn\n"
 	"  --callee ADDR:PORT  the called side's socket; --callee-netns NS\n"
@@ -74,24 +74,41 @@ enum {
 	OPT_VIA,
 	OPT_DELAY,
 	OPT_RANDOM,
+	OPT_ACKNOWLEDGED,
 };
 
 static const struct option options[] = {
-	{"local", 1, NULL, OPT_LOCAL},	     {"local-netns", 1, NULL, OPT_LOCAL_NS},
-	{"target", 1, NULL, OPT_TARGET},     {"domain", 1, NULL, OPT_DOMAIN},
-	{"users", 1, NULL, OPT_USERS},	     {"first", 1, NULL, OPT_FIRST},
-	{"seed", 1, NULL, OPT_SEED},	     {"rate", 1, NULL, OPT_RATE},
-	{"timeout", 1, NULL, OPT_TIMEOUT},   {"max-time", 1, NULL, OPT_MAX},
-	{"samples", 0, NULL, OPT_SAMPLES},   {"contact", 1, NULL, OPT_CONTACT},
-	{"cseq", 1, NULL, OPT_CSEQ},	     {"expires", 1, NULL, OPT_EXPIRES},
-	{"instance", 0, NULL, OPT_INSTANCE}, {"also", 1, NULL, OPT_ALSO},
-	{"callee", 1, NULL, OPT_CALLEE},     {"callee-netns", 1, NULL, OPT_CALLEE_NS},
-	{"count", 1, NULL, OPT_COUNT},	     {"sdp", 0, NULL, OPT_SDP},
-	{"ring", 1, NULL, OPT_RING},	     {"hold", 1, NULL, OPT_HOLD},
-	{"gap", 1, NULL, OPT_GAP},	     {"active", 1, NULL, OPT_ACTIVE},
-	{"pool", 1, NULL, OPT_POOL},	     {"mix", 1, NULL, OPT_MIX},
-	{"via", 1, NULL, OPT_VIA},	     {"delay", 1, NULL, OPT_DELAY},
-	{"random", 0, NULL, OPT_RANDOM},     {NULL, 0, NULL, 0},
+	{"local", 1, NULL, OPT_LOCAL},
+	{"local-netns", 1, NULL, OPT_LOCAL_NS},
+	{"target", 1, NULL, OPT_TARGET},
+	{"domain", 1, NULL, OPT_DOMAIN},
+	{"users", 1, NULL, OPT_USERS},
+	{"first", 1, NULL, OPT_FIRST},
+	{"seed", 1, NULL, OPT_SEED},
+	{"rate", 1, NULL, OPT_RATE},
+	{"timeout", 1, NULL, OPT_TIMEOUT},
+	{"max-time", 1, NULL, OPT_MAX},
+	{"samples", 0, NULL, OPT_SAMPLES},
+	{"contact", 1, NULL, OPT_CONTACT},
+	{"cseq", 1, NULL, OPT_CSEQ},
+	{"expires", 1, NULL, OPT_EXPIRES},
+	{"instance", 0, NULL, OPT_INSTANCE},
+	{"also", 1, NULL, OPT_ALSO},
+	{"callee", 1, NULL, OPT_CALLEE},
+	{"callee-netns", 1, NULL, OPT_CALLEE_NS},
+	{"count", 1, NULL, OPT_COUNT},
+	{"sdp", 0, NULL, OPT_SDP},
+	{"ring", 1, NULL, OPT_RING},
+	{"hold", 1, NULL, OPT_HOLD},
+	{"gap", 1, NULL, OPT_GAP},
+	{"active", 1, NULL, OPT_ACTIVE},
+	{"pool", 1, NULL, OPT_POOL},
+	{"mix", 1, NULL, OPT_MIX},
+	{"via", 1, NULL, OPT_VIA},
+	{"delay", 1, NULL, OPT_DELAY},
+	{"acknowledged", 0, NULL, OPT_ACKNOWLEDGED},
+	{"random", 0, NULL, OPT_RANDOM},
+	{NULL, 0, NULL, 0},
 };
 
 static int number_read(const char *text, unsigned long min, unsigned long max, unsigned int *out)
@@ -200,6 +217,9 @@ static int option_take(int opt, const char *arg, struct sl_opts *o)
 		return o->vias == SL_VIAS ? E2BIG : addr_read(arg, &o->via[o->vias++]);
 	case OPT_DELAY:
 		return number_read(arg, 0, 60000, &o->delay_ms);
+	case OPT_ACKNOWLEDGED:
+		o->acknowledged = 1;
+		return 0;
 	case OPT_RANDOM:
 		o->random = 1;
 		return 0;

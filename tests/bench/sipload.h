@@ -136,9 +136,12 @@ struct sl_opts {
 	unsigned int ring_ms, hold_ms, gap_ms, timeout_ms, max_ms;
 	double rate; /* requests or calls a second; 0 (calls): one after the other, gap_ms apart */
 	int sdp, samples, instance;
-	unsigned int pool, mix;	     /* register: the first `pool` users are registered already; mix
-				      * refreshes of them for each first registration */
-	struct sl_addr via[SL_VIAS]; /* visible, lookup: proxies that probes go to */
+	/* register: the first `pool` users are registered already; mix refreshes of them for each
+	 * first registration */
+	unsigned int pool, mix;
+	int acknowledged; /* register: tell who had a 2xx */
+	/* visible, lookup */
+	struct sl_addr via[SL_VIAS]; /* proxies that probes go to */
 	unsigned int vias, delay_ms; /* delay: from the 200 OK to a user's first probe */
 	int random;		     /* lookup: users in no order */
 };
@@ -162,9 +165,10 @@ typedef void probe_h(const struct probe_result *r, void *arg);
 /* A final response at the caller's socket that is no probe's. */
 typedef void probe_reply_h(const struct sip_view *v, int64_t rx_wall, void *arg);
 
-/* Opens o->local for the caller and o->callee; o stays the caller's. 0 or errno. */
+/* Opens o->local for the caller and o->callee; o stays the caller's. A probe without a final
+ * response ends after limit_ms. 0 or errno. */
 int probes_new(struct probes **psp, const struct sl_opts *o, probe_h *h, probe_reply_h *other,
-	       void *arg);
+	       unsigned int limit_ms, void *arg);
 void probes_destroy(struct probes *ps);
 int probes_fd(const struct probes *ps); /* the caller's socket */
 unsigned int probes_open(const struct probes *ps);

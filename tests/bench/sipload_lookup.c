@@ -117,7 +117,7 @@ int lookup_run(const struct sl_opts *o)
 	if (err == 0)
 		err = stats_init(&l.refusal, o->count);
 	if (err == 0)
-		err = probes_new(&ps, o, lookup_ended, NULL, &l);
+		err = probes_new(&ps, o, lookup_ended, NULL, o->timeout_ms, &l);
 	if (err) {
 		fprintf(stderr, "sipload: lookup: %s\n", strerror(err));
 		goto out;

@@ -30,7 +30,7 @@ struct probes {
 	int fd, callee_fd;
 	unsigned int made, open;
 	unsigned int free_n, free[SLOTS];
-	int64_t scan_at;
+	int64_t scan_at, limit_ms;
 	struct probe slot[SLOTS];
 };
 
@@ -88,7 +88,7 @@ static void probe_end(struct probes *ps, struct probe *p, int status, int64_t rx
 }
 
 int probes_new(struct probes **psp, const struct sl_opts *o, probe_h *h, probe_reply_h *other,
-	       void *arg)
+	       unsigned int limit_ms, void *arg)
 {
 	struct probes *ps = calloc(1, sizeof(*ps));
 	unsigned int i;
@@ -99,6 +99,7 @@ int probes_new(struct probes **psp, const struct sl_opts *o, probe_h *h, probe_r
 	ps->o = o;
 	ps->h = h;
 	ps->other = other;
+	ps->limit_ms = limit_ms;
 	ps->arg = arg;
 	ps->fd = ps->callee_fd = -1;
 	for (i = SLOTS; i > 0; i--)
@@ -152,7 +153,7 @@ int probe_send(struct probes *ps, unsigned int user, unsigned int way)
 	p->open = 1;
 	p->rto = SL_T1;
 	p->again_at = now + SL_T1;
-	p->give_up = now + ps->o->timeout_ms * SL_MS;
+	p->give_up = now + ps->limit_ms * SL_MS;
 	ps->open++;
 	probe_message(ps, i, &p->tx_wall);
 	return 0;

@@ -19,7 +19,7 @@ struct reg {
 	int64_t rto;
 	int64_t give_up;
 	unsigned int cseq;
-	int done;
+	int done, ok; /* ok: the first one that was counted here had a 2xx */
 };
 
 struct register_load {
@@ -91,6 +91,7 @@ static void register_reply(struct register_load *l, const char *buf, size_t len,
 		return;
 	if (v.status < 300) {
 		l->ok++;
+		l->regs[i].ok = 1;
 		stats_add(&l->rtt, (double)(rx_ns - l->regs[i].first_tx) / SL_MS);
 	}
 	register_end(l, &l->regs[i], v.status);
@@ -189,6 +190,25 @@ static void register_loop(struct register_load *l)
 	}
 }
 
+/* The users that had a 2xx, as ranges: [[first, last], ...] */
+static void acknowledged_print(const struct register_load *l)
+{
+	unsigned int i, from;
+	const char *sep = "";
+
+	fputs(", \"acknowledged\": [", stdout);
+	for (i = 0; i < l->sent; i = from + 1) {
+		for (from = i; i < l->sent && l->regs[i].ok; i++)
+			;
+		if (i > from) {
+			printf("%s[%u, %u]", sep, l->o->first + from, l->o->first + i - 1);
+			sep = ", ";
+			from = i;
+		}
+	}
+	fputc(']', stdout);
+}
+
 int register_run(const struct sl_opts *o)
 {
 	struct register_load l = {.o = o, .fd = -1};
@@ -219,6 +239,8 @@ int register_run(const struct sl_opts *o)
 	codes_print(stdout, "responses", &l.codes);
 	fputs(", ", stdout);
 	stats_print(stdout, "rtt_ms", &l.rtt, o->samples);
+	if (o->acknowledged)
+		acknowledged_print(&l);
 	fputs("}\n", stdout);
 	rc = l.ok == total ? 0 : 1;
 out:

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define BURST_MAX 32
+#define PROBE_MS 8000 /* limit of one probe */
 
 enum visible_state { WAITING, REGISTERING, PROBING, DONE };
 
@@ -180,7 +181,7 @@ int visible_run(const struct sl_opts *o)
 	l.users = calloc(o->users, sizeof(l.users[0]));
 	err = l.users == NULL ? ENOMEM : stats_init(&l.when, o->users);
 	if (err == 0)
-		err = probes_new(&l.ps, o, probed, registered, &l);
+		err = probes_new(&l.ps, o, probed, registered, PROBE_MS, &l);
 	if (err) {
 		fprintf(stderr, "sipload: visible: %s\n", strerror(err));
 		goto out;
