@@ -29,6 +29,7 @@ struct gw_auth;
 struct gw_auth_rules;
 struct gw_auth_store;
 struct gw_cache;
+struct gw_gossip;
 struct gw_known;
 struct gw_lookups;
 struct gw_members;
@@ -118,6 +119,7 @@ struct gw {
 
 	struct gw_state *state;
 	struct gw_peers *peers;
+	struct gw_gossip *gossip;
 	struct gw_cache *cache;
 	struct gw_lookups *lookups;
 	struct gw_routes *routes;

@@ -18,6 +18,7 @@
 #include "dht-gateway/gateway_cert.h"
 #include "dht-gateway/gateway_crypto.h"
 #include "dht-gateway/gateway_file.h"
+#include "dht-gateway/gateway_gossip.h"
 #include "dht-gateway/gateway_identity.h"
 #include "dht-gateway/gateway_known.h"
 #include "dht-gateway/gateway_lookup.h"
@@ -335,6 +336,8 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 	if (!ret)
 		ret = gw_users_new(&gw->users, gw);
 	if (!ret)
+		ret = gw_gossip_new(&gw->gossip, gw);
+	if (!ret)
 		ret = gw_peers_new(&gw->peers, gw);
 	if (!ret)
 		ret = gw_lookups_new(&gw->lookups, gw);
@@ -428,6 +431,7 @@ void gw_core_free(struct gw_core *c)
 	gw_watches_free(gw->watches);
 	gw_users_free(gw->users);
 	gw_peers_free(gw->peers);
+	gw_gossip_free(gw->gossip);
 	gw_cache_free(gw->cache);
 	gw_state_close(gw->state);
 	X509_free(c->tls.cert);

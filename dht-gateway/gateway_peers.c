@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include "dht-gateway/gateway_gossip.h"
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_records.h"
@@ -130,6 +131,7 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	peer->rec = rec;
 	memcpy(peer->bytes, data, len);
 	peer->len = len;
+	gw_gossip_record(gw->gossip, &peer->hit, &rec, data, len);
 	if (news)
 		gw_peers_event(gw, &peer->hit);
 }
@@ -627,12 +629,14 @@ void gw_peers_rekey(struct gw_peers *p)
 
 	gw_record_key_peer(p->gw, &p->gw->hit, &p->key);
 	gw_map_scan(p->map, &cursor, SIZE_MAX, peer_rekey, NULL);
+	gw_gossip_rekey(p->gw->gossip);
 	gw_peers_announce(p);
 }
 
 void gw_peers_forget(struct gw_peers *p, const struct p2p_hit *hit)
 {
 	gw_map_del(p->map, hit, sizeof(*hit));
+	gw_gossip_forget(p->gw->gossip, hit);
 }
 
 static void on_probe_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data,

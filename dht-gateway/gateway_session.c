@@ -61,6 +61,20 @@ static void call_end(struct gw_session_call *c)
 		free(c);
 }
 
+void gw_session_retired_there(struct gw_sessions *s, const struct p2p_session_id *id)
+{
+	char text[P2P_SESSION_ID_TEXT_MAX];
+
+	if (p2p_sessions_retire(s->table, id, false, gw_mono(s->gw)))
+		return;
+	p2p_session_id_print(id, text);
+	p2p_log(s->gw->log, P2P_LOG_INFO,
+		"session %s is for the calls that run over it only: the other peer's settings "
+		"have changed",
+		text);
+	gw_sessions_event(s->gw, "change", id);
+}
+
 /* Whatever came of it. */
 static void call_done(struct gw_session_call *c, const struct gw_answer *a)
 {
@@ -76,6 +90,8 @@ static void call_done(struct gw_session_call *c, const struct gw_answer *a)
 		} else if (!a->err) {
 			m->renews_ok++;
 			p2p_sessions_their_calls(s->table, &c->id, c->said.calls);
+			if (c->said.retiring)
+				gw_session_retired_there(s, &c->id);
 			if (!p2p_sessions_renewed(s->table, &c->id, c->said.lifetime_s * 1000,
 						  c->began_ms, now))
 				gw_sessions_event(s->gw, "change", &c->id);
@@ -120,7 +136,7 @@ static int call_ask(struct gw_session_call *c, const struct p2p_locator *gateway
 	const struct p2p_sessions_entry *e = p2p_sessions_find(s->table, &c->id);
 	struct p2p_opp_path path = {
 		.version = P2P_OPP_VERSION, .overlay = s->gw->overlay, .resource = P2P_OPP_SESSION};
-	struct p2p_opp_calls ours = {.calls = e ? e->calls : 0};
+	struct p2p_opp_calls ours = {.calls = e ? e->calls : 0, .retiring = e && e->retiring};
 	struct gw_question q = {.method = c->purpose == RENEW ? "POST" : "DELETE",
 				.path = &path,
 				.final = c->purpose == FINAL,
@@ -527,7 +543,7 @@ void gw_sessions_reconsider(struct gw_sessions *s)
 		if (err == EADDRNOTAVAIL) {
 			gw_session_tell_closed(s, &ids.v[i].id, &ids.v[i].hit);
 			gw_session_forget(s, &ids.v[i].id, "Kamailio's addresses have changed");
-		} else if (!p2p_sessions_retire(s->table, &ids.v[i].id, gw_mono(s->gw))) {
+		} else if (!p2p_sessions_retire(s->table, &ids.v[i].id, true, gw_mono(s->gw))) {
 			p2p_log(s->gw->log, P2P_LOG_INFO,
 				"session %s is for the calls that run over it only: the settings "
 				"have changed",

@@ -44,6 +44,8 @@ void gw_session_arm(struct gw_sessions *s);
 /* Out of the table; the modules are told, and the log with the reason (NULL: neither, it never was
  * open). */
 void gw_session_forget(struct gw_sessions *s, const struct p2p_session_id *id, const char *reason);
+/* The other side will use it for the calls that run over it only: so do we. */
+void gw_session_retired_there(struct gw_sessions *s, const struct p2p_session_id *id);
 /* The other side is asked to close it, whatever runs over it; no matter what it answers. */
 void gw_session_tell_closed(struct gw_sessions *s, const struct p2p_session_id *id,
 			    const struct p2p_hit *hit);

@@ -139,7 +139,10 @@ int gw_session_renew(struct gw_sessions *s, const struct p2p_hit *hit,
 	if (e->s.initiator)
 		return refuse(error, 400, P2P_OPP_E_BADREQUEST, "who opened it renews it");
 	lifetime_s = lower(e->terms.lifetime_ms / 1000, s->gw->settings->session_lifetime_s);
-	*out = (struct p2p_opp_calls){.lifetime_s = lifetime_s, .calls = calls_said(e)};
+	*out = (struct p2p_opp_calls){
+		.lifetime_s = lifetime_s, .calls = calls_said(e), .retiring = e->retiring};
+	if (said->retiring)
+		gw_session_retired_there(s, &id);
 	p2p_sessions_their_calls(s->table, &id, said->calls);
 	p2p_sessions_renewed(s->table, &id, lifetime_s * 1000, now, now);
 	s->gw->metrics.renewed_by_peer++;

@@ -15,6 +15,7 @@
 #include "dht-gateway/gateway_auth.h"
 #include "dht-gateway/gateway_auth_store.h"
 #include "dht-gateway/gateway_cache.h"
+#include "dht-gateway/gateway_confirm.h"
 #include "dht-gateway/gateway_crypto.h"
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/gateway_peers.h"
@@ -72,6 +73,7 @@ struct gw_users {
 	struct gw_map *kamailios;      /* connected instances: a bool, has it named its users */
 	unsigned int kamailios_behind; /* of these, that have not */
 	struct p2p_published *table;
+	struct gw_confirms *confirms;
 	struct event *due;
 	struct job *jobs;
 	unsigned int n_jobs; /* that are not over */
@@ -196,6 +198,23 @@ static void job_unlink(struct job *j)
 	free(j);
 }
 
+/* A user that is not in the table is not out there. */
+static bool confirmed(const struct gw_users *u, const char *name, size_t len)
+{
+	struct p2p_published_info info;
+
+	return p2p_published_get(u->table, name, len, &info) || info.confirmed;
+}
+
+void gw_users_confirm(struct gw_users *u, const char *name, size_t len, uint64_t deadline_ms,
+		      gw_confirm_h *h, void *arg)
+{
+	if (confirmed(u, name, len))
+		h(0, arg);
+	else
+		gw_confirms_wait(u->confirms, name, len, deadline_ms, h, arg);
+}
+
 /* j may be gone afterwards. */
 static void job_end(struct job *j, enum p2p_put_result result, const char *why)
 {
@@ -234,6 +253,8 @@ static void job_end(struct job *j, enum p2p_put_result result, const char *why)
 		} else if (!j->p.tombstone) {
 			gw_watches_add(gw->watches, j->p.name, j->p.name_len, false);
 		}
+		if (confirmed(u, j->p.name, j->p.name_len))
+			gw_confirms_told(u->confirms, j->p.name, j->p.name_len);
 	}
 	if (!j->put_pending)
 		job_unlink(j);
@@ -588,6 +609,8 @@ int gw_users_withdraw(struct gw_users *u, const char *name, size_t len, uint64_t
 	if (!err) {
 		u->gw->metrics.withdrawals++;
 		gw_state_user(u->gw->state, GW_STATE_WITHDRAWN, name, len, kamailio, NULL, 0);
+		if (confirmed(u, name, len))
+			gw_confirms_told(u->confirms, name, len);
 		compact(u);
 		arm(u);
 	} else if (err == ESTALE) {
@@ -777,6 +800,8 @@ int gw_users_new(struct gw_users **up, struct gw *gw)
 	err = gw_map_new(&u->keys, (size_t)gw->settings->users_max * 4, false, drop_free, NULL);
 	if (!err)
 		err = gw_map_new(&u->kamailios, KAMAILIOS_MAX, false, drop_free, NULL);
+	if (!err)
+		err = gw_confirms_new(&u->confirms, gw);
 	if (err)
 		goto fail;
 	err = ENOMEM;
@@ -801,6 +826,7 @@ void gw_users_free(struct gw_users *u)
 	if (!u)
 		return;
 	u->stopping = true;
+	gw_confirms_free(u->confirms);
 	while (u->jobs) {
 		struct job *j = u->jobs;
 

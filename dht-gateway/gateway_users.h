@@ -5,6 +5,7 @@
 #define P2PSIP_GATEWAY_USERS_H
 
 #include "dht-gateway/gateway.h"
+#include "dht-gateway/gateway_confirm.h"
 #include "lib/model/published.h"
 
 int gw_users_new(struct gw_users **up, struct gw *gw);
@@ -22,6 +23,11 @@ void gw_users_connected(struct gw_users *u, uint64_t kamailio);
 void gw_users_disconnected(struct gw_users *u, uint64_t kamailio);
 size_t gw_users_synced(struct gw_users *u, uint64_t kamailio);
 int gw_users_serves(const struct gw_users *u, const char *name, size_t len);
+
+/* When others find what is wished of this user now (or, wished while it is waited for, later): h is
+ * told 0, now or then; ETIMEDOUT after deadline_ms; EBUSY. A user that is not known: 0. */
+void gw_users_confirm(struct gw_users *u, const char *name, size_t len, uint64_t deadline_ms,
+		      gw_confirm_h *h, void *arg);
 
 /* The name that belongs to a key of a user's records, of those served here or served lately; valid
  * until the loop goes on. ENOENT: none; EAGAIN: cannot be said (no memory for all keys). */

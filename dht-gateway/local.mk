@@ -23,8 +23,10 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_auth_rules.c dht-gateway/gateway_auth_rules.h \
 	dht-gateway/gateway_auth_store.c dht-gateway/gateway_auth_store.h \
 	dht-gateway/gateway_cache.c dht-gateway/gateway_cache.h \
+	dht-gateway/gateway_confirm.c dht-gateway/gateway_confirm.h \
 	dht-gateway/gateway_core.c dht-gateway/gateway_core.h \
 	dht-gateway/gateway_enrol.c dht-gateway/gateway_enrol.h \
+	dht-gateway/gateway_gossip.c dht-gateway/gateway_gossip.h \
 	dht-gateway/gateway_known.c dht-gateway/gateway_known.h \
 	dht-gateway/gateway_lookup.c dht-gateway/gateway_lookup.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
@@ -91,6 +93,7 @@ gateway_tests = \
 	tests/unit/test_gw_auth \
 	tests/unit/test_gw_backend \
 	tests/unit/test_gw_cert \
+	tests/unit/test_gw_gossip \
 	tests/unit/test_gw_https \
 	tests/unit/test_gw_keys \
 	tests/unit/test_gw_lookup \
@@ -122,6 +125,10 @@ tests_unit_test_gw_backend_LDADD = $(GATEWAY_TEST_LIBS)
 tests_unit_test_gw_cert_SOURCES = tests/unit/test_gw_cert.c tests/unit/test.h
 tests_unit_test_gw_cert_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_cert_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_gossip_SOURCES = tests/unit/test_gw_gossip.c $(GATEWAY_FIXTURE)
+tests_unit_test_gw_gossip_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_gossip_LDADD = $(GATEWAY_TEST_LIBS)
 
 tests_unit_test_gw_https_SOURCES = tests/unit/test_gw_https.c tests/unit/test.h
 tests_unit_test_gw_https_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)

@@ -104,6 +104,23 @@ struct odht {
 namespace
 {
 
+using node_handler = void (*)(const uint8_t id[ODHT_KEY_LEN], const void *sa, size_t salen,
+			      void *arg);
+
+/* OpenDHT 3 gives a node's address as an object, 2 as a sockaddr and its length: what does not
+ * compile for the library at hand is no candidate. */
+template <typename N>
+auto node_tell(const N &n, node_handler node, void *arg) -> decltype(n.addr.get(), void())
+{
+	node(n.id.data(), n.addr.get(), n.addr.getLength(), arg);
+}
+
+template <typename N>
+auto node_tell(const N &n, node_handler node, void *arg) -> decltype(n.ss, n.sslen, void())
+{
+	node(n.id.data(), &n.ss, n.sslen, arg);
+}
+
 dht::ValueType value_type(const odht_config &config, odht_type type)
 {
 	const odht_policy policy = config.policy;
@@ -234,7 +251,7 @@ int odht_nodes_export(struct odht *d,
 {
 	return guarded([&] {
 		for (const auto &n : d->runner.exportNodes())
-			node(n.id.data(), &n.ss, n.sslen, arg);
+			node_tell(n, node, arg);
 	});
 }
 

@@ -668,6 +668,15 @@ void p2p_published_done(struct p2p_published *p, uint64_t id, enum p2p_put_resul
 /* --- looking -----------------------------------------------------------------------------------
  */
 
+static bool is_confirmed(const struct entry *e)
+{
+	enum p2p_put_state put = e->in_flight ? e->before : e->put;
+
+	if (e->dirty || (e->in_flight && e->was_dirty))
+		return false;
+	return put == (e->desired == P2P_DESIRED_GONE ? P2P_PUT_KILLED : P2P_PUT_PUT);
+}
+
 static void fill_info(const struct entry *e, struct p2p_published_info *info)
 {
 	memset(info, 0, sizeof(*info));
@@ -676,6 +685,7 @@ static void fill_info(const struct entry *e, struct p2p_published_info *info)
 	info->desired = e->desired;
 	info->put = e->put;
 	info->dirty = e->dirty;
+	info->confirmed = is_confirmed(e);
 	info->failures = e->failures;
 	info->kamailio = e->kamailio;
 	info->seq = e->seq;

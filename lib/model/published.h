@@ -128,6 +128,7 @@ struct p2p_published_info {
 	enum p2p_desired desired;
 	enum p2p_put_state put;
 	bool dirty;	       /* what was put is not what is desired */
+	bool confirmed;	       /* what is desired was put, whatever is under way now */
 	unsigned int failures; /* in a row */
 	uint64_t kamailio, seq, order;
 	uint64_t due_ms; /* UINT64_MAX: in flight */

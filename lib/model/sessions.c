@@ -254,6 +254,9 @@ static void schedule(const struct p2p_sessions *t, struct p2p_sessions_entry *e)
 		due = idle;
 	if (e->s.initiator && e->expires_ms - e->terms.lifetime_ms / 2 < due)
 		due = e->expires_ms - e->terms.lifetime_ms / 2;
+	/* it learns so by a renewal */
+	if (e->untold && e->used_ms < due)
+		due = e->used_ms;
 	e->due_ms = due < e->expires_ms ? due : e->expires_ms;
 }
 
@@ -369,6 +372,7 @@ int p2p_sessions_stays(struct p2p_sessions *t, const struct p2p_session_id *id, 
 
 	if (!x)
 		return ENOENT;
+	x->e.untold = x->e.retiring && x->e.state == P2P_SESSION_RENEWING;
 	x->e.state = P2P_SESSION_OPEN;
 	if (busy)
 		x->e.used_ms = now_ms;
@@ -425,7 +429,8 @@ int p2p_sessions_their_calls(struct p2p_sessions *t, const struct p2p_session_id
 	return 0;
 }
 
-int p2p_sessions_retire(struct p2p_sessions *t, const struct p2p_session_id *id, uint64_t now_ms)
+int p2p_sessions_retire(struct p2p_sessions *t, const struct p2p_session_id *id, bool tell,
+			uint64_t now_ms)
 {
 	struct entry *x = live(t, id);
 
@@ -434,9 +439,11 @@ int p2p_sessions_retire(struct p2p_sessions *t, const struct p2p_session_id *id,
 	if (x->e.retiring)
 		return EALREADY;
 	x->e.retiring = true;
+	x->e.untold = tell && x->e.s.initiator;
 	x->e.used_ms = now_ms;
-	if (x->e.state == P2P_SESSION_OPEN)
-		schedule(t, &x->e);
+	if (x->e.state != P2P_SESSION_OPEN)
+		return 0;
+	schedule(t, &x->e);
 	return 0;
 }
 
@@ -511,6 +518,7 @@ int p2p_sessions_next(struct p2p_sessions *t, uint64_t now_ms, struct p2p_sessio
 		*action = P2P_SESSIONS_CLOSE;
 	} else if (e->s.initiator) {
 		e->state = P2P_SESSION_RENEWING;
+		e->untold = false;
 		*action = P2P_SESSIONS_RENEW;
 	} else {
 		*action = P2P_SESSIONS_EXPIRED;

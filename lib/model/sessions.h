@@ -60,6 +60,7 @@ struct p2p_sessions_entry {
 	struct p2p_sessions_terms terms; /* all 0 while OPENING */
 	enum p2p_session_state state;
 	bool retiring;
+	bool untold;		     /* the other side does not know that it is retiring */
 	uint32_t calls, their_calls; /* running over it, by this side's and the other's count */
 	uint64_t opened_ms, used_ms, expires_ms;
 	uint64_t due_ms; /* of the next step; while RENEWING and CLOSING: of none */
@@ -104,7 +105,10 @@ int p2p_sessions_used(struct p2p_sessions *t, const struct p2p_session_id *id, u
 int p2p_sessions_touch(struct p2p_sessions *t, const struct p2p_session_id *id, uint64_t now_ms);
 int p2p_sessions_their_calls(struct p2p_sessions *t, const struct p2p_session_id *id,
 			     uint32_t calls);
-int p2p_sessions_retire(struct p2p_sessions *t, const struct p2p_session_id *id, uint64_t now_ms);
+/* For the calls that run over it only. tell: by our own settings; who opened it renews it at once,
+ * so that the other side learns of it. EALREADY: it is so. */
+int p2p_sessions_retire(struct p2p_sessions *t, const struct p2p_session_id *id, bool tell,
+			uint64_t now_ms);
 
 /* Both valid until the table changes. find: whatever its state. best: the one to send with, of
  * those that can be used and are not retiring the one whose id is the lowest: both sides choose the

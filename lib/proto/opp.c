@@ -396,6 +396,8 @@ int p2p_opp_calls_encode(const struct p2p_opp_calls *calls, char *buf, size_t ca
 	p2p_text_add(&t, "{\"calls\":%" PRIu32, calls->calls);
 	if (calls->lifetime_s > 0)
 		p2p_text_add(&t, ",\"lifetime_s\":%" PRIu32, calls->lifetime_s);
+	if (calls->retiring)
+		p2p_text_add(&t, ",\"retiring\":true");
 	p2p_text_add(&t, "}");
 	return p2p_opp_put_end(&t, len);
 }
@@ -688,6 +690,20 @@ int p2p_opp_opened_decode(struct p2p_opp_opened *out, const char *text, size_t l
 	return err;
 }
 
+/* false where there is none. */
+static int get_bool(json_object *o, const char *name, bool *out)
+{
+	json_object *v;
+
+	*out = false;
+	if (!json_object_object_get_ex(o, name, &v))
+		return 0;
+	if (!json_object_is_type(v, json_type_boolean))
+		return EBADMSG;
+	*out = json_object_get_boolean(v);
+	return 0;
+}
+
 int p2p_opp_calls_decode(struct p2p_opp_calls *out, const char *text, size_t len)
 {
 	struct p2p_opp_calls calls = {0};
@@ -700,6 +716,8 @@ int p2p_opp_calls_decode(struct p2p_opp_calls *out, const char *text, size_t len
 	if (err == 0 && json_object_object_get_ex(o, "lifetime_s", NULL))
 		err = p2p_opp_get_u32(o, "lifetime_s", 1, P2P_OPP_LIFETIME_MAX_S,
 				      &calls.lifetime_s);
+	if (err == 0)
+		err = get_bool(o, "retiring", &calls.retiring);
 	if (err == 0)
 		*out = calls;
 	json_object_put(o);

@@ -132,6 +132,7 @@ struct p2p_opp_opened {
 struct p2p_opp_calls {
 	uint32_t lifetime_s; /* in the answer to POST: from now on; else 0 */
 	uint32_t calls;	     /* that the speaker counts over it */
+	bool retiring; /* of POST and its answer: for these calls only, by the speaker's settings */
 };
 
 enum p2p_opp_error_code {

@@ -7,10 +7,13 @@ tests_bench_sipload_SOURCES = \
 	tests/bench/sipload.c \
 	tests/bench/sipload.h \
 	tests/bench/sipload_call.c \
+	tests/bench/sipload_lookup.c \
 	tests/bench/sipload_net.c \
+	tests/bench/sipload_probe.c \
 	tests/bench/sipload_register.c \
 	tests/bench/sipload_sip.c \
-	tests/bench/sipload_stats.c
+	tests/bench/sipload_stats.c \
+	tests/bench/sipload_visible.c
 
 EXTRA_DIST += \
 	tests/bench/bench \

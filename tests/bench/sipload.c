@@ -9,7 +9,8 @@
 #include <string.h>
 
 static const char usage[] =
-	"usage: sipload register|call --local ADDR:PORT --target ADDR:PORT [options]\n"
+	"usage: sipload register|call|visible|lookup --local ADDR:PORT --target ADDR:PORT "
+	"[options]\n"
 	"  --local-netns NS    namespace of the (calling) socket; default: the process's own\n"
 	"  --domain D          domain of the users (default example.org)\n"
 	"  --users N           users u<first>.. (default 100), --first N number of the first (0)\n"
@@ -21,7 +22,7 @@ static const char usage[] =
 	"register:\n"
 	"  --contact ADDR:PORT where the users are reached (default --local)\n"
 	"  --cseq N            1 (default) first, more: refresh; --expires S (3600), 0 ends\n"
-	"  --instance          add a +sip.instance\n"
+	"  --instance          add a +sip.instance; --acknowledged tells who had a 200\n"
 	"call:\n"
 	"  --also ADDR:PORT    a second target: each user is called through both, in turn\n"
 	"  --callee ADDR:PORT  the called side's socket; --callee-netns NS\n"
@@ -31,6 +32,16 @@ static const char usage[] =
 	"  --ring MS           180 to 200 (15), --hold MS ACK to BYE (5), --gap MS to the next "
 	"(10)\n"
 	"  --active N          calls at a time (default 1, or 1000 with --rate)\n"
+	"register, mixed:\n"
+	"  --pool N            the first N users are registered already, with --cseq; --mix M "
+	"refreshes\n"
+	"                      of theirs for each first registration of another\n"
+	"visible (registers at --target), lookup (no --target): MESSAGEs to users\n"
+	"  --via ADDR:PORT     a proxy they go to; up to 16\n"
+	"  --callee, --callee-netns as above; visible: the users' contact is --contact\n"
+	"  visible: --delay MS after the 200 (0), --gap MS until the next (10), --timeout in all;\n"
+	"           with --expires 0: how long they still arrive\n"
+	"  lookup:  --count N at --rate, --random users, --active N at most at a time\n"
 	"exit status: 0 all answered 2xx, 1 some were not, 2 could not run\n";
 
 enum {
@@ -58,6 +69,12 @@ enum {
 	OPT_HOLD,
 	OPT_GAP,
 	OPT_ACTIVE,
+	OPT_POOL,
+	OPT_MIX,
+	OPT_VIA,
+	OPT_DELAY,
+	OPT_RANDOM,
+	OPT_ACKNOWLEDGED,
 };
 
 static const struct option options[] = {
@@ -85,6 +102,12 @@ static const struct option options[] = {
 	{"hold", 1, NULL, OPT_HOLD},
 	{"gap", 1, NULL, OPT_GAP},
 	{"active", 1, NULL, OPT_ACTIVE},
+	{"pool", 1, NULL, OPT_POOL},
+	{"mix", 1, NULL, OPT_MIX},
+	{"via", 1, NULL, OPT_VIA},
+	{"delay", 1, NULL, OPT_DELAY},
+	{"acknowledged", 0, NULL, OPT_ACKNOWLEDGED},
+	{"random", 0, NULL, OPT_RANDOM},
 	{NULL, 0, NULL, 0},
 };
 
@@ -186,6 +209,20 @@ static int option_take(int opt, const char *arg, struct sl_opts *o)
 		return number_read(arg, 0, 60000, &o->gap_ms);
 	case OPT_ACTIVE:
 		return number_read(arg, 1, 5000, &o->active);
+	case OPT_POOL:
+		return number_read(arg, 1, 200000, &o->pool);
+	case OPT_MIX:
+		return number_read(arg, 1, 1000, &o->mix);
+	case OPT_VIA:
+		return o->vias == SL_VIAS ? E2BIG : addr_read(arg, &o->via[o->vias++]);
+	case OPT_DELAY:
+		return number_read(arg, 0, 60000, &o->delay_ms);
+	case OPT_ACKNOWLEDGED:
+		o->acknowledged = 1;
+		return 0;
+	case OPT_RANDOM:
+		o->random = 1;
+		return 0;
 	case OPT_RATE:
 		return rate_read(arg, &o->rate);
 	case OPT_SDP:
@@ -202,6 +239,28 @@ static int option_take(int opt, const char *arg, struct sl_opts *o)
 	}
 }
 
+/* What a mode cannot do without */
+enum { TARGET = 1, CALLEE = 2, RATE = 4, VIA = 8 };
+
+static const struct mode {
+	const char *name;
+	int (*run)(const struct sl_opts *o);
+	unsigned int needs;
+} modes[] = {
+	{"register", register_run, TARGET | RATE},
+	{"call", call_run, TARGET | CALLEE},
+	{"visible", visible_run, TARGET | CALLEE | RATE | VIA},
+	{"lookup", lookup_run, CALLEE | RATE | VIA},
+};
+
+static int options_fit(const struct sl_opts *o, const struct mode *m)
+{
+	return o->local.len != 0 && (!(m->needs & TARGET) || o->target.len != 0) &&
+	       (!(m->needs & CALLEE) || o->callee.len != 0) &&
+	       (!(m->needs & RATE) || o->rate > 0) && (!(m->needs & VIA) || o->vias > 0) &&
+	       (o->mix == 0) == (o->pool == 0) && o->pool < o->users;
+}
+
 int main(int argc, char **argv)
 {
 	struct sl_opts o = {
@@ -216,7 +275,8 @@ int main(int argc, char **argv)
 		.timeout_ms = 8000,
 		.max_ms = 120000,
 	};
-	int opt, is_call;
+	size_t i;
+	int opt;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option_take(opt, optarg, &o) != 0) {
@@ -225,22 +285,21 @@ int main(int argc, char **argv)
 		}
 	}
 	o.mode = optind == argc - 1 ? argv[optind] : "";
-	is_call = strcmp(o.mode, "call") == 0;
-	if ((!is_call && strcmp(o.mode, "register") != 0) || o.local.len == 0 ||
-	    o.target.len == 0 || (is_call && o.callee.len == 0) || (!is_call && o.rate <= 0)) {
+	for (i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (strcmp(o.mode, modes[i].name) == 0)
+			break;
+	}
+	if (i == sizeof(modes) / sizeof(modes[0]) || !options_fit(&o, &modes[i])) {
 		fputs(usage, stderr);
 		return 2;
 	}
-	if (is_call) {
-		if (o.count == 0)
-			o.count = o.users;
-		if (o.also.len != 0)
-			o.count *= 2;
-		if (o.active == 0)
-			o.active = o.rate > 0 ? 1000 : 1;
-		return call_run(&o);
-	}
+	if (o.count == 0)
+		o.count = o.users;
+	if (o.also.len != 0)
+		o.count *= 2;
+	if (o.active == 0)
+		o.active = o.rate > 0 ? 1000 : 1;
 	if (o.contact.len == 0)
-		o.contact = o.local;
-	return register_run(&o);
+		o.contact = modes[i].needs & CALLEE ? o.callee : o.local;
+	return modes[i].run(&o);
 }

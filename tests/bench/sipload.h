@@ -116,7 +116,9 @@ struct sl_codes {
 void codes_add(struct sl_codes *c, int status);
 void codes_print(FILE *f, const char *name, const struct sl_codes *c);
 
-/* ---- the two loads ---- */
+/* ---- the loads ---- */
+
+#define SL_VIAS 16
 
 struct sl_opts {
 	const char *mode;
@@ -134,10 +136,51 @@ struct sl_opts {
 	unsigned int ring_ms, hold_ms, gap_ms, timeout_ms, max_ms;
 	double rate; /* requests or calls a second; 0 (calls): one after the other, gap_ms apart */
 	int sdp, samples, instance;
+	/* register: the first `pool` users are registered already; mix refreshes of them for each
+	 * first registration */
+	unsigned int pool, mix;
+	int acknowledged; /* register: tell who had a 2xx */
+	/* visible, lookup */
+	struct sl_addr via[SL_VIAS]; /* proxies that probes go to */
+	unsigned int vias, delay_ms; /* delay: from the 200 OK to a user's first probe */
+	int random;		     /* lookup: users in no order */
 };
+
+/* Append user u's REGISTER; i is its number in the run, which goes into the Call-ID. */
+void register_put(struct sip_out *m, const struct sl_opts *o, unsigned int u, unsigned int i,
+		  unsigned int cseq);
+
+/* ---- sipload_probe.c: a MESSAGE to a user, and whether it arrived ---- */
+
+struct probes;
+
+struct probe_result {
+	unsigned int user, way;
+	int status;		/* final response; 0: none in time */
+	int64_t sent, answered; /* wall clock */
+	int64_t arrived;	/* at the callee; 0: not */
+};
+
+typedef void probe_h(const struct probe_result *r, void *arg);
+/* A final response at the caller's socket that is no probe's. */
+typedef void probe_reply_h(const struct sip_view *v, int64_t rx_wall, void *arg);
+
+/* Opens o->local for the caller and o->callee; o stays the caller's. A probe without a final
+ * response ends after limit_ms. 0 or errno. */
+int probes_new(struct probes **psp, const struct sl_opts *o, probe_h *h, probe_reply_h *other,
+	       unsigned int limit_ms, void *arg);
+void probes_destroy(struct probes *ps);
+int probes_fd(const struct probes *ps); /* the caller's socket */
+unsigned int probes_open(const struct probes *ps);
+/* To a user by way of o->via[way]. 0, or EAGAIN when too many are open. */
+int probe_send(struct probes *ps, unsigned int user, unsigned int way);
+/* Receives and sends again until this time (monotonic), or for 10 ms, or until something came. */
+void probes_wait(struct probes *ps, int64_t until);
 
 /* Each prints its result to stdout. 0 when all went well, 1 when not, 2 when it could not run. */
 int register_run(const struct sl_opts *o);
 int call_run(const struct sl_opts *o);
+int visible_run(const struct sl_opts *o);
+int lookup_run(const struct sl_opts *o);
 
 #endif

@@ -77,6 +77,30 @@ def test_modules_compile_against_kamailio_6_0_without_warnings():
     shutil.rmtree(d)
 
 
+@tap.limit(300)
+def test_opendht_shim_compiles_against_opendht_3_without_warnings():
+    """With the headers of both; an object of either has what the gateway calls."""
+    tree = os.environ.get("P2PSIP_OPENDHT3")
+    if not tree:
+        raise tap.Skip(os.environ.get("P2PSIP_OPENDHT3_SKIP") or
+                       "no headers in P2PSIP_OPENDHT3 (quickstart test fetches them)")
+    with open(tree + "/usr/include/opendht/node_export.h", encoding="utf-8") as f:
+        if "SockAddr addr" not in f.read():
+            raise proc.Failed("%s does not hold OpenDHT 3's headers" % tree)
+    symbols = {}
+    for name, include in (("own", []), ("3", ["-I" + tree + "/usr/include"])):
+        for compiler in filter(shutil.which, ("g++", "clang++")):
+            obj = os.path.join(world.WORK, "shim-%s.o" % name)
+            text = run("shim-%s-%s" % (name, compiler), compiler, "-std=c++17", "-Wall", "-Wextra",
+                       "-Wshadow", "-I" + world.SOURCE, *include, "-c", "-o", obj,
+                       world.SOURCE + "/dht-gateway/opendht_shim.cpp")
+            no_warnings("\n".join(x for x in text.splitlines() if "opendht_shim.cpp" in x))
+            out = run("nm-%s-%s" % (name, compiler), "nm", "--defined-only", "--extern-only", obj)
+            symbols[name, compiler] = sorted(set(re.findall(r" T (odht_\w+)", out)))
+    if len(set(map(tuple, symbols.values()))) != 1 or len(symbols["3", "g++"]) < 9:
+        raise proc.Failed("not the same functions: %r" % symbols)
+
+
 @tap.limit(600)
 def test_gateway_builds_without_opendht():
     d, text = build("plain", "--disable-modules", "--without-opendht")

@@ -13,6 +13,7 @@ import hashlib
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -263,8 +264,7 @@ class Kamailio:
             argv += ["-l", x]
         for d in self.defines + ['CTLSOCK="unix:%s"' % self.ctl, "P2P_WORKERS=2", "WITHOUT_P2P_MEDIA",
                                  'P2P_DOMAIN="%s"' % DOMAIN,
-                                 'P2P_GATEWAY_SOCKET="%s"' % self.gateway.path,
-                                 'P2P_CONTACTS_FILE="%s/contacts"' % self.dir]:
+                                 'P2P_GATEWAY_SOCKET="%s"' % self.gateway.path]:
             argv += ["-A", d]
         with open(self.log, "ab") as log:
             self.proc = subprocess.Popen(argv + self.options, stdout=log, stderr=log,
@@ -513,7 +513,7 @@ class TlsPhone(Phone):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         self.sock = context.wrap_socket(raw)
-        self.sock.settimeout(None)
+        self.sock.settimeout(5)
         self.v6, self.addr, self.user, self.instance = False, addr, user, None
         self.port = self.sock.getsockname()[1]
         self.host = "%s:%d" % (addr, self.port)
@@ -535,6 +535,21 @@ class TlsPhone(Phone):
             self.sock.sendall(text.replace("SIP/2.0/UDP " + self.host,
                                            "SIP/2.0/TLS " + self.host).encode())
 
+    def _recv(self):
+        """What has come. OpenSSL bears no reading and writing of one connection at once."""
+        while not self.closed:
+            if not self.sock.pending() and not select.select([self.sock], [], [], 0.5)[0]:
+                continue
+            with self.lock:
+                self.sock.settimeout(0)
+                try:
+                    return self.sock.recv(65536)
+                except ssl.SSLWantReadError:        # part of a record, or a session ticket
+                    pass
+                finally:
+                    self.sock.settimeout(5)
+        return b""
+
     def _read(self):
         data = b""
         while not self.closed:
@@ -543,8 +558,8 @@ class TlsPhone(Phone):
             n = int(m.group(1)) if m else 0
             if not sep or len(rest) < n:
                 try:
-                    more = self.sock.recv(65536)
-                except OSError:
+                    more = self._recv()
+                except (OSError, ValueError):       # closed meanwhile
                     return
                 if not more:
                     return

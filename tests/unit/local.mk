@@ -21,6 +21,7 @@ unit_programs = \
 	tests/unit/test_published \
 	tests/unit/test_replay \
 	tests/unit/test_resp_server \
+	tests/unit/test_ring \
 	tests/unit/test_settings
 check_PROGRAMS += $(unit_programs)
 TESTS += $(unit_programs)
@@ -75,6 +76,11 @@ tests_unit_test_resp_server_SOURCES = tests/unit/test_resp_server.c $(UNIT_ALLOC
 tests_unit_test_resp_server_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_test_resp_server_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
 tests_unit_test_resp_server_LDADD = $(P2PIO_LIBS) $(CMOCKA_LIBS)
+
+tests_unit_test_ring_SOURCES = tests/unit/test_ring.c $(UNIT_ALLOC) $(UNIT_COMMON)
+tests_unit_test_ring_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_test_ring_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
+tests_unit_test_ring_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) $(LIBEVENT_LIBS)
 
 tests_unit_test_settings_SOURCES = tests/unit/test_settings.c $(UNIT_ALLOC) $(UNIT_COMMON)
 tests_unit_test_settings_CPPFLAGS = $(UNIT_CPPFLAGS)

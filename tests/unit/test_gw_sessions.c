@@ -57,6 +57,22 @@ static bool knows(struct world *w, unsigned int i, const struct p2p_session_id *
 	return !gw_session_find(of(w, i), id, &s, &retiring);
 }
 
+static bool retired(struct world *w, unsigned int i, const struct p2p_session_id *id)
+{
+	struct p2p_session s;
+	bool retiring = false;
+
+	return !gw_session_find(of(w, i), id, &s, &retiring) && retiring;
+}
+
+static void until_retired(struct world *w, unsigned int i, const struct p2p_session_id *id,
+			  unsigned int ms)
+{
+	for (unsigned int t = 0; t < ms && !retired(w, i, id); t += 10)
+		run_for(w, 10);
+	assert_true(retired(w, i, id));
+}
+
 /* A session of peer 0 with peer 1, by a ROUTE. */
 static struct p2p_session open_one(struct world *w, const char *name)
 {
@@ -430,6 +446,29 @@ static void test_peer_is_closed(void **state)
 	assert_int_equal(count(w, 2), 1);
 }
 
+/* Who did not open it says so when it is renewed. */
+static void test_settings_change_there(void **state)
+{
+	struct world *w = *state;
+	struct p2p_session s;
+
+	w->p[0].settings.session_lifetime_s = 2;
+	s = open_one(w, "alice");
+	assert_ok(gw_session_used(of(w, 0), &s.id, 1, 1));
+	assert_ok(gw_session_used(of(w, 1), &s.id, 1, 1));
+	say(&w->p[1].settings.signalling, "tcp");
+	gw_sessions_reconsider(of(w, 1));
+	assert_true(retired(w, 1, &s.id));
+	assert_false(retired(w, 0, &s.id));
+	until_retired(w, 0, &s.id, 3000);
+	/* calls that run keep it */
+	assert_true(knows(w, 0, &s.id));
+	assert_ok(gw_session_used(of(w, 1), &s.id, 1, 0));
+	assert_ok(gw_session_used(of(w, 0), &s.id, 1, 0));
+	until(w, 0, 0, 3000);
+	until(w, 1, 0, 3000);
+}
+
 static void test_settings_change(void **state)
 {
 	struct world *w = *state;
@@ -447,6 +486,8 @@ static void test_settings_change(void **state)
 	gw_sessions_reconsider(of(w, 0));
 	assert_ok(gw_session_find(of(w, 0), &s.id, &t, &retiring));
 	assert_true(retiring);
+	/* the other side is told */
+	until_retired(w, 1, &s.id, 1000);
 	r = route(w, 0, "alice", true);
 	assert_int_equal(r.session[0].session.signalling, P2P_SIGNALLING_TCP);
 	assert_int_equal(count(w, 0), 2);
@@ -875,6 +916,7 @@ int main(void)
 		TEST(test_orderly_stop),
 		TEST(test_peer_is_closed),
 		TEST(test_settings_change),
+		TEST(test_settings_change_there),
 		TEST(test_replay),
 		TEST(test_too_many),
 		TEST(test_another_result),

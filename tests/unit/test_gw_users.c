@@ -84,6 +84,61 @@ static void test_publish(void **state)
 	assert_int_equal(fake.bells, 1);
 }
 
+struct told {
+	bool done;
+	int err;
+};
+
+static void on_confirmed(int err, void *arg)
+{
+	struct told *t = arg;
+
+	assert_false(t->done);
+	t->done = true;
+	t->err = err;
+}
+
+static struct told confirm(struct gw_fixture *f, const char *name, uint64_t ms)
+{
+	struct told t = {0};
+
+	gw_users_confirm(f->gw->users, name, strlen(name), ms, on_confirmed, &t);
+	assert_true(gw_fixture_wait(f, &t.done, (unsigned int)ms + 2000));
+	return t;
+}
+
+/* Who waits is told when others find what is wished, and not before. */
+static void test_confirm(void **state)
+{
+	struct gw_fixture *f = *state;
+	struct told t = {0};
+
+	assert_ok(confirm(f, "nobody", 10).err);
+	fake.put_refuse = true;
+	publish(f, "alice", 1);
+	assert_int_equal(confirm(f, "alice", 50).err, ETIMEDOUT);
+	fake.put_refuse = false;
+	assert_ok(confirm(f, "alice", 5000).err);
+	assert_int_equal(state_of(f, "alice"), P2P_PUT_PUT);
+	gw_users_confirm(f->gw->users, "alice", 5, 1, on_confirmed, &t);
+	assert_true(t.done && !t.err);
+	withdraw(f, "alice", 2);
+	t = (struct told){0};
+	gw_users_confirm(f->gw->users, "alice", 5, 5000, on_confirmed, &t);
+	assert_false(t.done);
+	assert_true(gw_fixture_wait(f, &t.done, 5000));
+	assert_ok(t.err);
+	assert_int_equal(state_of(f, "alice"), P2P_PUT_KILLED);
+	/* the end of the gateway is told to those who still wait */
+	fake.put_silent = true;
+	publish(f, "bob", 3);
+	t = (struct told){0};
+	gw_users_confirm(f->gw->users, "bob", 3, 60000, on_confirmed, &t);
+	gw_fixture_restart(f);
+	assert_int_equal(t.err, ETIMEDOUT);
+	fake.put_silent = false;
+}
+
 /* A put that says it was stored, and was not, is found out and tried again. */
 static void test_put_proves_nothing(void **state)
 {
@@ -508,6 +563,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_publish),
+		T(test_confirm),
 		T(test_put_proves_nothing),
 		T(test_put_fails),
 		T(test_stale),

@@ -252,8 +252,8 @@ static void test_both_open(void **state)
 	assert_non_null(p2p_sessions_of(here, &b, 1));
 	assert_null(p2p_sessions_of(here, &b, 2));
 	/* one of changed policy is not used for anything new, and closed when it is idle */
-	assert_ok(p2p_sessions_retire(here, &s.id, T0));
-	assert_int_equal(p2p_sessions_retire(here, &s.id, T0), EALREADY);
+	assert_ok(p2p_sessions_retire(here, &s.id, true, T0));
+	assert_int_equal(p2p_sessions_retire(here, &s.id, true, T0), EALREADY);
 	assert_int_equal(p2p_sessions_best(here, &b, T0)->s.id.b[0], 9);
 	p2p_sessions_free(here);
 	p2p_sessions_free(there);
@@ -267,10 +267,10 @@ static void test_retired(void **state)
 	(void)state;
 	assert_ok(p2p_sessions_accept(t, &s, terms(LIFE, 7), T0));
 	assert_ok(p2p_sessions_used(t, &s.id, 1, T0));
-	assert_ok(p2p_sessions_retire(t, &s.id, T0));
+	assert_ok(p2p_sessions_retire(t, &s.id, true, T0));
 	nothing_due(t, T0 + LINGER); /* a call runs */
 	assert_null(p2p_sessions_best(t, &s.hit, T0));
-	assert_int_equal(p2p_sessions_retire(t, &s.id, T0), EALREADY);
+	assert_int_equal(p2p_sessions_retire(t, &s.id, true, T0), EALREADY);
 	/* the last one ends: at once, without lingering */
 	assert_ok(p2p_sessions_used(t, &s.id, 0, T0 + 200000));
 	due_is(t, T0 + 200000, &s, P2P_SESSIONS_CLOSE);
@@ -283,8 +283,19 @@ static void test_retired(void **state)
 	assert_ok(p2p_sessions_remove(t, &s.id));
 	/* with no call over it, it has no use left */
 	s = opened(t, 2, 1, T0);
-	assert_ok(p2p_sessions_retire(t, &s.id, T0 + 1));
+	assert_ok(p2p_sessions_retire(t, &s.id, true, T0 + 1));
 	due_is(t, T0 + 1, &s, P2P_SESSIONS_CLOSE);
+	assert_ok(p2p_sessions_remove(t, &s.id));
+	/* with one, who opened it says so at once, unless it was told so */
+	s = opened(t, 3, 1, T0);
+	assert_ok(p2p_sessions_used(t, &s.id, 1, T0));
+	assert_ok(p2p_sessions_retire(t, &s.id, true, T0 + 1));
+	due_is(t, T0 + 1, &s, P2P_SESSIONS_RENEW);
+	assert_ok(p2p_sessions_remove(t, &s.id));
+	s = opened(t, 4, 1, T0);
+	assert_ok(p2p_sessions_used(t, &s.id, 1, T0));
+	assert_ok(p2p_sessions_retire(t, &s.id, false, T0 + 1));
+	nothing_due(t, T0 + 1);
 	p2p_sessions_free(t);
 }
 

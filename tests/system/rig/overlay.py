@@ -161,10 +161,11 @@ class Relay(Daemon):
 
 
 class OverlayPeer:
-    """One site.  Everything can be told before start(): defines, settings, instances."""
+    """One site.  Everything can be told before start(): defines, settings, instances.
+    media: whether it has rtpengines and a relay."""
 
     def __init__(self, node, secret, bootstrap=(), ipv6=False, transport="udp", anchor="always",
-                 rtpengines=1, backend="opendht", cfg=CFG, both=False):
+                 rtpengines=1, backend="opendht", cfg=CFG, both=False, media=True):
         self.node, self.name = node, node.name
         self.ipv6 = ipv6
         ua, ovl = self.addresses(ipv6)
@@ -175,10 +176,10 @@ class OverlayPeer:
         self.rtpengines = [
             peer.Rtpengine(node, "rtpengine-%s%s" % (node.name, i or ""), self.interfaces(both),
                            peer.NG_PORT + i, (30000 + 5000 * i, 34998 + 5000 * i))
-            for i in range(rtpengines)]
-        self.rtpengine = self.rtpengines[0]
+            for i in range(rtpengines if media else 0)]
+        self.rtpengine = self.rtpengines[0] if media else None
         self.gateway = Gateway(node, bootstrap, secret, ipv6, [self.uri_ovl], backend)
-        self.relay = Relay(node, self.rtpengines)
+        self.relay = Relay(node, self.rtpengines) if media else None
         listen = []
         for a in (ua, ovl):
             listen += ["udp:%s:5060" % a, "tcp:%s:5060" % a]
@@ -186,9 +187,9 @@ class OverlayPeer:
         self.kamailio.defines += [
             'CTLSOCK="unix:%s"' % self.kamailio.ctl,
             'P2P_GATEWAY_SOCKET="%s"' % self.gateway.socket,
-            'P2P_CONTACTS_FILE="%s/contacts"' % self.kamailio.dir,
-            'P2P_RELAY_SOCKET="%s"' % self.relay.socket,
-            'P2P_ANCHOR="%s"' % anchor, "WITH_P2P_MEDIA",
+            'P2P_ANCHOR="%s"' % anchor,
+            *(['P2P_RELAY_SOCKET="%s"' % self.relay.socket, "WITH_P2P_MEDIA"] if media
+              else ["WITHOUT_P2P_MEDIA"]),
             'P2P_CALLERS="192.0.2.0/24"']       # sipp calls without having registered
         self.kamailio.options += ["-L", module_path()]
 
@@ -219,13 +220,14 @@ class OverlayPeer:
         self.gateway.ready()
         for r in self.rtpengines:
             proc.wait_for("rtpengine answers", r.answers, 10, 0.05, [r.proc])
-        self.relay.start()
+        if self.relay:
+            self.relay.start()
         self.kamailio.start()
         return self
 
     def stop(self):
         for x in [self.kamailio, self.relay, self.gateway] + self.rtpengines:
-            if x.proc and x.proc.running():
+            if x and x.proc and x.proc.running():
                 x.stop()
 
     def media_calls(self):
@@ -244,7 +246,7 @@ class OverlayPeer:
             n = self.kamailio.transactions()
             if n:
                 left.append("%d transactions in Kamailio" % n)
-        if self.relay.proc.running():
+        if self.relay and self.relay.proc.running():
             n = int(self.relay.status().get("calls", 0))
             if n:
                 left.append("%d calls in the relay" % n)

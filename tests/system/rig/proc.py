@@ -124,7 +124,7 @@ class Proc:
 
     def tail(self, lines=15, skip=None):
         text = [x for x in self.text().splitlines() if not (skip and skip.search(x))]
-        return "".join("    %s\n" % x for x in text[-lines:])
+        return "".join("    %s\n" % x[:500] for x in text[-lines:])
 
     def said(self, *words):
         """A line of its log that holds all the words, or None."""

@@ -5,6 +5,7 @@ Users are called u000000, u000001 and so on."""
 import itertools
 import json
 import os
+import time
 
 from . import proc, world
 
@@ -17,16 +18,30 @@ def user(n):
     return "u%06d" % n
 
 
-def _run(mode, node, port, at, **options):
+def _run(mode, node, port, at=None, **options):
+    """at: the peer that it goes to; an option's list is that option for each of its values."""
     n = next(_numbers)
     argv = [PROGRAM, mode, "--local", "%s:%d" % (node.addr4["ua"], port), "--local-netns",
-            node.name, "--target", at.address + ":5060", "--domain", at.address,
-            "--seed", "load%d" % n]
+            node.name]
+    if at:
+        argv += ["--target", at.address + ":5060"]
+    options.setdefault("domain", at and at.address)
+    options.setdefault("seed", "load%d" % n)
     for key, value in options.items():
-        argv += ["--" + key.replace("_", "-")] + ([] if value is True else [str(value)])
+        for v in value if isinstance(value, list) else [value]:
+            if v is not None and v is not False:
+                argv += ["--" + key.replace("_", "-")] + ([] if v is True else [str(v)])
     p = proc.Proc("sipload.%d" % n, argv, node)
     p.expected = True
     return p
+
+
+def _result(p, timeout):
+    """What it has measured, whether all went well or not."""
+    proc.wait_for("%s ends" % p.name, lambda: not p.running(), timeout, 0.05)
+    if p.p.returncode not in (0, 1):
+        raise proc.Failed("sipload: %s" % p.tail())
+    return json.loads(p.text().splitlines()[-1])
 
 
 class Calls:
@@ -41,10 +56,7 @@ class Calls:
 
     def finish(self, timeout):
         """What it has measured, whether all calls went through or not."""
-        proc.wait_for("%s ends" % self.proc.name, lambda: not self.proc.running(), timeout, 0.05)
-        if self.proc.p.returncode not in (0, 1):
-            raise proc.Failed("sipload: %s" % self.proc.tail())
-        return json.loads(self.proc.text().splitlines()[-1])
+        return _result(self.proc, timeout)
 
     def stop(self):
         if self.proc.running():
@@ -58,3 +70,21 @@ def register(node, port, at, first, users):
     proc.wait_for("%s ends" % p.name, lambda: not p.running(), 20)
     if p.p.returncode:
         raise proc.Failed("not all were registered: %s" % p.tail())
+
+
+class Load:
+    """One that goes on by itself: finish() waits for it and returns what it has measured."""
+
+    def __init__(self, mode, node, at=None, **options):
+        self.began = time.time()
+        self.proc = _run(mode, node, next(_ports), at, **options)
+
+    def finish(self, timeout=60):
+        return _result(self.proc, timeout)
+
+    def running(self):
+        return self.proc.running()
+
+    def stop(self):
+        if self.proc.running():
+            self.proc.kill()

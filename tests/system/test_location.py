@@ -1,0 +1,535 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where users are, as callers elsewhere meet it: a MESSAGE by way of one peer to a phone that is
+registered at another either arrives or is refused, and what it is refused with is what counts.
+
+The short form has four peers and small loads, the long one eight, 20 ms apart, and large ones."""
+
+import contextlib
+import random
+import statistics
+import time
+
+from rig import location, proc, sipc, tap
+
+RTT_MS = 20
+
+
+def near():
+    return location.Location(4)
+
+
+def far():
+    return location.Location(4, RTT_MS)
+
+
+def eight():
+    return location.Location(8, RTT_MS)
+
+
+def eight_lossy():
+    return location.Location(8, RTT_MS, 1)
+
+
+def skewed(n=3, ahead=60):
+    """A's clock is a minute ahead."""
+    def prepare(p):
+        p.gateway.clock_s = ahead if p.name == "a" else 0
+    return location.Location(n, extra=prepare)
+
+
+def demand(holds, text, *args):
+    if not holds:
+        raise proc.Failed(text % args)
+
+
+def figures(name, stats):
+    tap.say("%s: p50 %.1f, p99 %.1f, max %.1f ms (%d)" %
+            (name, stats.get("p50", 0), stats.get("p99", 0), stats.get("max", 0), stats["n"]))
+
+
+# ---- new users, and those that leave ----
+
+def new_users(s, users, rate):
+    got = s.visible(s.a, s.peers[1:], 0, users, rate, gap=50, timeout=10000)
+    figures("found", got["visible_ms"])
+    tap.say("first probes: %r; REGISTER: %r" % (got["first_probes"], got["responses"]))
+    demand(got["registered"] == users, "%d of %d registered: %r", got["registered"], users,
+           got["responses"])
+    demand(not got["never"], "%d are not found", got["never"])
+    demand(got["visible_ms"]["p99"] <= 1000 and got["visible_ms"]["max"] <= 3000,
+           "found after %.0f ms at p99, %.0f at most", got["visible_ms"]["p99"],
+           got["visible_ms"]["max"])
+
+
+def leaving_users(s, users, rate):
+    got = s.visible(s.a, s.peers[1:], 0, users, rate, expires=0, cseq=2, gap=200, timeout=2000)
+    figures("still routed", got["gone_ms"])
+    tap.say("probes: %r" % got["all_probes"])
+    demand(got["registered"] == users, "%d of %d de-registered: %r", got["registered"], users,
+           got["responses"])
+    demand(got["gone_ms"]["p99"] <= 1000, "routed until %.0f ms after, at p99",
+           got["gone_ms"]["p99"])
+
+
+@tap.on(near)
+def test_new_users_are_found_elsewhere(s):
+    new_users(s, 900, 300)
+
+
+@tap.on(near)
+def test_users_who_left_are_not_routed(s):
+    leaving_users(s, 300, 150)
+
+
+@tap.on(eight)
+@tap.limit(200)
+@tap.long
+def test_a_thousand_new_users_a_second_are_found_elsewhere(s):
+    new_users(s, 20000, 1000)
+
+
+@tap.on(eight)
+@tap.limit(200)
+@tap.long
+def test_users_who_left_eight_peers_are_not_routed(s):
+    leaving_users(s, 2000, 100)
+
+
+# ---- users that move ----
+
+class Phones:
+    """One phone a user, that can be at two addresses: port 5071 and port 5072 of a host."""
+
+    def __init__(self, s):
+        self.s = s
+        self.at = [sipc.Udp(s.callee, port) for port in (5071, 5072)]
+        self.caller = sipc.Udp(s.load, 5073)
+        self.cseq = 0
+
+    def close(self):
+        for x in self.at + [self.caller]:
+            x.s.close()
+
+    def register(self, user, peer, place, instance=None):
+        """When its 200 came."""
+        udp, aor = self.at[place], "sip:%s@%s" % (user, location.DOMAIN)
+        contact = "Contact: <sip:%s@%s:%d>;expires=600" % (user, udp.address, udp.port)
+        if instance:
+            contact += ';+sip.instance="<urn:uuid:%s>"' % instance
+        self.cseq += 1
+        r = udp.ask(sipc.request("REGISTER", "sip:" + location.DOMAIN, udp.via, aor, aor,
+                                 [contact], cseq=self.cseq), peer.address)
+        demand(r.code == 200, "REGISTER at %s: %s", peer.name, r.first)
+        return time.monotonic()
+
+    def call(self, user, through, within=4.0):
+        """(the places it rang at, the final reply's code or 0)"""
+        uri = "sip:%s@%s" % (user, location.DOMAIN)
+        text = sipc.request("MESSAGE", uri, self.caller.via, "sip:caller@" + location.DOMAIN,
+                            extra=["Content-Type: text/plain"], body="hi")
+        branch = sipc.Message(text).get("Via").partition("branch=")[2]
+        self.caller.send(text, through.address)
+        rang, end = set(), time.monotonic() + within
+        while time.monotonic() < end:
+            for place, udp in enumerate(self.at):
+                with contextlib.suppress(BlockingIOError):
+                    m = udp.receive(0.0)
+                    if m and m.method == "MESSAGE":
+                        rang.add(place)
+                        udp.send(sipc.reply(m, 200, "OK"), *self._hop(m))
+            with contextlib.suppress(BlockingIOError):
+                m = self.caller.receive(0.005)
+                if m and m.code >= 200 and branch in m.get("Via"):
+                    return rang, m.code
+        return rang, 0
+
+    @staticmethod
+    def _hop(m):
+        host, _, port = m.get("Via").split(";")[0].split()[1].partition(":")
+        return host, int(port or 5060)
+
+
+def moving_users(s, users, instance, prefix):
+    """Each registers at A and is called through C, registers at B, and is called through C a second
+    after that 200."""
+    phones, wrong, both = Phones(s), [], 0
+    try:
+        names = ["%s%03d" % (prefix, i) for i in range(users)]
+        for i, name in enumerate(names):
+            uuid = "00000000-0000-4000-8000-%012x" % i if instance else None
+            phones.register(name, s.a, 0, uuid)
+        time.sleep(0.5)
+        for name in names:
+            rang, code = phones.call(name, s.c)
+            demand(rang == {0} and code == 200, "before it moved, %s rang at %r: %d", name, rang,
+                   code)
+        moved = {}
+        for i, name in enumerate(names):
+            uuid = "00000000-0000-4000-8000-%012x" % i if instance else None
+            moved[name] = phones.register(name, s.b, 1, uuid)
+        for name in names:
+            # the second is what is tested
+            time.sleep(max(0, moved[name] + 1 - time.monotonic()))
+            rang, code = phones.call(name, s.c)
+            both += rang == {0, 1}
+            if 1 not in rang or (instance and 0 in rang):
+                wrong.append((name, sorted(rang), code))
+    finally:
+        phones.close()
+    tap.say("%d of %d rang at both" % (both, users))
+    demand(not wrong, "%d of %d did not ring where they are: %r", len(wrong), users, wrong[:5])
+
+
+@tap.on(near)
+@tap.long
+def test_a_user_who_moved_rings_where_he_is(s):
+    moving_users(s, 20, True, "mover")
+
+
+@tap.on(near)
+def test_a_second_phone_elsewhere_rings_too(s):
+    moving_users(s, 10, False, "second")
+
+
+@tap.on(skewed)
+@tap.long
+def test_a_user_who_moved_from_a_clock_ahead_rings_where_he_is(s):
+    moving_users(s, 20, True, "skewed")
+
+
+# ---- users that there are not ----
+
+def missing_users(s, count, rate):
+    got = s.lookup(s.peers, 700000, count, count, rate, random=False, timeout=8000)
+    figures("refused", got["refusal_ms"])
+    tap.say("answers: %r" % got["responses"])
+    demand(got["responses"] == {"404": count}, "users that do not exist: %r", got["responses"])
+    demand(got["refusal_ms"]["p99"] <= 300, "404 after %.0f ms at p99", got["refusal_ms"]["p99"])
+
+
+@tap.on(far)
+def test_users_who_do_not_exist_are_404(s):
+    missing_users(s, 400, 100)
+
+
+@tap.on(eight_lossy)
+@tap.limit(120)
+@tap.long
+def test_users_who_do_not_exist_are_404_with_loss(s):
+    missing_users(s, 4000, 100)
+
+
+# ---- peers that die and come back ----
+
+class Homes:
+    """Users in blocks, one a peer: whose they are, and when who was dead."""
+
+    def __init__(self, s, each):
+        self.s, self.each = s, each
+        self.dead = {p.name: [] for p in s.peers}      # [[from, until], ...] by the wall clock
+        for i, p in enumerate(s.peers):
+            s.register(p, i * each, each)
+        for p in s.peers:
+            s.settled(0, each * len(s.peers), [p])
+
+    def home(self, user):
+        return self.s.peers[user // self.each]
+
+    def kill(self, p, **what):
+        self.dead[p.name].append([time.time(), float("inf")])
+        location.kill(p, **what)
+
+    def up(self, p, users_return=True, **what):
+        """users_return: they are there again once it runs."""
+        location.up(p, **what)
+        if users_return:
+            self.dead[p.name][-1][1] = time.time()
+
+    def was_dead(self, p, at, ms):
+        """At any time from when the probe was sent until its answer."""
+        return any(a <= at + ms / 1000 and at <= b for a, b in self.dead[p.name])
+
+    def judge(self, failures, peers):
+        """(failures of users of living peers, through living peers; 404s for users of living
+        peers; 404s for users of dead ones)"""
+        lost, false, dead404 = [], [], []
+        for at, user, way, status, ms in failures:
+            home, through = self.home(user), peers[way]
+            what = (round(at, 2), user, home.name, through.name, status, round(ms))
+            if self.was_dead(home, at, ms):
+                if status == 404:
+                    dead404.append(what)
+                continue
+            if status == 404:
+                false.append(what)
+            if not self.was_dead(through, at, ms):
+                lost.append(what)
+        return lost, false, dead404
+
+
+def lookups_while_peers_die(s, each, count, rate, down_s, between_s):
+    homes = Homes(s, each)
+    load = s.lookup(s.peers, 0, each * len(s.peers), count, rate, wait=False, timeout=8000,
+                    active=5000)
+    end, kills = time.monotonic() + count / rate, 0
+    for p in s.peers[1:] * 1000:
+        if time.monotonic() > end - down_s - between_s - 2:
+            break
+        time.sleep(between_s)
+        homes.kill(p)
+        kills += 1
+        time.sleep(down_s)
+        homes.up(p)
+    got = load.finish(count / rate + 90)
+    lost, false, dead = homes.judge(got["failures"], s.peers)
+    figures("arrived", got["arrival_ms"])
+    tap.say("%d lookups, %d kills: %r; users of living peers through living ones: %d not reached "
+            "%r; 404 for users of living peers: %d %r; for users of dead ones: %d" %
+            (count, kills, got["responses"], len(lost), lost[:4], len(false), false[:4],
+             len(dead)))
+    demand(got["ended"] == count and not got["refused"], "only %d of %d ended", got["ended"], count)
+    demand(not false, "404 for users of living peers: %r", false[:10])
+    demand(not dead, "404 for users whose peer was dead: %r", dead[:10])
+    demand(len(lost) * 1000 <= count, "%d of %d users of living peers were not reached: %r",
+           len(lost), count, lost[:10])
+
+
+@tap.on(far)
+@tap.long
+def test_no_404_while_peers_die_and_return(s):
+    lookups_while_peers_die(s, 50, 2400, 200, 1, 1)
+
+
+@tap.on(eight_lossy)
+@tap.limit(900)
+@tap.long
+def test_a_hundred_thousand_lookups_while_peers_die_and_return(s):
+    lookups_while_peers_die(s, 200, 100000, 250, 3, 5)
+
+
+def a_third_dies(s, each, dying, rate):
+    """Calls to users of the others go on; those of the dead are refused, and found again where they
+    register next."""
+    homes = Homes(s, each)
+    alive, dead = s.peers[:-dying], s.peers[-dying:]
+    n, count = each * len(alive), 6 * rate
+    load = s.lookup(alive, 0, each * len(s.peers), count, rate, wait=False, timeout=8000)
+    time.sleep(1)
+    for p in dead:
+        homes.kill(p)
+    at = time.time()
+    got = load.finish(60)
+    figures("arrived", got["arrival_ms"])
+    others = [x for x in got["failures"] if x[1] < n]
+    refused = {True: [], False: []}     # asked for after the first two seconds or not
+    for sent, user, _, status, ms in got["failures"]:
+        if user >= n:
+            refused[sent > at + 2].append((status, ms))
+    for later, what in refused.items():
+        tap.say("users of the dead, %s: %r, p50 %.0f, at most %.0f ms" %
+                ("later" if later else "at first", counted(x for x, _ in what),
+                 statistics.median([ms for _, ms in what] or [0]), max([ms for _, ms in what] or [0])))
+    demand(not others, "users of the others: %r", others[:5])
+    demand(got["arrival_ms"]["max"] <= 1000, "a pause of %.0f ms", got["arrival_ms"]["max"])
+    wrong = [x for x in refused[True] + refused[False] if x[0] not in (480, 503)]
+    demand(not wrong, "users of the dead: %r", wrong[:5])
+    late = sorted(ms for _, ms in refused[True])
+    demand(late and late[len(late) * 99 // 100] <= 300,
+           "users of the dead are refused after %.0f ms", max(late or [0]))
+    again = s.visible(s.a, alive[1:], n, each * dying, 200, gap=50, timeout=5000, cseq=5)
+    figures("of the dead, registered elsewhere: found", again["visible_ms"])
+    demand(not again["never"] and again["visible_ms"]["max"] <= 1000, "%d are not found, or late",
+           again["never"])
+
+
+def counted(values):
+    out = {}
+    for v in values:
+        out[v] = out.get(v, 0) + 1
+    return out
+
+
+@tap.on(far)
+@tap.long
+def test_a_quarter_of_the_peers_dies_at_once(s):
+    a_third_dies(s, 50, 1, 100)
+
+
+@tap.on(eight)
+@tap.limit(180)
+@tap.long
+def test_a_third_of_the_peers_dies_at_once(s):
+    a_third_dies(s, 200, 3, 200)
+
+
+# ---- SIGKILL under load ----
+
+def acknowledged(got):
+    return [u for a, b in got["acknowledged"] for u in range(a, b + 1)]
+
+
+def kills_under_load(s, rounds, users, rate, kills, seed=1):
+    """Registrations at A while its parts are killed; whoever had a 200 is found through the others
+    when all is up again."""
+    dice = random.Random(seed)
+    missing, told, made = [], 0, 0
+    slowest = 0
+    for n in range(rounds):
+        first = n * users
+        load = s.register(s.a, first, users, rate, wait=False, acknowledged=True, timeout=20000)
+        for _ in range(kills):
+            time.sleep(dice.uniform(0.05, users / rate / kills))
+            what = dice.choice([(True, False), (False, True), (True, True)])
+            location.kill(s.a, *what)
+            location.up(s.a, *what)
+            made += 1
+        acked = acknowledged(load.finish(users / rate + 60))
+        told += len(acked)
+        demand(acked, "nobody was registered in round %d", n)
+        wanted, began = set(acked), time.monotonic()
+        while wanted and time.monotonic() - began < 20:
+            got = s.lookup(s.peers[1:], first, users, users, 1000, random=False, timeout=4000)
+            refused = {x[1] for x in got["failures"]}
+            wanted &= refused
+        slowest = max(slowest, time.monotonic() - began)
+        missing += sorted(wanted)
+    tap.say("%d kills, %d acknowledged, %d missing; all others found within %.1f s" %
+            (made, told, len(missing), slowest))
+    return missing, told
+
+
+@tap.on(near)
+@tap.limit(90)
+@tap.long
+def test_no_acknowledged_registration_is_lost_when_its_peer_is_killed(s):
+    missing, told = kills_under_load(s, 1, 1500, 300, 3)
+    demand(not missing, "%d of %d acknowledged registrations are lost: %r", len(missing), told,
+           missing[:10])
+
+
+@tap.on(near)
+@tap.limit(3000)
+@tap.long
+def test_no_acknowledged_registration_is_lost_in_200_kills(s):
+    missing, told = kills_under_load(s, 40, 5000, 500, 5)
+    demand(not missing, "%d of %d acknowledged registrations are lost: %r", len(missing), told,
+           missing[:10])
+
+
+# ---- the network in two ----
+
+def split_and_healed(s, each, split_s):
+    homes = Homes(s, each)
+    half = len(s.peers) // 2
+    left, right = s.peers[:half], s.peers[half:]
+    n = each * len(s.peers)
+
+    def all_pairs(do):
+        for x in left:
+            for y in right:
+                do(x.name, y.name)
+                do(y.name, x.name)
+    phones = Phones(s)
+    try:
+        phones.register("mover", left[0], 0, "00000000-0000-4000-8000-00000000aaaa")
+        all_pairs(s.ovl.down)
+        began = time.monotonic()
+        # each side goes on with what it has: its own users, and new ones
+        s.register(left[0], n, each)
+        s.register(right[0], n + each, each)
+        phones.register("mover", right[0], 1, "00000000-0000-4000-8000-00000000aaaa")
+        answers = {}
+        while True:
+            for side, mine in ((left, range(half)), (right, range(half, len(s.peers)))):
+                got = s.lookup(side, mine[0] * each, each * half, 200, 200, timeout=8000)
+                demand(got["arrived"] == 200, "a side does not reach its own: %r",
+                       got["responses"])
+                there = s.lookup(side, (n - each * half) if side is left else 0, each * half, 50,
+                                 100, timeout=8000)
+                for code, count in there["responses"].items():
+                    answers[code] = answers.get(code, 0) + count
+            if time.monotonic() - began > split_s:
+                break
+        new = [s.lookup(side, u, each, each, 200, random=False, timeout=8000)
+               for side, u in ((left[1:], n), (right[1:], n + each))]
+        tap.say("users of the other side: %r; new ones: %r" % (answers,
+                                                              [x["responses"] for x in new]))
+        demand("404" not in answers, "404 for users of the other side: %r", answers)
+        for x in new:
+            demand(x["arrived"] == each, "new users of the own side: %r", x["responses"])
+        all_pairs(s.ovl.up)
+        healed = time.monotonic()
+        for p in s.peers:
+            s.settled(0, n + 2 * each, [p], 5 - (time.monotonic() - healed))
+        tap.say("all reach all after %.1f s" % (time.monotonic() - healed))
+        time.sleep(max(0, healed + 5 - time.monotonic()))
+        for p in s.peers:
+            rang, code = phones.call("mover", p)
+            demand(rang == {1}, "through %s the moved phone rang at %r: %d", p.name, rang, code)
+    finally:
+        phones.close()
+    del homes
+
+
+@tap.on(far)
+@tap.long
+def test_a_split_network_goes_on_and_converges(s):
+    split_and_healed(s, 10, 2)
+
+
+@tap.on(eight)
+@tap.limit(240)
+@tap.long
+def test_eight_peers_split_for_a_minute_converge(s):
+    split_and_healed(s, 50, 60)
+
+
+# ---- many users at one gateway ----
+
+def many_users(s, users, rate, bytes_max, start_max_s):
+    before = location.memory(s.a.gateway.proc)
+    s.register(s.a, 0, users, rate)
+    proc.wait_for("all are published", lambda: not s.a.gateway.unpublished(), 120, 0.2)
+    time.sleep(1)
+    each = (location.memory(s.a.gateway.proc) - before) / users
+    was = cpu_s = location.cpu_s(s.a.gateway.proc)
+    time.sleep(10)      # what an idle gateway costs is what is measured
+    cpu_s = (location.cpu_s(s.a.gateway.proc) - was) / 10
+    s.a.gateway.kill()
+    began = time.monotonic()
+    s.a.gateway.start()
+    proc.wait_for("all its users are there again", lambda: users_there(s.a) >= users, 120, 0.05)
+    there = time.monotonic() - began
+    sample = s.lookup(s.peers[1:], 0, users, 200, 100, timeout=8000)
+    tap.say("%d users: %.0f bytes each, %.1f%% of a core when idle, after a restart there in %.1f s;"
+            " lookups then: %r" % (users, each, 100 * cpu_s, there, sample["responses"]))
+    demand(sample["arrived"] == 200, "after the restart: %r", sample["responses"])
+    demand(each <= bytes_max, "%.0f bytes a user", each)
+    demand(there <= start_max_s, "%.1f s", there)
+    demand(cpu_s <= 0.05, "%.1f%% of a core", 100 * cpu_s)
+
+
+def users_there(p):
+    return int(p.gateway.status()["users_claimed"])
+
+
+def two():
+    return location.Location(2, shm=512)
+
+
+@tap.on(near)
+@tap.long
+def test_a_gateway_with_5000_users(s):
+    many_users(s, 5000, 1000, 2048 * 1.5, 2)
+
+
+@tap.on(two)
+@tap.limit(600)
+@tap.long
+def test_a_gateway_with_100000_users(s):
+    many_users(s, 100000, 1500, 2048, 10)
+
+
+if __name__ == "__main__":
+    tap.main(globals())
