@@ -419,6 +419,8 @@ static bool ask(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_rou
 	return false;
 }
 
+static const char not_back[] = "the phone's connection was lost, and it is not back yet";
+
 /* From a peer that is one: local contacts only. True: suspended. */
 static bool lookup_for_peer(struct sip_msg *msg, struct reg_lookup *lk,
 			    const struct reg_route_ref *ref)
@@ -426,6 +428,10 @@ static bool lookup_for_peer(struct sip_msg *msg, struct reg_lookup *lk,
 	const struct reg_left none = {0};
 	int local = local_lookup(msg, lk);
 
+	if (local == -1 && lk->has_name && reg_ul.user_stale(&lk->name)) {
+		reg_outcome_set(msg, REG_UNKNOWN, not_back);
+		return false;
+	}
 	if (local == -1 && lk->has_name && reg_in_orphan_window()) {
 		/* shortly after a start: does the gateway still hold a registration that the phone
 		 * has not refreshed here yet? */
@@ -510,8 +516,13 @@ static bool orphan(const struct reg_answers *an)
 	return an->asked_serves && (an->serves_code != P2P_ANSWER_FOUND || an->serves == 2);
 }
 
-static void outcome_not_found(struct sip_msg *msg, const struct reg_answers *an)
+static void outcome_not_found(struct sip_msg *msg, const struct reg_lookup *lk,
+			      const struct reg_answers *an)
 {
+	if (lk->has_name && reg_ul.user_stale(&lk->name)) {
+		reg_outcome_set(msg, REG_UNKNOWN, not_back);
+		return;
+	}
 	if (orphan(an)) {
 		reg_outcome_set(msg, REG_UNKNOWN, "registrations not complete after a start");
 		return;
@@ -557,5 +568,5 @@ void reg_lookup_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct r
 	if (local > 0 || remote > 0 || left.n > 0 || local == -2)
 		outcome_found(msg, local, remote, &left);
 	else
-		outcome_not_found(msg, an);
+		outcome_not_found(msg, lk, an);
 }

@@ -88,6 +88,9 @@ typedef struct p2p_usrloc_api {
 	/* Does this server have contacts for the name? 1 and the table and AoR (copied into the
 	 * caller's buffers: s and len in, len out) of the n-th such AoR, or 0. */
 	int (*local_aor)(const struct p2p_name *name, int n, str *table, str *aor);
+	/* 1: a phone of this user was registered over a connection that went with an earlier
+	 * Kamailio, and its registration is not over: it will be back. Neither allocates nor waits. */
+	int (*user_stale)(const struct p2p_name *name);
 	/* Is the client process connected and past its handshake? */
 	int (*gateway_up)(void);
 	/* This peer's own HIT, as the gateway said; 0, or -1 when not known yet. */

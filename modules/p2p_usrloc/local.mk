@@ -9,15 +9,21 @@ p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/p2p_usrloc_cache.c \
 	modules/p2p_usrloc/p2p_usrloc_client.c \
 	modules/p2p_usrloc/p2p_usrloc_conn.c modules/p2p_usrloc/p2p_usrloc_conn.h \
+	modules/p2p_usrloc/p2p_usrloc_file.c modules/p2p_usrloc/p2p_usrloc_file.h \
+	modules/p2p_usrloc/p2p_usrloc_file_open.c modules/p2p_usrloc/p2p_usrloc_file_priv.h \
+	modules/p2p_usrloc/p2p_usrloc_file_slots.c \
 	modules/p2p_usrloc/p2p_usrloc_lookup.c modules/p2p_usrloc/p2p_usrloc_lookup.h \
 	modules/p2p_usrloc/p2p_usrloc_mod.c \
 	modules/p2p_usrloc/p2p_usrloc_names.c \
 	modules/p2p_usrloc/p2p_usrloc_question.c \
+	modules/p2p_usrloc/p2p_usrloc_record.c modules/p2p_usrloc/p2p_usrloc_record.h \
+	modules/p2p_usrloc/p2p_usrloc_restore.c \
 	modules/p2p_usrloc/p2p_usrloc_rpc.c \
 	modules/p2p_usrloc/p2p_usrloc_sessions.c \
 	modules/p2p_usrloc/p2p_usrloc_settings.c \
 	modules/p2p_usrloc/p2p_usrloc_shared.c \
 	modules/p2p_usrloc/p2p_usrloc_stats.c \
+	modules/p2p_usrloc/p2p_usrloc_store.c modules/p2p_usrloc/p2p_usrloc_store.h \
 	modules/p2p_usrloc/p2p_usrloc_ul.c \
 	modules/p2p_usrloc/p2p_usrloc_users.c
 # the names by which log lines and the memory statistics call the module
@@ -27,10 +33,16 @@ p2p_usrloc_la_CFLAGS = $(MODULE_CFLAGS)
 p2p_usrloc_la_LDFLAGS = $(MODULE_LDFLAGS)
 p2p_usrloc_la_LIBADD = lib/libp2pcore.la $(HIREDIS_LIBS)
 
+pul_file_sources = modules/p2p_usrloc/p2p_usrloc_file.c modules/p2p_usrloc/p2p_usrloc_file_open.c \
+	modules/p2p_usrloc/p2p_usrloc_file_slots.c modules/p2p_usrloc/p2p_usrloc_record.c
+
 # Tests without Kamailio: tests/mock/kamailio stands in for it.
 if WITH_CMOCKA
-check_PROGRAMS += tests/unit/test_usrloc tests/unit/test_usrloc_lookup
-TESTS += tests/unit/test_usrloc tests/unit/test_usrloc_lookup
+check_PROGRAMS += tests/unit/test_usrloc tests/unit/test_usrloc_file tests/unit/test_usrloc_lookup
+TESTS += tests/unit/test_usrloc tests/unit/test_usrloc_file tests/unit/test_usrloc_lookup
+tests_unit_test_usrloc_file_SOURCES = tests/unit/test_usrloc_file.c $(UNIT_COMMON) $(pul_file_sources)
+tests_unit_test_usrloc_file_CPPFLAGS = $(UNIT_CPPFLAGS) -D_GNU_SOURCE
+tests_unit_test_usrloc_file_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) -lpthread
 tests_unit_test_usrloc_SOURCES = tests/unit/test_usrloc.c $(UNIT_ALLOC) $(UNIT_COMMON) \
 	modules/p2p_usrloc/p2p_usrloc_cache.c modules/p2p_usrloc/p2p_usrloc_users.c \
 	modules/p2p_usrloc/p2p_usrloc_auth.c modules/p2p_usrloc/p2p_usrloc_sessions.c
@@ -53,13 +65,22 @@ EXTRA_DIST += \
 	tests/mock/kamailio/core/sr_module.h \
 	tests/mock/kamailio/core/str.h
 
-check_PROGRAMS += tests/fuzz/fuzz_answer
+check_PROGRAMS += tests/fuzz/fuzz_answer tests/fuzz/fuzz_contacts
+tests_fuzz_fuzz_contacts_SOURCES = tests/fuzz/fuzz_contacts.c $(FUZZ_MAIN) $(pul_file_sources)
+tests_fuzz_fuzz_contacts_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE
+tests_fuzz_fuzz_contacts_LDADD = lib/libp2pcore.la -lpthread
 tests_fuzz_fuzz_answer_SOURCES = tests/fuzz/fuzz_answer.c $(FUZZ_MAIN) \
 	modules/p2p_usrloc/p2p_usrloc_answer.c
 tests_fuzz_fuzz_answer_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(HIREDIS_CFLAGS)
 tests_fuzz_fuzz_answer_LDADD = lib/libp2pcore.la $(HIREDIS_LIBS)
 if WITH_FUZZERS
-noinst_PROGRAMS += tests/fuzz/lf_answer
+noinst_PROGRAMS += tests/fuzz/lf_answer tests/fuzz/lf_contacts
+tests_fuzz_lf_contacts_SOURCES = tests/fuzz/fuzz_contacts.c $(pul_file_sources) \
+	$(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_contacts_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE
+tests_fuzz_lf_contacts_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_contacts_LDFLAGS = $(LF_LINK)
+tests_fuzz_lf_contacts_LDADD = -lpthread
 tests_fuzz_lf_answer_SOURCES = tests/fuzz/fuzz_answer.c modules/p2p_usrloc/p2p_usrloc_answer.c \
 	$(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_answer_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(HIREDIS_CFLAGS)

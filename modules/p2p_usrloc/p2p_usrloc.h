@@ -41,6 +41,9 @@ struct pul_settings {
 	int sessions_max;
 	int auth_cache_size;
 	int auth_cache_s;
+	char *contacts_file;
+	int contacts_max;
+	int contacts_sync_s;
 };
 
 extern struct pul_settings pul_settings;
@@ -148,6 +151,12 @@ unsigned int pul_users_buckets(void);
 int pul_users_add(const struct p2p_name *name, const str *table, const str *aor, const str *ruid,
 		  uint32_t instance);
 void pul_users_remove(const struct p2p_name *name, const str *ruid);
+/* This contact has lost its connection: no scan finds it in usrloc, and it is kept all the same. */
+void pul_users_set_stale(const struct p2p_name *name, const str *ruid);
+#define PUL_USERS_STALE_MAX 8
+/* Such contacts of a user, PUL_USERS_STALE_MAX at most: their ruids are copied (s and len in, len
+ * out; longer ones are passed over). Returns how many. */
+unsigned int pul_users_stale(const struct p2p_name *name, str ruid[PUL_USERS_STALE_MAX]);
 /* Drop contacts that no scan since generation gen has seen. Returns how many. */
 unsigned int pul_users_sweep(unsigned int gen);
 /* Does this server have contacts for name? others (may be NULL): other peers are known, or were,
@@ -299,6 +308,12 @@ int pul_ul_scan_part(unsigned int part, unsigned int parts);
 /* All contacts of a user, of any table that is published, are over: usrloc's timer removes them.
  * Returns how many. */
 unsigned int pul_ul_expire(const struct p2p_name *name);
+struct usrloc_api;
+struct udomain;
+/* usrloc's functions, once pul_ul_init() is done */
+const struct usrloc_api *pul_ul_api(void);
+/* A table's name, which lives as long as Kamailio does; NULL: its users are not published. */
+const str *pul_ul_table(const struct udomain *domain);
 /* Contacts whose AoR gives no name that can be published, since the start. */
 unsigned int pul_ul_skipped(void);
 

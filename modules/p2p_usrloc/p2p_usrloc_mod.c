@@ -12,6 +12,7 @@
 #include "core/rpc_lookup.h"
 #include "core/sr_module.h"
 #include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_store.h"
 
 MODULE_VERSION
 
@@ -61,36 +62,58 @@ static int mod_init(void)
 		LM_ERR("cannot register RPC commands\n");
 		return -1;
 	}
-	register_procs(1);
+	register_procs(*pul_settings.contacts_file != '\0' ? 2 : 1);
 	cfg_register_child(1);
 	return 0;
 }
 
-static int child_init(int rank)
+/* No sockets towards tcp_main, no database handles of other modules: it only talks to the gateway,
+ * or to the disk. */
+static int process_start(char *name, void (*run)(void))
 {
-	int pid;
+	int pid = fork_process(PROC_NOCHLDINIT, name, 0);
 
-	if (rank != PROC_MAIN)
-		return 0;
-	/* no sockets towards tcp_main, no database handles of other modules: it only talks to the
-	 * gateway */
-	pid = fork_process(PROC_NOCHLDINIT, "P2P USRLOC CLIENT", 0);
 	if (pid < 0) {
-		LM_ERR("cannot fork the client process\n");
+		LM_ERR("cannot fork the process %s\n", name);
 		return -1;
 	}
 	if (pid == 0) {
 		if (cfg_child_init()) {
-			LM_ERR("no configuration for the client process\n");
+			LM_ERR("no configuration for the process %s\n", name);
 			exit(-1);
 		}
-		pul_client_run();
+		run();
 	}
 	return 0;
 }
 
+/* The store is opened here, and not by mod_init: that may still run as root. */
+static int child_init(int rank)
+{
+	switch (rank) {
+	case PROC_INIT:
+		if (pul_store_open() != 0)
+			return -1;
+		if (pul_restore_early())
+			pul_restore_run();
+		return 0;
+	case PROC_SIPINIT:
+		if (!pul_restore_early())
+			pul_restore_run();
+		return 0;
+	case PROC_MAIN:
+		if (process_start("P2P USRLOC CLIENT", pul_client_run) != 0)
+			return -1;
+		return pul_store_file != NULL ? process_start("P2P USRLOC STORE", pul_store_run)
+					      : 0;
+	default:
+		return 0;
+	}
+}
+
 static void mod_destroy(void)
 {
+	pul_store_close();
 	pul_cache_free(pul_routes);
 	pul_cache_free(pul_peers);
 	pul_routes = pul_peers = NULL;
@@ -178,6 +201,21 @@ static int api_auth_get(const struct p2p_name *name, struct p2p_auth *auth)
 	return pul_auth_get(name, auth) ? 0 : -1;
 }
 
+static int api_user_stale(const struct p2p_name *name)
+{
+	char buf[PUL_USERS_STALE_MAX][PUL_RECORD_RUID_MAX];
+	str ruid[PUL_USERS_STALE_MAX];
+	int i;
+
+	if (pul_store_shared == NULL || atomic_load(&pul_store_shared->stale) <= 0)
+		return 0;
+	for (i = 0; i < PUL_USERS_STALE_MAX; i++) {
+		ruid[i].s = buf[i];
+		ruid[i].len = sizeof(buf[i]);
+	}
+	return pul_users_stale(name, ruid) > 0;
+}
+
 static int api_name_has_domain(void)
 {
 	return pul_names_have_domain();
@@ -199,6 +237,7 @@ static int p2p_usrloc_bind(p2p_usrloc_api_t *api)
 	api->question_free = pul_question_free;
 	api->question_ask = pul_question_ask;
 	api->advertise = pul_client_advertise;
+	api->user_stale = api_user_stale;
 	api->name_has_domain = api_name_has_domain;
 	api->log_ok = pul_log_ok;
 	api->session_by_hit = pul_sessions_by_hit;

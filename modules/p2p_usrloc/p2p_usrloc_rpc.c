@@ -8,6 +8,7 @@
 #include "core/dprint.h"
 #include "core/mem/mem.h"
 #include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_store.h"
 
 #define PAGE_DEFAULT 50
 #define PAGE_MAX 500
@@ -354,6 +355,34 @@ static void rpc_status(rpc_t *rpc, void *ctx)
 			(int)pul_auth_count());
 }
 
+static void rpc_contacts(rpc_t *rpc, void *ctx)
+{
+	const struct pul_store_shared *s = pul_store_shared;
+	struct pul_file_stats st;
+	void *top;
+
+	if (pul_store_file == NULL) {
+		rpc->fault(ctx, 404, "no contacts are kept: contacts_file is empty");
+		return;
+	}
+	pul_file_stats(pul_store_file, &st);
+	if (rpc->add(ctx, "{", &top) < 0)
+		return;
+	rpc->struct_add(top, "sddddd", "file", pul_settings.contacts_file, "stored",
+			(int)st.records, "stale", atomic_load(&s->stale), "slots_used",
+			(int)st.slots_used, "slots", (int)st.slots, "slots_max", (int)st.slots_max);
+	rpc->struct_add(top, "dddddddd", "restored", (int)atomic_load(&s->restored),
+			"restored_stale", (int)atomic_load(&s->restored_stale), "expired",
+			(int)atomic_load(&s->expired), "older", (int)atomic_load(&s->older),
+			"skipped", (int)atomic_load(&s->skipped), "damaged",
+			(int)(st.damaged + atomic_load(&s->unreadable)), "replaced",
+			(int)st.replaced, "restore_ms", (int)atomic_load(&s->restore_ms));
+	rpc->struct_add(top, "ddddddd", "written", (int)st.written, "refreshed", (int)st.refreshed,
+			"dropped", (int)st.dropped, "not_kept", (int)atomic_load(&s->not_kept),
+			"xavp_left", (int)atomic_load(&s->xavp_left), "syncs", (int)st.synced,
+			"sync_us", (int)st.sync_us);
+}
+
 struct stats_ctx {
 	rpc_t *rpc;
 	void *top;
@@ -376,6 +405,10 @@ static void rpc_stats(rpc_t *rpc, void *ctx)
 	pul_stats_each(stats_h, &c);
 }
 
+static const char *contacts_doc[] = {
+	"The file of contacts: what is in it, and what came back of it at the start. No "
+	"parameters.",
+	0};
 static const char *list_doc[] = {
 	"Users registered here and what the gateway knows of them. Parameters: [cursor [count]]; "
 	"go on with `next` until it is 0.",
@@ -410,6 +443,7 @@ rpc_export_t pul_rpc[] = {
 	{"p2p_usrloc.cache", rpc_cache, cache_doc, 0},
 	{"p2p_usrloc.peers", rpc_peers, peers_doc, 0},
 	{"p2p_usrloc.sessions", rpc_sessions, sessions_doc, 0},
+	{"p2p_usrloc.contacts", rpc_contacts, contacts_doc, 0},
 	{"p2p_usrloc.cache_flush", rpc_cache_flush, flush_doc, 0},
 	{"p2p_usrloc.sync", rpc_sync, sync_doc, 0},
 	{"p2p_usrloc.status", rpc_status, status_doc, 0},

@@ -28,6 +28,9 @@ struct pul_settings pul_settings = {
 	.sessions_max = 2048,
 	.auth_cache_size = 4096,
 	.auth_cache_s = 60,
+	.contacts_file = "",
+	.contacts_max = 200000,
+	.contacts_sync_s = 1,
 };
 
 param_export_t pul_params[] = {
@@ -49,6 +52,9 @@ param_export_t pul_params[] = {
 	{"sessions_max", PARAM_INT, &pul_settings.sessions_max},
 	{"auth_cache_size", PARAM_INT, &pul_settings.auth_cache_size},
 	{"auth_cache_s", PARAM_INT, &pul_settings.auth_cache_s},
+	{"contacts_file", PARAM_STRING, &pul_settings.contacts_file},
+	{"contacts_max", PARAM_INT, &pul_settings.contacts_max},
+	{"contacts_sync_s", PARAM_INT, &pul_settings.contacts_sync_s},
 	{0, 0, 0},
 };
 
@@ -72,6 +78,8 @@ static const struct {
 	{"sessions_max", &pul_settings.sessions_max, 16, 65536},
 	{"auth_cache_size", &pul_settings.auth_cache_size, 64, 1000000},
 	{"auth_cache_s", &pul_settings.auth_cache_s, 0, 600},
+	{"contacts_max", &pul_settings.contacts_max, 100, 10000000},
+	{"contacts_sync_s", &pul_settings.contacts_sync_s, 0, 3600},
 };
 
 int pul_settings_check(void)
@@ -92,6 +100,11 @@ int pul_settings_check(void)
 		LM_ERR("parameter gateway_socket is \"%s\": it must be an absolute path of at most "
 		       "%zu bytes\n",
 		       pul_settings.gateway_socket, path_max);
+		err = EINVAL;
+	}
+	if (*pul_settings.contacts_file != '\0' && *pul_settings.contacts_file != '/') {
+		LM_ERR("parameter contacts_file is \"%s\": it must be an absolute path, or empty\n",
+		       pul_settings.contacts_file);
 		err = EINVAL;
 	}
 	return err;

@@ -6,6 +6,7 @@
 #include "core/counters.h"
 #include "core/dprint.h"
 #include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_store.h"
 
 #define GROUP "p2p_usrloc"
 
@@ -59,6 +60,12 @@ enum gauge {
 	GAUGE_CACHE_MISSES,
 	GAUGE_CACHE_EVICTIONS,
 	GAUGE_AUTH_ENTRIES,
+	GAUGE_KEPT,
+	GAUGE_STALE,
+	GAUGE_NOT_KEPT,
+	GAUGE_RESTORED,
+	GAUGE_DAMAGED,
+	GAUGE_SKIPPED,
 	GAUGE_N,
 };
 
@@ -79,10 +86,42 @@ static const struct {
 	[GAUGE_CACHE_STALE] = {"cache_stale", "lookups in the cache: stale but valid"},
 	[GAUGE_CACHE_MISSES] = {"cache_misses", "lookups in the cache: nothing"},
 	[GAUGE_AUTH_ENTRIES] = {"auth_entries", "users whose HA1 is remembered"},
+	[GAUGE_KEPT] = {"contacts_kept", "contacts in the file of contacts"},
+	[GAUGE_STALE] = {"contacts_stale",
+			 "of these, those whose phones have to connect again after a restart"},
+	[GAUGE_NOT_KEPT] = {"contacts_not_kept",
+			    "contacts that were not written to the file: too long, or no room"},
+	[GAUGE_RESTORED] = {"contacts_restored", "contacts that came back at the start"},
+	[GAUGE_DAMAGED] = {"contacts_damaged", "contacts in the file that were damaged"},
+	[GAUGE_SKIPPED] = {"contacts_skipped", "contacts in the file that usrloc has no table for"},
 	[GAUGE_CACHE_EVICTIONS] = {"cache_evictions", "entries that had to go for others"},
 };
 
 static counter_handle_t handle[PUL_CNT_N];
+
+static counter_val_t store_get(enum gauge g)
+{
+	const struct pul_store_shared *s = pul_store_shared;
+	struct pul_file_stats st;
+
+	if (pul_store_file == NULL)
+		return 0;
+	pul_file_stats(pul_store_file, &st);
+	switch (g) {
+	case GAUGE_KEPT:
+		return st.records;
+	case GAUGE_STALE:
+		return atomic_load(&s->stale);
+	case GAUGE_NOT_KEPT:
+		return atomic_load(&s->not_kept);
+	case GAUGE_RESTORED:
+		return atomic_load(&s->restored);
+	case GAUGE_DAMAGED:
+		return st.damaged + atomic_load(&s->unreadable);
+	default:
+		return atomic_load(&s->skipped);
+	}
+}
 
 static counter_val_t gauge_get(enum gauge g)
 {
@@ -103,6 +142,13 @@ static counter_val_t gauge_get(enum gauge g)
 		return atomic_load(&pul_shared->questions);
 	case GAUGE_AUTH_ENTRIES:
 		return pul_auth_count();
+	case GAUGE_KEPT:
+	case GAUGE_STALE:
+	case GAUGE_NOT_KEPT:
+	case GAUGE_RESTORED:
+	case GAUGE_DAMAGED:
+	case GAUGE_SKIPPED:
+		return store_get(g);
 	default:
 		break;
 	}

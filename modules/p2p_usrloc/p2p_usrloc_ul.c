@@ -11,7 +11,9 @@
 #include "core/globals.h"
 #include "core/sr_module.h"
 #include "modules/usrloc/usrloc.h"
+#include "modules/usrloc/udomain.h"
 #include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_store.h"
 
 #define TABLES_MAX 32
 #define TABLE_NAME_MAX 64
@@ -56,11 +58,15 @@ static void contact_add(const ucontact_t *c)
 	err = pul_name_from_aor(c->aor, &name);
 	if (c->server_id != server_id) {
 		/* registered at another server, and here by dmq_usrloc or a shared database: that
-		 * one publishes it */
+		 * one publishes it, and keeps it */
+		pul_store_drop(&c->ruid);
 		if (err == 0)
 			pul_users_remove(&name, &c->ruid);
 		return;
 	}
+	pul_store_put(c);
+	if (!table_wanted(c->domain))
+		return;
 	if (err != 0) {
 		atomic_fetch_add(skipped, 1);
 		pul_count(PUL_CNT_UNPUBLISHABLE);
@@ -87,16 +93,16 @@ static void contact_h(struct ucontact *c, int type, void *param)
 	struct p2p_name name;
 
 	(void)param;
-	if (!table_wanted(c->domain))
-		return;
 	if (type & (UL_CONTACT_INSERT | UL_CONTACT_UPDATE)) {
 		/* An update finds itself noted and is done. It matters for a phone that was
 		 * registered at another server sharing contacts with this one, and makes up for
 		 * whatever may have been missed. */
 		contact_add(c);
-	} else if (pul_name_from_aor(c->aor, &name) == 0) {
-		pul_users_remove(&name, &c->ruid);
+		return;
 	}
+	pul_store_drop(&c->ruid);
+	if (table_wanted(c->domain) && pul_name_from_aor(c->aor, &name) == 0)
+		pul_users_remove(&name, &c->ruid);
 }
 
 static int tables_parse(void)
@@ -177,6 +183,7 @@ static unsigned int aor_expire(const struct p2p_name *name, const char *where, s
 				continue;
 			c->expires = EXPIRED;
 			/* the timer will tell of it, but not soon */
+			pul_store_drop(&c->ruid);
 			pul_users_remove(name, &c->ruid);
 			n++;
 		}
@@ -188,7 +195,7 @@ static unsigned int aor_expire(const struct p2p_name *name, const char *where, s
 unsigned int pul_ul_expire(const struct p2p_name *name)
 {
 	char domain_buf[TABLE_NAME_MAX + 1], aor_buf[MAX_URI_SIZE];
-	unsigned int n = 0, now;
+	unsigned int n = pul_store_stale_drop(name), now;
 	int i = 0;
 
 	for (;;) {
@@ -202,6 +209,16 @@ unsigned int pul_ul_expire(const struct p2p_name *name)
 		i += now == 0;
 		n += now;
 	}
+}
+
+const struct usrloc_api *pul_ul_api(void)
+{
+	return &ul;
+}
+
+const str *pul_ul_table(const struct udomain *domain)
+{
+	return table_wanted(domain->name) ? domain->name : NULL;
 }
 
 unsigned int pul_ul_skipped(void)

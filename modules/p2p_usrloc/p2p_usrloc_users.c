@@ -25,6 +25,7 @@ struct contact {
 	uint16_t aor_len;  /* 0: the AoR is the name */
 	uint16_t ruid_len;
 	bool embedded; /* part of its user's memory */
+	bool stale;    /* usrloc has it not: its phone has to connect again */
 	char data[];   /* AoR, ruid */
 };
 
@@ -292,6 +293,7 @@ static void contact_set(struct contact *c, const str *table, const str *aor, con
 	c->aor_len = aor->len;
 	c->ruid_len = ruid->len;
 	c->embedded = false;
+	c->stale = false;
 	memcpy(c->data, aor->s, aor->len);
 	memcpy(c->data + aor->len, ruid->s, ruid->len);
 }
@@ -412,6 +414,47 @@ void pul_users_remove(const struct p2p_name *name, const str *ruid)
 		pul_wake_soon();
 }
 
+static bool str_copy_in(str *to, const char *s, size_t len)
+{
+	if (to->len < (int)len)
+		return false;
+	memcpy(to->s, s, len);
+	to->len = len;
+	return true;
+}
+
+void pul_users_set_stale(const struct p2p_name *name, const str *ruid)
+{
+	struct bucket *b = bucket_of(name->s, name->len);
+	struct contact *c;
+	struct user *u;
+
+	lock_get(&b->lock);
+	u = user_find(b, name->s, name->len);
+	c = u != NULL ? contact_find(u, ruid) : NULL;
+	if (c != NULL)
+		c->stale = true;
+	lock_release(&b->lock);
+}
+
+unsigned int pul_users_stale(const struct p2p_name *name, str ruid[PUL_USERS_STALE_MAX])
+{
+	struct bucket *b = bucket_of(name->s, name->len);
+	const struct contact *c;
+	const struct user *u;
+	unsigned int n = 0;
+
+	lock_get(&b->lock);
+	u = user_find(b, name->s, name->len);
+	for (c = u != NULL ? u->contacts : NULL; c != NULL && n < PUL_USERS_STALE_MAX;
+	     c = c->next) {
+		if (c->stale && str_copy_in(&ruid[n], c->data + c->aor_len, c->ruid_len))
+			n++;
+	}
+	lock_release(&b->lock);
+	return n;
+}
+
 unsigned int pul_users_sweep(unsigned int gen)
 {
 	struct user *u, *next, *dead, *dead_users;
@@ -427,7 +470,7 @@ unsigned int pul_users_sweep(unsigned int gen)
 		for (u = b->users; u != NULL; u = next) {
 			next = u->next;
 			for (link = &u->contacts; (c = *link) != NULL;) {
-				if ((int)(c->gen - gen) >= 0) {
+				if (c->stale || (int)(c->gen - gen) >= 0) {
 					link = &c->next;
 					continue;
 				}
@@ -500,15 +543,6 @@ void pul_users_ask(const struct p2p_name *name)
 	lock_release(&b->lock);
 	if (listed)
 		pul_wake_soon();
-}
-
-static bool str_copy_in(str *to, const char *s, size_t len)
-{
-	if (to->len < (int)len)
-		return false;
-	memcpy(to->s, s, len);
-	to->len = len;
-	return true;
 }
 
 int pul_users_aor(const struct p2p_name *name, int n, str *table, str *aor)

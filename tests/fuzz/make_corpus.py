@@ -3,6 +3,7 @@
 """Write the seeds of the corpora below tests/fuzz/corpus: golden vectors, and hand-made inputs.
 What a fuzzer found is put beside them by hand, under a name that says what it is."""
 import os
+import struct
 
 here = os.path.dirname(os.path.abspath(__file__))
 
@@ -150,3 +151,49 @@ put("enrolled", "torn", b"p2psip-user 1\norder 17\nname ali")
 put("answer", "auth", cmd("overlay.example.org", "60000", "SHA-256", "11" * 32, "MD5", "22" * 16))
 put("answer", "auth-unknown-digest", cmd("r", "1", "SHA3", "11", "MD5", "22" * 16))
 put("answer", "rules", cmd("realm", "r", "digests", "MD5 SHA-256", "permission", "required", "changes", "3"))
+
+
+# slots of a file of contacts, as a machine with little-endian numbers has them
+def contact_record(ruid, table=b"location", aor=b"alice", contact=b"sip:alice@192.0.2.1:5060", extra=b"", version=1,
+                   marks=0):
+    strings = [table, aor, contact, b"", b"<sip:192.0.2.9;lr>", b"udp:192.0.2.2:5060", b"call-id", b"agent",
+               b"<urn:uuid:1>", extra]
+    return ruid + struct.pack("<IIiiIIII", version, marks, -1, 0, 0, 0, 0xffffffff, 1) + b"".join(
+        struct.pack("<H", len(x)) + x for x in strings)
+
+
+def contact_slots(record, at, order, key_len, chain=()):
+    out, rest = {}, record
+    slots = [at, *chain]
+    for i, n in enumerate(slots):
+        follow = slots[i + 1] + 1 if i + 1 < len(slots) else 0
+        if i == 0:
+            head, room = struct.pack("<QQIIII", order, 0, len(record), follow, key_len, 0), 480
+        else:
+            head, room = struct.pack("<QII", 0, follow, 0), 496
+        out[n] = (head + rest[:room]).ljust(512, b"\0")
+        rest = rest[room:]
+    return out
+
+
+def contacts_file(whole, *records):
+    slots = {}
+    for r in records:
+        slots.update(r)
+    n = max(slots) + 1 if slots else 0
+    return bytes([whole]) + b"".join(slots.get(i, bytes(512)) for i in range(n))
+
+
+one = contact_slots(contact_record(b"uloc-1"), 0, 1, 6)
+put("contacts", "one", contacts_file(1, one))
+put("contacts", "newer-of-two", contacts_file(1, one, contact_slots(contact_record(b"uloc-1", aor=b"bob"), 1, 2, 6)))
+long = contact_record(b"uloc-2", extra=b"x" * 1500)
+put("contacts", "chain", contacts_file(1, one, contact_slots(long, 1, 3, 6, (5, 3, 9))))
+put("contacts", "chain-shared", contacts_file(1, contact_slots(long, 1, 3, 6, (5, 3, 9)),
+                                              contact_slots(long.replace(b"uloc-2", b"uloc-3"), 2, 4, 6, (5, 3, 9))))
+loop = contact_slots(long, 1, 3, 6, (5, 3, 9))
+loop[9] = struct.pack("<QII", 0, 2, 0) + loop[9][16:]
+put("contacts", "chain-loop", contacts_file(1, loop))
+put("contacts", "no-contact", contacts_file(1, contact_slots(contact_record(b"u", contact=b""), 0, 1, 1)))
+put("contacts", "key-too-long", contacts_file(1, contact_slots(contact_record(b"u"), 0, 1, 200)))
+put("contacts", "order-max", contacts_file(1, contact_slots(contact_record(b"u"), 0, 2 ** 64 - 1, 1)))

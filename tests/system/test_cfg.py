@@ -134,6 +134,8 @@ def test_users_and_folders_are_made_as_described():
             raise proc.Failed("no user %s in:\n%s" % (u, users))
     r = command("systemd-tmpfiles", "--root=" + root, "--create",
                 world.SOURCE + "/cfg/tmpfiles.conf")
+    if not os.path.isdir(root + "/var/lib/p2psip-kamailio"):
+        raise proc.Failed("no /var/lib/p2psip-kamailio: " + r.stdout)
     if not os.path.isdir(root + "/run/p2psip"):
         raise proc.Failed("no /run/p2psip: " + r.stdout)
 

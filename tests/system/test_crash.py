@@ -3,6 +3,7 @@
 """SIGKILL to each part in the middle of running calls; docs/failures.md is the table of what
 must go on and what may end."""
 
+import os
 import random
 import time
 
@@ -100,10 +101,23 @@ def test_kamailio_killed_bye_after_its_restart_releases_the_media(s):
 
 @tap.on(two)
 @tap.limit(150)
-def test_kamailio_killed_its_users_are_480_elsewhere_not_404(s):
+def test_kamailio_killed_its_phones_are_called_as_before(s):
+    bob = s.phone("bob", s.b, seed=2)
+    alice = s.phone("alice", s.a, seed=1)
+    s.found("bob", s.a)
+    s.b.kamailio.kill()
+    s.b.kamailio.start()
+    scene.talk(alice, bob, "sip:bob@%s" % s.a.address)     # bob has not registered again
+    s.quiet()
+
+
+@tap.on(two)
+@tap.limit(150)
+def test_kamailio_killed_without_its_contacts_its_users_are_480_elsewhere_not_404(s):
     s.phone("bob", s.b)
     s.found("bob", s.a)
     s.b.kamailio.kill()
+    os.unlink(os.path.join(s.b.kamailio.dir, "contacts"))
     s.b.kamailio.start()
     time.sleep(0.5)
     uac = sipp.Sipp(s.host(), [sipp.invite(), sipp.recv(response=100, optional=True)] +

@@ -264,7 +264,8 @@ class Kamailio:
             argv += ["-l", x]
         for d in self.defines + ['CTLSOCK="unix:%s"' % self.ctl, "P2P_WORKERS=2", "WITHOUT_P2P_MEDIA",
                                  'P2P_DOMAIN="%s"' % DOMAIN,
-                                 'P2P_GATEWAY_SOCKET="%s"' % self.gateway.path]:
+                                 'P2P_GATEWAY_SOCKET="%s"' % self.gateway.path,
+                                 'P2P_CONTACTS_FILE="%s/contacts"' % self.dir]:
             argv += ["-A", d]
         with open(self.log, "ab") as log:
             self.proc = subprocess.Popen(argv + self.options, stdout=log, stderr=log,

@@ -114,7 +114,8 @@ class Overlay:
         return sides.kamailio(
             "kamailio-" + host, net.ns(host), self.dir, os.path.join(self.cfg_dir, cfg),
             f"{net.addr(host)}:{port}",
-            {"P2P": None, "GATEWAY": self.socket(host, "gw.sock"), **defines}, self.module_dirs)
+            {"P2P": None, "GATEWAY": self.socket(host, "gw.sock"),
+             "CONTACTS": self.socket(host, "contacts"), **defines}, self.module_dirs)
 
     def register_side(self, directory, port, programs):
         """programs becomes Kamailio, its gateway, and C's."""
