@@ -1998,7 +1998,8 @@ def t_settings(w):
             f.write(text)
         argv = ["kamailio", "-f", path, "-DD", "-E", "-P", WORK + "/bad.pid", "-w", WORK, "-Y", WORK,
                 "-L", MODULES + ":" + STOCK, "-l", "udp:10.88.0.9:5060", "-A", "WITHOUT_P2P_MEDIA",
-                "-A", 'CTLSOCK="unix:%s/bad.sock"' % WORK]
+                "-A", 'CTLSOCK="unix:%s/bad.sock"' % WORK,
+                "-A", 'P2P_CONTACTS_FILE="%s/bad.contacts"' % WORK]
         try:
             r = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                timeout=20, check=False, preexec_fn=die_with_parent)
