@@ -105,6 +105,45 @@ bool gw_record_read(struct gw *gw, enum p2p_record_kind kind, const uint8_t key[
 	return false;
 }
 
+/* As p2p_record_check, but for the signature. */
+static enum p2p_record_fault check_unsigned(const struct gw *gw, const void *data, size_t len,
+					    struct p2p_record *rec, struct p2p_hit *signer)
+{
+	enum p2p_record_fault fault = p2p_record_decode(rec, data, len);
+	uint64_t now = gw_wall(gw);
+	int err;
+
+	if (fault != P2P_RECORD_OK)
+		return fault;
+	if (rec->kind != P2P_RECORD_USER)
+		return P2P_RECORD_BAD_KIND;
+	if (memcmp(&rec->overlay, &gw->overlay, sizeof(rec->overlay)))
+		return P2P_RECORD_BAD_OVERLAY;
+	if (rec->order > now && rec->order - now > P2P_RECORD_FUTURE_MS)
+		return P2P_RECORD_BAD_FUTURE;
+	if (rec->expiry_ms <= now)
+		return P2P_RECORD_EXPIRED;
+	err = p2p_hit_from_pubkey(signer, rec->pubkey, gw->crypto);
+	return !err ? P2P_RECORD_OK : err == ENOMEM ? P2P_RECORD_UNCHECKED : P2P_RECORD_BAD_SIGNER;
+}
+
+enum p2p_record_fault gw_record_judge(const struct gw *gw, const struct p2p_hit *from,
+				      const void *data, size_t len, struct p2p_record *rec,
+				      struct p2p_hit *signer)
+{
+	struct p2p_record_expect expect = {
+		.overlay = &gw->overlay, .kind = P2P_RECORD_USER, .now_ms = gw_wall(gw)};
+	enum p2p_record_fault fault = check_unsigned(gw, data, len, rec, signer);
+
+	if (fault == P2P_RECORD_OK && (!from || p2p_hit_cmp(signer, from)))
+		fault = p2p_record_check(rec, signer, data, len, &expect, gw->crypto);
+	if (fault == P2P_RECORD_OK && gw_member_revoked(gw, signer))
+		fault = P2P_RECORD_BAD_SIGNER;
+	if (fault == P2P_RECORD_OK)
+		fault = permission_check(gw, rec, signer, expect.now_ms);
+	return fault;
+}
+
 int gw_record_make(struct gw *gw, struct p2p_record *rec, uint64_t lifetime_ms,
 		   uint64_t min_expiry_ms, uint8_t *buf, size_t *len)
 {

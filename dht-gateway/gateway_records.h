@@ -26,6 +26,13 @@ bool gw_record_read(struct gw *gw, enum p2p_record_kind kind, const uint8_t key[
 		    const struct p2p_hit *hit, const void *data, size_t len, struct p2p_record *rec,
 		    struct p2p_hit *signer);
 
+/* A user record that came from another gateway, not from the DHT: is it good? When it is `from`
+ * who signed it, and it came over from's own connection, its signature was as good as seen. rec and
+ * signer are written when it is P2P_RECORD_OK; nothing is counted or logged. */
+enum p2p_record_fault gw_record_judge(const struct gw *gw, const struct p2p_hit *from,
+				      const void *data, size_t len, struct p2p_record *rec,
+				      struct p2p_hit *signer);
+
 /* Sign with our key; overlay, pubkey, order and expiry are filled in here. A tombstone lives until
  * min_expiry_ms at least. buf: P2P_RECORD_MAX bytes. 0 or errno. */
 int gw_record_make(struct gw *gw, struct p2p_record *rec, uint64_t lifetime_ms,

@@ -17,11 +17,14 @@ lib_libp2pcore_la_SOURCES = \
 	lib/proto/name.c lib/proto/name.h \
 	lib/proto/permission.c lib/proto/permission.h \
 	lib/proto/record.c lib/proto/record.h \
+	lib/proto/record_head.c lib/proto/record_head.h \
 	lib/proto/resp.c lib/proto/resp.h \
 	lib/proto/revocation.c lib/proto/revocation.h \
 	lib/proto/token.c lib/proto/token.h \
+	lib/model/announce.c lib/model/announce.h \
 	lib/model/breaker.c lib/model/breaker.h \
 	lib/model/candidate.c lib/model/candidate.h \
+	lib/model/held.c lib/model/held.h \
 	lib/model/hlc.c lib/model/hlc.h \
 	lib/model/negotiate.c lib/model/negotiate.h \
 	lib/model/published.c lib/model/published.h \
@@ -42,7 +45,8 @@ lib_libp2pio_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(HIREDIS_CFLAGS) $
 P2PIO_LIBS = lib/libp2pio.la lib/libp2pcore.la $(LIBEVENT_LIBS) $(HIREDIS_LIBS) $(INIH_LIBS)
 lib_libp2pio_la_LIBADD =
 
-lib_libp2popp_la_SOURCES = lib/proto/opp.c lib/proto/opp.h lib/proto/opp_impl.h lib/proto/opp_enrol.c
+lib_libp2popp_la_SOURCES = lib/proto/opp.c lib/proto/opp.h lib/proto/opp_impl.h lib/proto/opp_enrol.c \
+	lib/proto/opp_records.c lib/proto/opp_records.h
 lib_libp2popp_la_CPPFLAGS = $(AM_CPPFLAGS) $(JSONC_CFLAGS)
 P2POPP_LIBS = lib/libp2popp.la lib/libp2pcore.la $(JSONC_LIBS)
 

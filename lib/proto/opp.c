@@ -43,11 +43,38 @@ const char *p2p_opp_error_text(enum p2p_opp_error_code code)
 /* --- paths -------------------------------------------------------------------------------------
  */
 
+/* Resources of one or two words and nothing else. */
+static const struct {
+	enum p2p_opp_resource resource;
+	const char *word, *second;
+} plain[] = {
+	{P2P_OPP_RECORDS, "records", ""},    {P2P_OPP_QUERY, "records", "query"},
+	{P2P_OPP_RANGE, "records", "range"}, {P2P_OPP_CHECK, "records", "check"},
+	{P2P_OPP_CHANGES, "changes", ""},
+};
+
+static bool plain_print(const struct p2p_opp_path *path, const char *overlay,
+			char text[P2P_OPP_PATH_MAX])
+{
+	size_t i;
+
+	for (i = 0; i < N(plain); i++) {
+		if (plain[i].resource == path->resource) {
+			snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/%s%s%s", path->version, overlay,
+				 plain[i].word, *plain[i].second ? "/" : "", plain[i].second);
+			return true;
+		}
+	}
+	return false;
+}
+
 void p2p_opp_path_print(const struct p2p_opp_path *path, char text[P2P_OPP_PATH_MAX])
 {
 	char overlay[2 * P2P_OVERLAY_ID_LEN + 1], key[2 * P2P_KEY_LEN + 1];
 
 	p2p_overlay_id_print(&path->overlay, overlay);
+	if (plain_print(path, overlay, text))
+		return;
 	if (path->resource == P2P_OPP_USER) {
 		p2p_hex_print(key, path->key.b, sizeof(path->key.b));
 		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/users/%s", path->version, overlay, key);
@@ -94,6 +121,20 @@ static int all_zero(const uint8_t *p, size_t n)
 	while (n-- > 0)
 		any |= *p++;
 	return any == 0;
+}
+
+static enum p2p_opp_resource plain_find(const char *word, size_t n, const char **s, const char *end)
+{
+	const char *second = *s, *p;
+	size_t i, m = part(&second, end, &p);
+
+	for (i = 0; i < N(plain); i++) {
+		if (is(word, n, plain[i].word) && is(p, m, plain[i].second)) {
+			*s = second;
+			return plain[i].resource;
+		}
+	}
+	return 0;
 }
 
 int p2p_opp_path_parse(struct p2p_opp_path *out, const char *text, size_t len)
@@ -147,7 +188,9 @@ int p2p_opp_path_parse(struct p2p_opp_path *out, const char *text, size_t len)
 	} else if (is(p, n, "secret")) {
 		path.resource = P2P_OPP_SECRET;
 	} else {
-		return EINVAL;
+		path.resource = plain_find(p, n, &s, end);
+		if (path.resource == 0)
+			return EINVAL;
 	}
 	if (s != end)
 		return EINVAL;
@@ -436,15 +479,17 @@ int p2p_opp_error_encode(const struct p2p_opp_error *error, char *buf, size_t ca
 /* --- reading -----------------------------------------------------------------------------------
  */
 
-/* The body as an object that the caller puts. */
 int p2p_opp_body_parse(const char *text, size_t len, json_object **out)
+{
+	return len > P2P_OPP_BODY_MAX ? EMSGSIZE : p2p_opp_bulk_parse(text, len, out);
+}
+
+int p2p_opp_bulk_parse(const char *text, size_t len, json_object **out)
 {
 	struct json_tokener *tok;
 	json_object *o;
 	int err = EBADMSG;
 
-	if (len > P2P_OPP_BODY_MAX)
-		return EMSGSIZE;
 	/* json-c stops at a NUL, and takes what is before it */
 	if (len == 0 || text == NULL || memchr(text, 0, len) != NULL)
 		return EBADMSG;

@@ -44,6 +44,12 @@ enum p2p_opp_resource {
 	P2P_OPP_PEER = 1, /* /v1/<overlay>/peer */
 	P2P_OPP_USER,	  /* /v1/<overlay>/users/<key> */
 	P2P_OPP_SESSION,  /* /v1/<overlay>/sessions/<id> */
+	/* opp_records.h: */
+	P2P_OPP_RECORDS, /* /v1/<overlay>/records */
+	P2P_OPP_QUERY,	 /* /v1/<overlay>/records/query */
+	P2P_OPP_RANGE,	 /* /v1/<overlay>/records/range */
+	P2P_OPP_CHECK,	 /* /v1/<overlay>/records/check */
+	P2P_OPP_CHANGES, /* /v1/<overlay>/changes */
 	/* of overlays with an authority: */
 	P2P_OPP_ENROLMENT,   /* /v1/<overlay>/enrolment */
 	P2P_OPP_REVOCATIONS, /* /v1/<overlay>/revocations[/<number>] */

@@ -15,6 +15,8 @@ int p2p_opp_put_end(const struct p2p_text *t, size_t *len);
 
 /* The body as an object that the caller puts. */
 int p2p_opp_body_parse(const char *text, size_t len, json_object **out);
+/* The same of a body whose length the caller has judged. */
+int p2p_opp_bulk_parse(const char *text, size_t len, json_object **out);
 /* A string of less than max bytes, without NULs; NULL: it is not there, or is none. */
 const char *p2p_opp_string_of(json_object *o, size_t max);
 const char *p2p_opp_get_string(json_object *o, const char *name, size_t max);
