@@ -101,6 +101,25 @@ unsigned int gw_gossip_nearest(const struct gw_gossip *g, const struct p2p_key *
 	return n;
 }
 
+unsigned int gw_gossip_before(const struct gw_gossip *g, const struct p2p_key *key,
+			      unsigned int max, struct gw_near *out, struct p2p_key *pos)
+{
+	size_t n = g->ring.n, at = p2p_ring_at(&g->ring, key);
+	unsigned int i;
+
+	for (i = 0; i < max && i < n; i++) {
+		const struct p2p_ring_spot *spot = &g->ring.v[(at + n - 1 - i) % n];
+		const struct member *m = spot->member;
+
+		out[i] = (struct gw_near){.hit = m->hit,
+					  .self = m->self,
+					  .alive = m->alive,
+					  .epoch = m->self ? g->gw->epoch : m->epoch};
+		pos[i] = spot->pos;
+	}
+	return i;
+}
+
 unsigned int gw_gossip_gateways(const struct gw_gossip *g, const struct p2p_hit *hit,
 				struct p2p_locator gateway[P2P_USERSET_GATEWAYS_MAX])
 {

@@ -194,6 +194,14 @@ void *gw_map_oldest(const struct gw_map *m)
 	return m->oldest ? m->oldest->value : NULL;
 }
 
+int gw_map_oldest_key(const struct gw_map *m, void *key, size_t len)
+{
+	if (!m->oldest || m->oldest->len != len)
+		return ENOENT;
+	memcpy(key, m->oldest->key, len);
+	return 0;
+}
+
 void gw_map_scan(const struct gw_map *m, uint64_t *cursor, size_t count,
 		 void (*fn)(const void *key, size_t len, void *value, void *arg), void *arg)
 {

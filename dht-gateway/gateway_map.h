@@ -32,6 +32,8 @@ void *gw_map_take(struct gw_map *m, const void *key, size_t len);
 size_t gw_map_count(const struct gw_map *m);
 /* The one longest unused; NULL: empty. */
 void *gw_map_oldest(const struct gw_map *m);
+/* Its key, of a table whose keys have all this length. 0 or ENOENT. */
+int gw_map_oldest_key(const struct gw_map *m, void *key, size_t len);
 
 /* A page, the last used first: up to count entries after skipping *cursor of them; *cursor is set
  * to go on with, 0 at the end. fn must not change the table. */

@@ -449,6 +449,21 @@ void p2p_announce_missing(struct p2p_announce *a, uint16_t slot, const struct p2
 		wait_for(a, e, t);
 }
 
+void p2p_announce_again(struct p2p_announce *a, uint16_t slot)
+{
+	struct entry *e;
+	size_t i;
+
+	for (i = 0; i < a->n_buckets; i++) {
+		for (e = a->bucket[i]; e != NULL; e = e->chain) {
+			struct target *t = target_of(e, slot);
+
+			if (t != NULL && t->state == KEPT)
+				wait_for(a, e, t);
+		}
+	}
+}
+
 static unsigned int kept_of(const struct entry *e, uint16_t slot[P2P_ANNOUNCE_TARGETS_MAX])
 {
 	unsigned int i, n = 0;

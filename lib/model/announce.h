@@ -60,6 +60,8 @@ void p2p_announce_told(struct p2p_announce *a, uint16_t slot, const struct p2p_k
 		       uint64_t order, bool kept);
 /* It does not have it any more, whatever it said before. */
 void p2p_announce_missing(struct p2p_announce *a, uint16_t slot, const struct p2p_key *key);
+/* It has forgotten everything that it said it had. */
+void p2p_announce_again(struct p2p_announce *a, uint16_t slot);
 /* Which targets have the record of this order: how many; 0 if the key has another one. */
 unsigned int p2p_announce_kept(const struct p2p_announce *a, const struct p2p_key *key,
 			       uint64_t order, uint16_t slot[P2P_ANNOUNCE_TARGETS_MAX]);
