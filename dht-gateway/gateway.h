@@ -24,22 +24,26 @@
 
 struct event_base;
 struct gw_anchor;
+struct gw_announces;
 struct gw_asks;
 struct gw_auth;
 struct gw_auth_rules;
 struct gw_auth_store;
 struct gw_cache;
 struct gw_gossip;
+struct gw_holds;
 struct gw_known;
 struct gw_lookups;
 struct gw_members;
 struct gw_peers;
+struct gw_queries;
 struct gw_renewal;
 struct gw_rotation;
 struct gw_routes;
 struct gw_serve;
 struct gw_sessions;
 struct gw_state;
+struct gw_sync;
 struct gw_users;
 struct gw_watches;
 struct https_identity;
@@ -58,6 +62,11 @@ struct gw_metrics {
 	uint64_t auths_ok, auths_absent, auths_denied, auths_timeout, auths_busy;
 	uint64_t auth_searches, auth_changes, enrolment_puts;
 	uint64_t reputs_kicked;
+	/* holders: announcements of ours, questions of ours, and others' here */
+	uint64_t announces, announces_failed, announces_refused, announces_missing;
+	uint64_t announced_partly, announced_here, announced_bad, asked_here;
+	uint64_t holder_queries, changes_told, changes_lost, changes_heard;
+	uint64_t holders_yes, holders_no, holders_unknown;
 	uint64_t route_refuted, route_moved;
 	uint64_t asks_yes, asks_orphan, asks_no, asks_moved, asks_timeout, asks_failed;
 	uint64_t asks_not_asked, breaker_opened, probes;
@@ -73,6 +82,9 @@ struct gw_metrics {
 	/* gauges, filled in when asked */
 	uint64_t users_claimed, users_orphan, users_gone, users_in_flight, users_dirty;
 	uint64_t enrolments, permission_required;
+	uint64_t announce_records, announce_waiting, engine_waiting, confirms_waiting;
+	uint64_t held, held_bytes, watchers, telling;
+	uint64_t arcs, arcs_unsynced, sync_pages, sync_records, sync_failures;
 	uint64_t cache_entries, peers_known, lookups_pending, watches;
 	uint64_t dht_connected, dht_good4, dht_good6, dht_stored, dht_stored_bytes, dht_dropped;
 	uint64_t dht_puts, dht_gets;
@@ -134,6 +146,10 @@ struct gw {
 	struct gw_rotation *rotation;
 	struct gw_users *users;
 	struct gw_watches *watches;
+	struct gw_sync *sync;
+	struct gw_holds *holds;
+	struct gw_queries *queries;
+	struct gw_announces *announces;
 
 	/* The records of a name changed, or those of a peer, or a session: told to the modules. Set
 	 * by gateway_resp.c; may be NULL. */

@@ -92,7 +92,7 @@ struct gw_announces {
 	size_t n_slots;
 	struct event *tick, *walk, *engine_timer;
 	uint64_t walk_at, check_at;
-	bool walking;
+	bool walking, walk_again;
 	unsigned int ticks;
 	/* the engine */
 	uint16_t engine;
@@ -323,8 +323,8 @@ static void on_answer(const struct gw_answer *answer, void *arg)
 		results_take(h, b);
 	} else {
 		for (unsigned int i = 0; i < b->n; i++)
-			p2p_announce_told(h->all->table, h->slot, &b->sent[i].key,
-					  b->sent[i].order, false);
+			p2p_announce_told(h->all->table, h->slot, &b->sent[i].key, b->sent[i].order,
+					  false);
 		h->failures++;
 		h->retry_ms = gw_mono(gw) + (wait < RETRY_MAX_MS ? wait : RETRY_MAX_MS);
 		gw->metrics.announces_failed++;
@@ -574,14 +574,20 @@ static void on_walk(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!gw_announces_possible(a))
+	if (!gw_announces_possible(a)) {
+		a->walking = false;
 		return;
+	}
+	a->walking = true;
 	p2p_announce_scan(a->table, &a->walk_at, WALK_PAGE, walk_one, a);
-	if (a->walk_at)
-		gw_timer_set(a->walk, WALK_MS);
-	else
+	if (!a->walk_at) {
 		holders_tidy(a);
-	gw_timer_set(a->engine_timer, 0);
+		gw_timer_set(a->engine_timer, 0);
+		a->walking = a->walk_again;
+		a->walk_again = false;
+	}
+	if (a->walking)
+		gw_timer_set(a->walk, WALK_MS);
 }
 
 static void on_change(const struct p2p_hit *hit, enum gw_gossip_event event, void *arg)
@@ -589,13 +595,14 @@ static void on_change(const struct p2p_hit *hit, enum gw_gossip_event event, voi
 	struct gw_announces *a = arg;
 	struct holder *h = gw_map_peek(a->holders, hit, sizeof(*hit));
 
-	/* what is to be done is done when the members have settled a little */
 	if (h && event == GW_GOSSIP_NEW_EPOCH)
 		p2p_announce_again(a->table, h->slot);
 	if (h && event == GW_GOSSIP_ALIVE)
 		h->retry_ms = 0;
-	a->walk_at = 0;
-	gw_timer_set(a->walk, WALK_MS);
+	if (a->walking)
+		a->walk_again = true;
+	else
+		gw_timer_set(a->walk, WALK_MS);
 	gw_sync_changed(a->gw->sync);
 }
 
@@ -639,12 +646,13 @@ static void check_send(struct holder *h)
 	size_t len;
 
 	if (!text || p2p_opp_check_encode(&h->check->body, text, P2P_OPP_BULK_MAX, &len) ||
-	    gw_asks_question(
-		    gw->asks, &h->hit, at, gw_gossip_gateways(gw->gossip, &h->hit, at),
-		    &(struct gw_question){
-			    .method = "POST", .path = &path, .body = text, .len = len,
-			    .read = read_missing},
-		    TIMEOUT_MS, on_checked, h, &h->check->ask)) {
+	    gw_asks_question(gw->asks, &h->hit, at, gw_gossip_gateways(gw->gossip, &h->hit, at),
+			     &(struct gw_question){.method = "POST",
+						   .path = &path,
+						   .body = text,
+						   .len = len,
+						   .read = read_missing},
+			     TIMEOUT_MS, on_checked, h, &h->check->ask)) {
 		free(h->check);
 		h->check = NULL;
 	}
@@ -735,7 +743,13 @@ int gw_announces_put(struct gw_announces *a, const void *bytes, size_t len, gw_a
 	}
 	p2p_announce_get(a->table, &e.key, &e);
 	retarget(a, &e);
-	gw_timer_set(a->engine_timer, 0);
+	if (!event_pending(a->engine_timer, EV_TIMEOUT, NULL))
+		gw_timer_set(a->engine_timer, 0);
+	/* nobody else lives who is to hold it */
+	if (w && safe(a, &e.key, head.order)) {
+		gw_announces_cancel(a, &e.key);
+		return EALREADY;
+	}
 	return 0;
 }
 
@@ -790,13 +804,20 @@ int gw_announces_new(struct gw_announces **ap, struct gw *gw)
 	return 0;
 }
 
+void gw_announces_stop(struct gw_announces *a)
+{
+	if (!a || a->closing)
+		return;
+	a->closing = true;
+	gw_gossip_on_change(a->gw->gossip, NULL, NULL);
+	gw_map_free(a->holders);
+	a->holders = NULL;
+}
+
 void gw_announces_free(struct gw_announces *a)
 {
 	if (!a)
 		return;
-	a->closing = true;
-	if (a->gw->gossip)
-		gw_gossip_on_change(a->gw->gossip, NULL, NULL);
 	if (a->holders)
 		gw_map_free(a->holders);
 	if (a->waiting)

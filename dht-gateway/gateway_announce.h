@@ -12,7 +12,9 @@
 struct gw_announces;
 
 int gw_announces_new(struct gw_announces **ap, struct gw *gw);
-/* Nobody is told anything more. */
+/* No holder is told anything more. */
+void gw_announces_stop(struct gw_announces *a);
+/* The engine's puts under way have ended before. */
 void gw_announces_free(struct gw_announces *a);
 
 /* Are there holders? Else (nobody else speaks the protocol, or we do not) users are found by the
@@ -24,8 +26,8 @@ bool gw_announces_possible(const struct gw_announces *a);
 typedef void gw_announced_h(int err, uint64_t order, void *arg);
 
 /* One of our own records, the newest of its key. 0: h is called once, later, unless another record
- * of this key comes or it is cancelled. ENOSPC, ENOMEM, ESTALE, EBADMSG. h may be NULL. others:
- * what holders tell of other peers that serve the user goes to gw_announces_on_other's. */
+ * of this key comes or it is cancelled. EALREADY: it is safe as it is, and h is not called. ENOSPC,
+ * ENOMEM, ESTALE, EBADMSG. h may be NULL. */
 int gw_announces_put(struct gw_announces *a, const void *bytes, size_t len, gw_announced_h *h,
 		     void *arg);
 void gw_announces_cancel(struct gw_announces *a, const struct p2p_key *key);

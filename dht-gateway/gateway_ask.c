@@ -10,6 +10,7 @@
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/gateway_member.h"
 #include "lib/io/https_client.h"
+#include "lib/proto/opp_records.h"
 
 /* A probe may take longer than a call may wait. */
 #define PROBE_MS 2000
@@ -587,7 +588,7 @@ int gw_asks_new(struct gw_asks **ap, struct gw *gw)
 		.connections_per_peer = (unsigned int)s->peer_connections_each,
 		.requests_max = ASKS_MAX + 256,
 		.idle_s = (unsigned int)IDLE_SHARE(s->peer_idle_s),
-		.body_max = P2P_OPP_BODY_MAX,
+		.body_max = P2P_OPP_BULK_MAX,
 		.headers_max = HEADERS_MAX,
 		.check = gw->enrolled ? on_certificate : NULL,
 	};

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "dht-gateway/gateway_ask.h"
+#include "dht-gateway/gateway_announce.h"
 #include "dht-gateway/gateway_auth.h"
 #include "dht-gateway/gateway_auth_rules.h"
 #include "dht-gateway/gateway_auth_store.h"
@@ -19,12 +20,14 @@
 #include "dht-gateway/gateway_crypto.h"
 #include "dht-gateway/gateway_file.h"
 #include "dht-gateway/gateway_gossip.h"
+#include "dht-gateway/gateway_hold.h"
 #include "dht-gateway/gateway_identity.h"
 #include "dht-gateway/gateway_known.h"
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_names.h"
 #include "dht-gateway/gateway_peers.h"
+#include "dht-gateway/gateway_query.h"
 #include "dht-gateway/gateway_records.h"
 #include "dht-gateway/gateway_renew.h"
 #include "dht-gateway/gateway_rotate.h"
@@ -32,6 +35,7 @@
 #include "dht-gateway/gateway_serve.h"
 #include "dht-gateway/gateway_session.h"
 #include "dht-gateway/gateway_state.h"
+#include "dht-gateway/gateway_sync.h"
 #include "dht-gateway/gateway_user_enrolment.h"
 #include "dht-gateway/gateway_users.h"
 #include "dht-gateway/gateway_watch.h"
@@ -356,6 +360,16 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 	}
 	if (!ret)
 		ret = gw_auth_rules_new(&gw->rules, gw);
+	if (!ret)
+		ret = gw_queries_new(&gw->queries, gw);
+	if (!ret)
+		ret = gw_holds_new(&gw->holds, gw);
+	if (!ret)
+		ret = gw_sync_new(&gw->sync, gw);
+	if (!ret)
+		ret = gw_announces_new(&gw->announces, gw);
+	if (!ret)
+		gw_users_announced(gw->users);
 	c->tick = ret ? NULL : event_new(gw->base, -1, 0, on_tick, c);
 	if (!c->tick) {
 		ret = ret ? ret : ENOMEM;
@@ -417,6 +431,11 @@ void gw_core_free(struct gw_core *c)
 	gw_routes_free(gw->routes);
 	gw_sessions_free(gw->sessions);
 	gw->sessions = NULL;
+	gw_announces_stop(gw->announces);
+	gw_sync_free(gw->sync);
+	gw_holds_stop(gw->holds);
+	gw_queries_free(gw->queries);
+	gw->queries = NULL;
 	gw_asks_free(gw->asks);
 	/* what is under way ends, and its owners are still there to be told */
 	if (gw->dht) {
@@ -430,6 +449,8 @@ void gw_core_free(struct gw_core *c)
 	gw_auth_store_free(gw->enrolments);
 	gw_watches_free(gw->watches);
 	gw_users_free(gw->users);
+	gw_announces_free(gw->announces);
+	gw_holds_free(gw->holds);
 	gw_peers_free(gw->peers);
 	gw_gossip_free(gw->gossip);
 	gw_cache_free(gw->cache);

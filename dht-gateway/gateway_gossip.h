@@ -27,8 +27,8 @@ struct gw_near {
  * those that are alive), ourselves included: how many. */
 unsigned int gw_gossip_nearest(const struct gw_gossip *g, const struct p2p_key *key,
 			       unsigned int max, bool alive_only, struct gw_near *out);
-/* The first `max` members counter-clockwise from the key, not at it, of all seen within ten minutes:
- * how many, and where they sit. */
+/* The first `max` members counter-clockwise from the key, not at it, of all seen within ten
+ * minutes: how many, and where they sit. */
 unsigned int gw_gossip_before(const struct gw_gossip *g, const struct p2p_key *key,
 			      unsigned int max, struct gw_near *out, struct p2p_key *pos);
 /* The addresses of a member's gateway: how many; 0: none known. */

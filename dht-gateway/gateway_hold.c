@@ -10,6 +10,7 @@
 #include "dht-gateway/gateway_records.h"
 #include "dht-gateway/gateway_sync.h"
 #include "dht-gateway/gateway_tell.h"
+#include "dht-gateway/gateway_users.h"
 #include "lib/proto/record_head.h"
 
 #define TICK_MS 1000
@@ -255,7 +256,7 @@ void gw_holds_announced(struct gw_holds *h, const struct p2p_hit *from,
 					     &out->r[i].order, &out->others, &fault);
 		if (fault == P2P_RECORD_OK || fault == P2P_RECORD_UNCHECKED)
 			continue;
-		gw->metrics.values_refused[fault]++;
+		gw->metrics.announced_bad++;
 		/* what has expired on its way is nobody's fault */
 		if (fault == P2P_RECORD_EXPIRED)
 			continue;
@@ -290,6 +291,21 @@ static bool synced(const struct gw_holds *h, const struct p2p_key *key)
 	return gw_sync_synced(h->gw->sync, key) && !gw_holds_lossy(h);
 }
 
+/* Ours may be published, and not announced yet. */
+static bool served(const struct gw_holds *h, const struct p2p_key *key)
+{
+	const char *name;
+	size_t len;
+	int err = gw_users_find(h->gw->users, key, &name, &len);
+
+	return err == EAGAIN || (!err && gw_users_serves(h->gw->users, name, len));
+}
+
+bool gw_holds_synced(const struct gw_holds *h, const struct p2p_key *key, unsigned int n)
+{
+	return synced(h, key) && (n || !served(h, key));
+}
+
 void gw_holds_asked(struct gw_holds *h, const struct p2p_hit *from, const struct p2p_opp_query *in,
 		    struct p2p_opp_found *out)
 {
@@ -309,7 +325,7 @@ void gw_holds_asked(struct gw_holds *h, const struct p2p_hit *from, const struct
 		}
 		out->a[out->n].first = (uint16_t)first;
 		out->a[out->n].n = (uint16_t)n;
-		out->a[out->n].synced = synced(h, key);
+		out->a[out->n].synced = gw_holds_synced(h, key, n);
 		out->a[out->n].watched = in->watch_s && watch(h, from, key, in->watch_s);
 	}
 	h->gw->metrics.asked_here += in->n;
@@ -377,9 +393,8 @@ void gw_holds_checked(struct gw_holds *h, const struct p2p_hit *from,
 		for (unsigned int j = 0; j < n && !here; j++)
 			here = rec[j].order >= in->r[i].order &&
 			       !p2p_record_head(&head, rec[j].bytes, rec[j].len) &&
-			       (n == 1 ||
-				(!p2p_hit_from_pubkey(&hit, head.pubkey, h->gw->crypto) &&
-				 !p2p_hit_cmp(&hit, from)));
+			       (n == 1 || (!p2p_hit_from_pubkey(&hit, head.pubkey, h->gw->crypto) &&
+					   !p2p_hit_cmp(&hit, from)));
 		if (!here)
 			out->at[out->n++] = (uint16_t)i;
 	}
@@ -412,8 +427,7 @@ void gw_holds_pulled(struct gw_holds *h, const void *bytes, size_t len)
 
 	if (p2p_record_head(&head, bytes, len) || head.kind != P2P_RECORD_USER ||
 	    memcmp(head.overlay, &h->gw->overlay, sizeof(h->gw->overlay)) ||
-	    head.expiry_ms <= gw_wall(h->gw) ||
-	    head.order > gw_wall(h->gw) + P2P_RECORD_FUTURE_MS)
+	    head.expiry_ms <= gw_wall(h->gw) || head.order > gw_wall(h->gw) + P2P_RECORD_FUTURE_MS)
 		return;
 	/* most of them are verified later, a few at a time */
 	err = p2p_held_put(h->held, bytes, len, false, &order);
@@ -423,7 +437,7 @@ void gw_holds_pulled(struct gw_holds *h, const void *bytes, size_t len)
 	if (fault == P2P_RECORD_OK && !p2p_held_put(h->held, bytes, len, true, &order))
 		changed(h, &rec.key, &signer);
 	else if (fault != P2P_RECORD_OK)
-		h->gw->metrics.values_refused[fault]++;
+		h->gw->metrics.announced_bad++;
 }
 
 bool gw_holds_lossy(const struct gw_holds *h)
@@ -446,7 +460,7 @@ static void verify(struct gw_holds *h, const struct p2p_key *key, const struct p
 	} else if (fault != P2P_RECORD_UNCHECKED) {
 		struct p2p_record_head head;
 
-		h->gw->metrics.values_refused[fault]++;
+		h->gw->metrics.announced_bad++;
 		if (!p2p_record_head(&head, r->bytes, r->len)) {
 			uint8_t pubkey[P2P_PUBKEY_LEN];
 
@@ -460,8 +474,8 @@ static void sweep_key(struct gw_holds *h, const struct p2p_key *key, unsigned in
 {
 	struct p2p_held_record rec[P2P_HELD_SIGNERS_MAX];
 	unsigned int n = p2p_held_get(h->held, key, rec);
-	bool outside = gw_sync_settled(h->gw->sync) > OUTSIDE_MS &&
-		       !gw_sync_holds(h->gw->sync, key);
+	bool outside =
+		gw_sync_settled(h->gw->sync) > OUTSIDE_MS && !gw_sync_holds(h->gw->sync, key);
 	struct p2p_record_head head;
 
 	for (unsigned int i = 0; i < n; i++) {
@@ -546,13 +560,21 @@ int gw_holds_new(struct gw_holds **hp, struct gw *gw)
 	return 0;
 }
 
+void gw_holds_stop(struct gw_holds *h)
+{
+	if (!h)
+		return;
+	gw_tells_free(h->tells);
+	h->tells = NULL;
+}
+
 void gw_holds_free(struct gw_holds *h)
 {
 	if (!h)
 		return;
+	gw_holds_stop(h);
 	if (h->tick)
 		event_free(h->tick);
-	gw_tells_free(h->tells);
 	gw_map_free(h->watched);
 	p2p_held_free(h->held);
 	free(h);

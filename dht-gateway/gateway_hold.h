@@ -12,6 +12,8 @@
 struct gw_holds;
 
 int gw_holds_new(struct gw_holds **hp, struct gw *gw);
+/* Nobody is told of anything any more. */
+void gw_holds_stop(struct gw_holds *h);
 void gw_holds_free(struct gw_holds *h);
 /* Another number in each process. */
 uint64_t gw_holds_instance(const struct gw_holds *h);
@@ -37,6 +39,8 @@ void gw_holds_pulled(struct gw_holds *h, const void *bytes, size_t len);
 /* The records of a key: how many. Their signatures may not have been looked at yet. */
 unsigned int gw_holds_get(const struct gw_holds *h, const struct p2p_key *key,
 			  struct p2p_held_record out[P2P_HELD_SIGNERS_MAX]);
+/* Are the n that gw_holds_get found all there are, as far as can be known? */
+bool gw_holds_synced(const struct gw_holds *h, const struct p2p_key *key, unsigned int n);
 /* Records had to go for want of room a short while ago: that one is not here says nothing. */
 bool gw_holds_lossy(const struct gw_holds *h);
 

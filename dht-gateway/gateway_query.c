@@ -14,6 +14,7 @@
 /* Keys that wait for one holder. */
 #define WAITING_MAX 8192
 #define DESTS_MAX 20000
+#define PROBE_MS 3000
 
 struct gw_query {
 	struct gw_query *prev, *next;
@@ -38,7 +39,7 @@ struct request {
 struct dest {
 	struct gw_queries *all;
 	struct p2p_hit hit;
-	uint64_t instance, heard_ms;
+	uint64_t instance, heard_ms, asked_ms;
 	struct event *flush;
 	struct gw_query *first, *last; /* that wait */
 	unsigned int n_waiting, n_requests;
@@ -304,8 +305,12 @@ void gw_queries_probe(struct gw_queries *all, const struct p2p_hit *holder)
 {
 	struct dest *d = dest_of(all, holder);
 
-	if (d && !d->n_requests)
+	if (d && !d->n_requests && gw_mono(all->gw) - d->asked_ms >= PROBE_MS &&
+	    gw_mono(all->gw) - d->heard_ms >= PROBE_MS &&
+	    gw_gossip_alive(all->gw->gossip, holder)) {
+		d->asked_ms = gw_mono(all->gw);
 		send_one(d);
+	}
 }
 
 int gw_queries_new(struct gw_queries **qp, struct gw *gw)

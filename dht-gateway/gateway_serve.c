@@ -12,6 +12,7 @@
 #include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_rotate.h"
+#include "dht-gateway/gateway_serve_records.h"
 #include "dht-gateway/gateway_session.h"
 #include "dht-gateway/gateway_users.h"
 #include "lib/base/bytes.h"
@@ -319,6 +320,29 @@ static void reply_secret(struct gw_serve *s, struct https_exchange *x)
 	OPENSSL_cleanse(text, sizeof(text));
 }
 
+/* User records that this gateway holds, or wants to know of. */
+static void reply_records(struct gw_serve *s, struct https_exchange *x,
+			  const struct p2p_opp_path *path)
+{
+	char *text = NULL;
+	size_t len, bodylen;
+	const char *body = https_exchange_body(x, &bodylen);
+	int err;
+
+	if (strcmp(https_exchange_method(x), "POST")) {
+		reply_error(x, 405, P2P_OPP_E_METHOD, "this takes POST only");
+		return;
+	}
+	err = gw_serve_records(s->gw, path, https_exchange_hit(x), body, bodylen, &text, &len);
+	if (!err)
+		https_reply(x, 200, 0, text, len);
+	else if (err == ENOMEM)
+		reply_error(x, 503, P2P_OPP_E_BUSY, "no memory");
+	else
+		reply_error(x, 400, P2P_OPP_E_BADREQUEST, "no such body");
+	free(text);
+}
+
 /* How many revocations does the caller know? */
 static void heard(struct gw_serve *s, struct https_exchange *x)
 {
@@ -380,6 +404,8 @@ static void on_request(struct https_exchange *x, void *arg)
 		reply_error(x, 404, P2P_OPP_E_NOTFOUND, "no such resource");
 	} else if (path.resource == P2P_OPP_SESSION) {
 		reply_session(s, x, path.session);
+	} else if (gw_serve_is_records(&path)) {
+		reply_records(s, x, &path);
 	} else if (path.resource == P2P_OPP_REVOCATIONS && gw->enrolled) {
 		reply_revocations(s, x, path.number);
 	} else if (strcmp(https_exchange_method(x), "GET")) {
@@ -440,7 +466,7 @@ int gw_serve_new(struct gw_serve **sp, struct gw *gw, char *err, size_t errlen)
 		.requests_per_s = (unsigned int)set->peer_requests_per_s,
 		.handshake_ms = (unsigned int)set->peer_handshake_ms,
 		.idle_ms = (unsigned int)set->peer_idle_s * 1000,
-		.body_max = P2P_OPP_BODY_MAX,
+		.body_max = P2P_OPP_BULK_MAX,
 		.headers_max = HEADERS_MAX,
 		.check = gw->enrolled ? anybody : NULL,
 		.h = on_request,
@@ -501,6 +527,11 @@ static void locator_add(struct p2p_record *rec, uint8_t family, const void *addr
 			return;
 	if (rec->n_locators < P2P_LOCATORS_MAX)
 		rec->locator[rec->n_locators++] = l;
+}
+
+bool gw_serve_listens(const struct gw_serve *s)
+{
+	return s && s->server;
 }
 
 void gw_serve_locators(const struct gw_serve *s, struct p2p_record *rec)

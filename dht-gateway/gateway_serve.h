@@ -14,6 +14,8 @@ struct https_server_stats;
 int gw_serve_new(struct gw_serve **sp, struct gw *gw, char *err, size_t errlen);
 void gw_serve_free(struct gw_serve *s);
 
+/* Can other gateways reach this one at all? */
+bool gw_serve_listens(const struct gw_serve *s);
 /* Where others reach this gateway, behind the SIP addresses that rec has already; what does not fit
  * is left out. Listening at all addresses: it is reached where Kamailio is. */
 void gw_serve_locators(const struct gw_serve *s, struct p2p_record *rec);

@@ -47,6 +47,8 @@ const struct setting gw_settings_table[] = {
 	INT("overlay", "certificate_days", certificate_days, 1, 3650, "90", true,
 	    "How long a certificate holds that the authority issues here; it is renewed when a "
 	    "third of that is left."),
+	INT("overlay", "holders", holders, 1, 9, "5", false,
+	    "How many members keep each user's record, the same at all peers of the overlay."),
 	{"overlay", "permission", SETTING_ENUM, AT(permission), 0, 0, "overlay", permissions, true,
 	 "In an overlay with an authority: must a user's record have the authority's permission "
 	 "for the peer that signed it? overlay: as the overlay's rules say; required: yes; off: "
@@ -76,8 +78,12 @@ const struct setting gw_settings_table[] = {
 	    "What is kept for other peers and for oneself."),
 	STRING("dht", "memory_dir", memory_dir, 1, 1024, RUN "/memory-dht", false,
 	       "The folder of the memory engine, shared by the overlay's gateways."),
-	INT("dht", "reput_interval_s", reput_interval_s, 10, 43200, "900", true,
-	    "How often each user's record is put again."),
+	INT("dht", "reput_interval_s", reput_interval_s, 10, 43200, "43200", true,
+	    "How often each user's record is signed and put again, at most half of [limits] "
+	    "record_lifetime_s."),
+	INT("dht", "puts_per_s", puts_per_s, 1, 1000, "5", true,
+	    "Records a second that are put into the engine once their holders have them, after a "
+	    "burst of 500."),
 	INT("dht", "put_window", put_window, 1, 1024, "64", true,
 	    "Records on their way to the DHT at once."),
 	INT("dht", "watches_max", watches_max, 0, 4096, "512", true,
@@ -175,6 +181,10 @@ const struct setting gw_settings_table[] = {
 	    "Names whose records are remembered."),
 	INT("limits", "peers_max", peers_max, 1, 100000, "4096", false,
 	    "Peers whose records are remembered."),
+	INT("limits", "held_max", held_max, 1000, 100000000, "1000000", false,
+	    "Records of other peers' users that are kept here as one of their holders."),
+	INT("limits", "held_per_peer_max", held_per_peer_max, 100, 100000000, "200000", false,
+	    "Of these, of one peer."),
 	INT("limits", "enrolments_max", enrolments_max, 16, 10000000, "200000", false,
 	    "Enrolment records that are kept here and put again: those of this peer, and, where "
 	    "the authority is, all."),

@@ -20,7 +20,7 @@ struct gw_settings {
 	/* [overlay] */
 	char *secret_file, *overlay_id, *authority_dir;
 	int permission;
-	int64_t certificate_days;
+	int64_t certificate_days, holders;
 	/* [identity] */
 	char *identity_file, *state_dir;
 	bool identity_create;
@@ -29,7 +29,7 @@ struct gw_settings {
 	int64_t port;
 	struct setting_list bootstrap;
 	int64_t max_requests_per_s, max_peer_requests_per_s, store_bytes;
-	int64_t reput_interval_s, put_window, watches_max, query_timeout_ms;
+	int64_t reput_interval_s, put_window, puts_per_s, watches_max, query_timeout_ms;
 	/* [redis] */
 	struct setting_list redis_servers;
 	char *redis_user, *redis_password_file;
@@ -57,6 +57,7 @@ struct gw_settings {
 	int log_level, log_to;
 	/* [limits] */
 	int64_t users_max, clients_max, lookups_max, cache_max, peers_max, enrolments_max;
+	int64_t held_max, held_per_peer_max;
 	int64_t cache_fresh_ms, orphan_timeout_s, lease_s, record_lifetime_s;
 };
 

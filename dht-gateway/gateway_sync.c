@@ -314,12 +314,13 @@ static void ask(struct source *src)
 
 	src->retry_ms = gw_mono(gw) + RETRY_MS;
 	if (p2p_opp_range_encode(&range, body, sizeof(body), &len) ||
-	    gw_asks_question(
-		    gw->asks, &src->hit, at, gw_gossip_gateways(gw->gossip, &src->hit, at),
-		    &(struct gw_question){
-			    .method = "POST", .path = &path, .body = body, .len = len,
-			    .read = read_page},
-		    PAGE_MS, on_page, src, &src->ask)) {
+	    gw_asks_question(gw->asks, &src->hit, at, gw_gossip_gateways(gw->gossip, &src->hit, at),
+			     &(struct gw_question){.method = "POST",
+						   .path = &path,
+						   .body = body,
+						   .len = len,
+						   .read = read_page},
+			     PAGE_MS, on_page, src, &src->ask)) {
 		src->ask = NULL;
 		return;
 	}

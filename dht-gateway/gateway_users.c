@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A job, from p2p_published_next to p2p_published_done:
+/* A job, from p2p_published_next to p2p_published_done. Where there are holders (other members):
+ *   sign -> ANNOUNCED -> a majority of the holders has it: OK
+ *                     -> a holder has a later one of ours: sign again (STALE)
+ *                     -> neither in time: FAILED, tried again after a while
+ * and the engine is told in its own time. Where there are none, the engine is all there is:
  *   sign -> PUTTING -> put -> READING -> our record is there: OK
  *                                     -> a later one of ours is there: sign again (STALE)
  *                                     -> it is not there: FAILED, tried again after a while
@@ -12,6 +16,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include "dht-gateway/gateway_announce.h"
 #include "dht-gateway/gateway_auth.h"
 #include "dht-gateway/gateway_auth_store.h"
 #include "dht-gateway/gateway_cache.h"
@@ -29,8 +34,13 @@
 #define RETRY_MIN_MS 250
 #define RETRY_MAX_MS 15000
 #define TOMBSTONE_MS 600000
-/* Puts of a renewal are spread so that this many start a second at most. */
+/* Puts of a renewal are spread so that this many start a second at most: by the engine, and by
+ * holders. */
 #define RENEW_PER_S 400
+#define RENEW_HELD_PER_S 5000
+/* Announcements that are not confirmed yet; and how many are signed before others have a turn. */
+#define ANNOUNCE_WINDOW 4096
+#define SIGN_AT_ONCE 64
 /* Not more often than this is everything put again because nodes came. */
 #define KICK_MS 5000
 /* More users than this to be told of: those who watch are not told. */
@@ -51,9 +61,10 @@ struct job {
 	bool put_pending;  /* the engine will call on_put */
 	bool over;	   /* published was told: wait for on_put only */
 	bool tombstone;	   /* wished, or for want of the authority's permission */
+	bool announced;	   /* to the holders, not put */
 	bool seen;
-	uint64_t seen_order; /* highest of ours */
-	struct p2p_userset set;
+	uint64_t seen_order;	 /* highest of ours */
+	struct p2p_userset *set; /* what is read; NULL: announced */
 	size_t len;
 	uint8_t bytes[P2P_RECORD_MAX];
 };
@@ -83,9 +94,16 @@ struct gw_users {
 	bool restoring;
 	bool put_any;
 	bool no_uris; /* said so */
+	bool held;    /* there are holders, as when last looked */
 };
 
 static void arm(struct gw_users *u);
+
+/* Jobs at once. */
+static unsigned int window(const struct gw_users *u)
+{
+	return u->held ? ANNOUNCE_WINDOW : (unsigned int)u->gw->settings->put_window;
+}
 
 static void drop_free(void *value, void *arg)
 {
@@ -175,10 +193,14 @@ bool gw_users_complete(const struct gw_users *u)
 static struct p2p_published_config config_of(const struct gw *gw)
 {
 	const struct gw_settings *s = gw->settings;
+	/* what is put once in half of its life is there even if one put fails */
+	int64_t reput = s->record_lifetime_s / 2;
 
+	if (reput > s->reput_interval_s)
+		reput = s->reput_interval_s;
 	return (struct p2p_published_config){
 		.max = (size_t)s->users_max,
-		.reput_ms = (uint64_t)s->reput_interval_s * 1000,
+		.reput_ms = (uint64_t)reput * 1000,
 		.retry_min_ms = RETRY_MIN_MS,
 		.retry_max_ms = RETRY_MAX_MS,
 		.orphan_ms = (uint64_t)s->orphan_timeout_s * 1000,
@@ -195,6 +217,7 @@ static void job_unlink(struct job *j)
 	if (j->next)
 		j->next->prev = j->prev;
 	event_free(j->timer);
+	free(j->set);
 	free(j);
 }
 
@@ -229,9 +252,11 @@ static void job_end(struct job *j, enum p2p_put_result result, const char *why)
 	if (j->op && gw->dht)
 		gw->dht_ops->cancel(gw->dht, j->op);
 	j->op = NULL;
+	if (j->announced)
+		gw_announces_cancel(gw->announces, &j->key);
 	p2p_log(gw->log, P2P_LOG_DBG, "user '%s': %s %s%s%s", j->p.name,
 		j->p.tombstone ? "withdrawal" : "record",
-		result == P2P_PUT_OK	  ? "is on the DHT"
+		result == P2P_PUT_OK	  ? (j->announced ? "is held" : "is on the DHT")
 		: result == P2P_PUT_STALE ? "is signed again past a later one"
 					  : "is to be put again",
 		*why ? ": " : "", why);
@@ -273,7 +298,7 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	if (!gw_record_read(gw, P2P_RECORD_USER, key, NULL, data, len, &rec, &signer))
 		return;
 	p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));
-	p2p_userset_add(&j->set, &rec, &signer, data, len);
+	p2p_userset_add(j->set, &rec, &signer, data, len);
 	if (p2p_hit_cmp(&signer, &gw->hit))
 		return;
 	if (!here && rec.order == j->order && rec.tombstone == j->tombstone)
@@ -295,10 +320,10 @@ static void on_got(enum dht_verdict verdict, unsigned int nodes, void *arg)
 		return;
 	/* who else serves this user */
 	told = gw->metrics.events_users;
-	gw_cache_put(gw->cache, j->p.name, j->p.name_len, &j->set, verdict == DHT_COMPLETE, true);
+	gw_cache_put(gw->cache, j->p.name, j->p.name_len, j->set, verdict == DHT_COMPLETE, true);
 	/* The cache tells of changes to what it has kept; Kamailio may know less, say because it
 	 * did not serve the user meanwhile. */
-	gw_peers_candidates(gw->peers, &j->set, &others);
+	gw_peers_candidates(gw->peers, j->set, &others);
 	if (!j->p.tombstone && others.n > 0 && told == gw->metrics.events_users)
 		gw_users_event(gw, j->p.name, j->p.name_len);
 	if (j->seen_order > j->order) {
@@ -437,9 +462,63 @@ static void put_older(struct job *j)
 	for (unsigned int age = 1; age < gw_record_ages(gw); age++)
 		if (!(atomic_load(&gw->permission_required) && !j->tombstone) &&
 		    !gw_record_key_user_at(gw, j->p.name, j->p.name_len, age, &old.key) &&
-		    !job_record(&old, buf, &len))
-			gw->dht_ops->put(gw->dht, old.key.b, p2p_record_value_id(&gw->hit), buf,
-					 len, on_older_put, gw);
+		    !job_record(&old, buf, &len)) {
+			if (j->announced)
+				gw_announces_put(gw->announces, buf, len, NULL, NULL);
+			else
+				gw->dht_ops->put(gw->dht, old.key.b, p2p_record_value_id(&gw->hit),
+						 buf, len, on_older_put, gw);
+		}
+}
+
+static void on_announced(int err, uint64_t order, void *arg)
+{
+	struct job *j = arg;
+	struct gw *gw = j->u->gw;
+
+	if (err == ESTALE) {
+		p2p_hlc_see(&gw->hlc, order, gw_wall(gw));
+		job_end(j, P2P_PUT_STALE, "");
+	} else {
+		job_end(j, P2P_PUT_OK, "");
+	}
+}
+
+static void job_announce(struct job *j, const uint8_t *buf, size_t len)
+{
+	struct gw *gw = j->u->gw;
+	int err;
+
+	j->announced = true;
+	err = gw_announces_put(gw->announces, buf, len, on_announced, j);
+	if (!err || err == EALREADY)
+		put_older(j);
+	if (!err)
+		gw_timer_set(j->timer, PUT_TIMEOUT_MS);
+	else
+		job_end(j, err == EALREADY ? P2P_PUT_OK : P2P_PUT_FAILED,
+			err == EALREADY ? "" : strerror(err));
+}
+
+/* Somebody else serves one of our users, a holder says. */
+static void on_other(const struct p2p_hit *from, const void *bytes, size_t len, void *arg)
+{
+	struct gw_users *u = arg;
+	struct gw *gw = u->gw;
+	uint64_t told = gw->metrics.events_users;
+	struct p2p_record rec;
+	struct p2p_hit signer;
+	const char *name;
+	size_t namelen;
+
+	if (gw_record_judge(gw, from, bytes, len, &rec, &signer) != P2P_RECORD_OK ||
+	    !p2p_hit_cmp(&signer, &gw->hit) || gw_users_find(u, &rec.key, &name, &namelen) ||
+	    !gw_users_serves(u, name, namelen))
+		return;
+	gw_cache_add(gw->cache, name, namelen, &rec, &signer, bytes, len);
+	/* Kamailio may know less than the cache does */
+	if (!rec.tombstone && told == gw->metrics.events_users)
+		gw_users_event(gw, name, namelen);
 }
 
 /* Takes p, which is in flight, to its end. */
@@ -461,7 +540,6 @@ static void job_start(struct gw_users *u, const struct p2p_published_job *p)
 	j->u = u;
 	j->p = *p;
 	j->tombstone = p->tombstone;
-	p2p_userset_init(&j->set);
 	j->next = u->jobs;
 	if (j->next)
 		j->next->prev = j;
@@ -483,6 +561,16 @@ static void job_start(struct gw_users *u, const struct p2p_published_job *p)
 		job_end(j, P2P_PUT_FAILED, "it could not be signed");
 		return;
 	}
+	if (u->held) {
+		job_announce(j, buf, len);
+		return;
+	}
+	j->set = malloc(sizeof(*j->set));
+	if (!j->set) {
+		job_end(j, P2P_PUT_FAILED, strerror(ENOMEM));
+		return;
+	}
+	p2p_userset_init(j->set);
 	j->put_pending = true;
 	u->put_any = true;
 	gw->metrics.puts++;
@@ -499,6 +587,18 @@ static void job_start(struct gw_users *u, const struct p2p_published_job *p)
 	put_older(j);
 }
 
+/* Holders have come, or the last one has gone: what was published by the one way is published by
+ * the other. */
+static void holders_look(struct gw_users *u)
+{
+	bool held = u->gw->announces && gw_announces_possible(u->gw->announces);
+
+	if (held == u->held)
+		return;
+	u->held = held;
+	gw_users_renew(u);
+}
+
 static void on_due(evutil_socket_t fd, short what, void *arg)
 {
 	struct gw_users *u = arg;
@@ -511,8 +611,9 @@ static void on_due(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (u->stopping || !gw->dht)
 		return;
+	holders_look(u);
 	gw->dht_ops->stats(gw->dht, &st);
-	if (!st.connected)
+	if (!st.connected && !u->held)
 		return; /* gw_users_kick goes on from here */
 	if (!gw_peers_uris(gw->peers, uri)) {
 		if (!u->no_uris)
@@ -524,8 +625,9 @@ static void on_due(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	u->no_uris = false;
-	while (u->n_jobs < (unsigned int)gw->settings->put_window &&
-	       !p2p_published_next(u->table, gw_mono(gw), &p))
+	for (unsigned int i = 0; i < SIGN_AT_ONCE && u->n_jobs < window(u) &&
+				 !p2p_published_next(u->table, gw_mono(gw), &p);
+	     i++)
 		job_start(u, &p);
 	arm(u);
 }
@@ -537,7 +639,7 @@ static void arm(struct gw_users *u)
 
 	if (u->stopping || u->restoring)
 		return;
-	if (u->n_jobs >= (unsigned int)u->gw->settings->put_window) {
+	if (u->n_jobs >= window(u)) {
 		event_del(u->due);
 		return;
 	}
@@ -666,7 +768,8 @@ void gw_users_renew(struct gw_users *u)
 	struct p2p_published_stats st;
 
 	p2p_published_stats(u->table, &st);
-	p2p_published_renew(u->table, gw_mono(u->gw), st.entries * 1000 / RENEW_PER_S);
+	p2p_published_renew(u->table, gw_mono(u->gw),
+			    st.entries * 1000 / (u->held ? RENEW_HELD_PER_S : RENEW_PER_S));
 	arm(u);
 }
 
@@ -703,6 +806,7 @@ void gw_users_kick(struct gw_users *u)
 
 	if (!gw->dht)
 		return;
+	holders_look(u);
 	gw->dht_ops->stats(gw->dht, &st);
 	good = st.good4 + st.good6;
 	if (st.connected && !event_pending(u->due, EV_TIMEOUT, NULL))
@@ -719,7 +823,10 @@ void gw_users_kick(struct gw_users *u)
 	u->good = good;
 	gw->metrics.reputs_kicked++;
 	p2p_log(gw->log, P2P_LOG_INFO, "DHT: %u nodes; all records are put again", good);
-	gw_users_renew(u);
+	if (u->held)
+		gw_announces_engine(gw->announces);
+	else
+		gw_users_renew(u);
 	gw_auth_store_renew(gw->enrolments);
 	gw_peers_announce(gw->peers);
 }
@@ -766,6 +873,11 @@ static int restore_withdrawn(struct gw_users *u, unsigned int *n)
 	*n = r.n;
 	r.withdraw = true;
 	return gw_state_users_load(gw->state, restore_one, &r);
+}
+
+void gw_users_announced(struct gw_users *u)
+{
+	gw_announces_on_other(u->gw->announces, on_other, u);
 }
 
 int gw_users_restore(struct gw_users *u)

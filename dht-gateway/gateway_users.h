@@ -11,6 +11,8 @@
 int gw_users_new(struct gw_users **up, struct gw *gw);
 /* Nothing is withdrawn: a peer that stops for a while keeps its users. */
 void gw_users_free(struct gw_users *u);
+/* gw->announces is there. */
+void gw_users_announced(struct gw_users *u);
 /* The users of the last life, from the journal. */
 int gw_users_restore(struct gw_users *u);
 

@@ -18,6 +18,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway.c dht-gateway/gateway.h \
 	dht-gateway/gateway_admin.c dht-gateway/gateway_admin.h dht-gateway/gateway_admin_enrol.c \
 	dht-gateway/gateway_ask.c dht-gateway/gateway_ask.h \
+	dht-gateway/gateway_announce.c dht-gateway/gateway_announce.h \
 	dht-gateway/gateway_auth.c dht-gateway/gateway_auth.h \
 	dht-gateway/gateway_auth_admin.c \
 	dht-gateway/gateway_auth_rules.c dht-gateway/gateway_auth_rules.h \
@@ -27,6 +28,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_core.c dht-gateway/gateway_core.h \
 	dht-gateway/gateway_enrol.c dht-gateway/gateway_enrol.h \
 	dht-gateway/gateway_gossip.c dht-gateway/gateway_gossip.h \
+	dht-gateway/gateway_hold.c dht-gateway/gateway_hold.h \
 	dht-gateway/gateway_known.c dht-gateway/gateway_known.h \
 	dht-gateway/gateway_lookup.c dht-gateway/gateway_lookup.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
@@ -36,6 +38,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_nodes.c dht-gateway/gateway_nodes.h \
 	dht-gateway/gateway_peers.c dht-gateway/gateway_peers.h \
 	dht-gateway/gateway_policy.c dht-gateway/gateway_policy.h \
+	dht-gateway/gateway_query.c dht-gateway/gateway_query.h \
 	dht-gateway/gateway_records.c dht-gateway/gateway_records.h \
 	dht-gateway/gateway_renew.c dht-gateway/gateway_renew.h \
 	dht-gateway/gateway_resp.c dht-gateway/gateway_resp.h \
@@ -43,10 +46,13 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_rotate_impl.h \
 	dht-gateway/gateway_route.c dht-gateway/gateway_route.h \
 	dht-gateway/gateway_serve.c dht-gateway/gateway_serve.h \
+	dht-gateway/gateway_serve_records.c dht-gateway/gateway_serve_records.h \
 	dht-gateway/gateway_session.c dht-gateway/gateway_session.h dht-gateway/gateway_session_impl.h \
 	dht-gateway/gateway_session_open.c dht-gateway/gateway_session_serve.c \
 	dht-gateway/gateway_settings.c dht-gateway/gateway_settings.h \
 	dht-gateway/gateway_state.c dht-gateway/gateway_state.h \
+	dht-gateway/gateway_sync.c dht-gateway/gateway_sync.h \
+	dht-gateway/gateway_tell.c dht-gateway/gateway_tell.h \
 	dht-gateway/gateway_user_enrolment.c dht-gateway/gateway_user_enrolment.h \
 	dht-gateway/gateway_user_enrolment_file.c dht-gateway/gateway_user_enrolment_file.h \
 	dht-gateway/gateway_users.c dht-gateway/gateway_users.h \

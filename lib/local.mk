@@ -28,6 +28,7 @@ lib_libp2pcore_la_SOURCES = \
 	lib/model/hlc.c lib/model/hlc.h \
 	lib/model/negotiate.c lib/model/negotiate.h \
 	lib/model/published.c lib/model/published.h \
+	lib/model/quorum.h \
 	lib/model/replay.c lib/model/replay.h \
 	lib/model/ring.c lib/model/ring.h \
 	lib/model/session.c lib/model/session.h \

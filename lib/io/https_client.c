@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #define URL_MAX 256
+/* Room for a body, at first. */
+#define BODY_FIRST 1024
 /* However busy it is, a connection does not outlive what its certificates say for long. */
 #define LIFETIME_S 3600L
 
@@ -26,10 +28,10 @@ struct https_request {
 	struct p2p_hit hit;
 	https_answer_h *h;
 	void *arg;
-	size_t headers_len, len;
+	size_t headers_len, len, cap;
 	bool too_long;
 	char error[CURL_ERROR_SIZE];
-	char body[];
+	char *body;
 };
 
 struct https_client {
@@ -44,6 +46,12 @@ struct https_client {
 };
 
 static void done(struct https_client *c);
+
+static void request_free(struct https_request *r)
+{
+	free(r->body);
+	free(r);
+}
 
 static uint64_t now_ms(void)
 {
@@ -248,6 +256,15 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 		r->too_long = true;
 		return 0;
 	}
+	if (r->len + n > r->cap) {
+		size_t cap = r->len + n < BODY_FIRST ? BODY_FIRST : 2 * (r->len + n);
+		char *body = realloc(r->body, cap);
+
+		if (!body)
+			return 0;
+		r->body = body;
+		r->cap = cap;
+	}
 	memcpy(r->body + r->len, data, n);
 	r->len += n;
 	return n;
@@ -292,7 +309,7 @@ static void answer(struct https_request *r, CURLcode code)
 	a.tls_us = a.reused ? 0 : (uint32_t)us;
 	curl_easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &wait);
 	a.retry_after_s = wait > 0 && wait < 3600 ? (unsigned int)wait : 0;
-	a.body = r->body;
+	a.body = r->body ? r->body : "";
 	a.len = r->len;
 	if (a.err)
 		snprintf(a.text, sizeof(a.text), "%.150s",
@@ -304,7 +321,7 @@ static void answer(struct https_request *r, CURLcode code)
 	/* it leaves first, so that h may do what it likes */
 	request_leave(r);
 	r->h(&a, r->arg);
-	free(r);
+	request_free(r);
 }
 
 static void done(struct https_client *c)
@@ -435,7 +452,7 @@ int https_client_ask(struct https_client *c, const struct p2p_hit *hit, const st
 	n = snprintf(url, sizeof(url), "https://[%s]%s", text, ask->path);
 	if (n < 0 || (size_t)n >= sizeof(url))
 		return EINVAL;
-	r = calloc(1, sizeof(*r) + c->config.body_max);
+	r = calloc(1, sizeof(*r));
 	if (!r)
 		return ENOMEM;
 	r->c = c;
@@ -453,7 +470,7 @@ int https_client_ask(struct https_client *c, const struct p2p_hit *hit, const st
 	    !request_setup(r, url, (long)deadline_ms) || !body_setup(r, ask) ||
 	    curl_multi_add_handle(c->multi, r->easy) != CURLM_OK) {
 		request_leave(r);
-		free(r);
+		request_free(r);
 		return ENOMEM;
 	}
 	c->stats.requests++;
@@ -464,7 +481,7 @@ int https_client_ask(struct https_client *c, const struct p2p_hit *hit, const st
 void https_client_cancel(struct https_request *r)
 {
 	request_leave(r);
-	free(r);
+	request_free(r);
 }
 
 int https_client_new(struct https_client **cp, struct event_base *base,
