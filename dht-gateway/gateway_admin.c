@@ -143,6 +143,11 @@ char *gw_info_text(struct gw *gw)
 	pair(f, "users_orphan", "%" PRIu64, m->users_orphan);
 	pair(f, "users_gone", "%" PRIu64, m->users_gone);
 	pair(f, "users_dirty", "%" PRIu64, m->users_dirty);
+	pair(f, "announce_waiting", "%" PRIu64, m->announce_waiting);
+	pair(f, "engine_waiting", "%" PRIu64, m->engine_waiting);
+	pair(f, "held_records", "%" PRIu64, m->held);
+	pair(f, "arcs", "%" PRIu64, m->arcs);
+	pair(f, "arcs_unsynced", "%" PRIu64, m->arcs_unsynced);
 	pair(f, "users_in_flight", "%" PRIu64, m->users_in_flight);
 	fputs("# Gateways\r\n", f);
 	pair(f, "peer_protocol", "%s", gw->settings->peers_enabled ? "enabled" : "disabled");

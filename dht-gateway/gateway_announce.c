@@ -113,7 +113,8 @@ static unsigned int holders_wanted(const struct gw *gw)
 
 bool gw_announces_possible(const struct gw_announces *a)
 {
-	return gw_serve_listens(a->gw->serve) && gw_gossip_members(a->gw->gossip) > 1;
+	return a->gw->settings->holders > 0 && gw_serve_listens(a->gw->serve) &&
+	       gw_gossip_members(a->gw->gossip) > 1;
 }
 
 /* --- holders -----------------------------------------------------------------------------------

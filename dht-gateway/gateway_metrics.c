@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "dht-gateway/gateway_metrics.h"
+#include "dht-gateway/gateway_announce.h"
 #include "dht-gateway/gateway_ask.h"
 #include "dht-gateway/gateway_auth_store.h"
 #include "dht-gateway/gateway_cache.h"
+#include "dht-gateway/gateway_hold.h"
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_serve.h"
 #include "dht-gateway/gateway_session.h"
+#include "dht-gateway/gateway_sync.h"
 #include "dht-gateway/gateway_users.h"
 #include "dht-gateway/gateway_watch.h"
 #include "lib/io/https_client.h"
@@ -45,6 +48,36 @@ const struct metric gw_metrics_table[] = {
 		"Of these, older than one of our own that is out there (signed again)."),
 	COUNTER("puts_unconfirmed_total", puts_unconfirmed, NULL,
 		"Puts that were acknowledged but could not be read back."),
+	COUNTER("announces_total", announces, NULL,
+		"Requests by which holders were told of users served here."),
+	COUNTER("announces_failed_total", announces_failed, NULL, "Of these, not answered."),
+	COUNTER("announces_refused_total", announces_refused, NULL,
+		"Records that a holder refused."),
+	COUNTER("announces_missing_total", announces_missing, NULL,
+		"Records that a holder had lost, and is told again."),
+	COUNTER("announced_partly_total", announced_partly, NULL,
+		"Records that all living holders have, fewer than a majority of all."),
+	COUNTER("announced_here_total", announced_here, NULL,
+		"Records of other peers' users announced here."),
+	COUNTER("announced_bad_total", announced_bad, NULL, "Of these, and of changes, refused."),
+	COUNTER("holder_queries_total", holder_queries, NULL, "Requests to holders for lookups."),
+	COUNTER("held_asked_total", asked_here, NULL,
+		"Keys that other gateways asked for here, as one of their holders."),
+	COUNTER("held_answers_total", holders_yes, "result=\"found\"",
+		"Lookups that holders have answered."),
+	COUNTER("held_answers_total", holders_no, "result=\"absent\"",
+		"Lookups that holders have answered."),
+	COUNTER("held_answers_total", holders_unknown, "result=\"unknown\"",
+		"Lookups that holders have answered."),
+	COUNTER("changes_told_total", changes_told, NULL,
+		"Requests by which others were told of changes."),
+	COUNTER("changes_lost_total", changes_lost, NULL,
+		"Changes that others could not be told of."),
+	COUNTER("changes_heard_total", changes_heard, NULL, "Records that holders told us of."),
+	COUNTER("sync_pages_total", sync_pages, NULL,
+		"Pages of records that other holders told when they were asked for all."),
+	COUNTER("sync_records_total", sync_records, NULL, "Records in them."),
+	COUNTER("sync_failures_total", sync_failures, NULL, "Such questions without an answer."),
 	COUNTER("values_good_total", values_good, NULL, "Values read from the DHT that were good."),
 	COUNTER("values_bad_total", values_bad[P2P_RECORD_BAD_SIZE], "fault=\"wrong size\"",
 		"Values read from the DHT that were no good, by fault."),
@@ -257,6 +290,21 @@ const struct metric gw_metrics_table[] = {
 	GAUGE("users", users_gone, "state=\"gone\"", "Users by what is wanted of them."),
 	GAUGE("users_in_flight", users_in_flight, NULL, "Users whose put is under way."),
 	GAUGE("users_dirty", users_dirty, NULL, "Users whose last wish the DHT was not told yet."),
+	GAUGE("confirms_waiting", confirms_waiting, NULL,
+	      "Registrations that wait until others find the user."),
+	GAUGE("announce_records", announce_records, NULL,
+	      "Records of our own that holders are told of."),
+	GAUGE("announce_waiting", announce_waiting, NULL,
+	      "Of these, waiting for a holder, counted for each."),
+	GAUGE("engine_waiting", engine_waiting, NULL,
+	      "Of these, waiting to be put into the engine."),
+	GAUGE("held_records", held, NULL, "Records that are held for other peers."),
+	GAUGE("held_bytes", held_bytes, NULL, "Their size."),
+	GAUGE("held_watchers", watchers, NULL, "Keys that others watch here, counted for each."),
+	GAUGE("changes_waiting", telling, NULL, "Keys that others are yet to be told of."),
+	GAUGE("arcs", arcs, NULL, "Arcs of the ring whose records this gateway holds."),
+	GAUGE("arcs_unsynced", arcs_unsynced, NULL,
+	      "Of these, those of which it may not have all records yet."),
 	GAUGE("cache_names", cache_entries, NULL, "Names whose records are remembered."),
 	GAUGE("peers", peers_known, NULL, "Peers that were heard of."),
 	GAUGE("lookups_pending", lookups_pending, NULL, "Lookups that wait."),
@@ -281,6 +329,31 @@ const struct metric gw_metrics_table[] = {
 	GAUGE("uptime_seconds", uptime_s, NULL, "Since the start."),
 	{.name = NULL},
 };
+
+static void refresh_held(struct gw *gw)
+{
+	struct gw_metrics *m = &gw->metrics;
+	struct gw_announces_stats announce;
+	struct gw_holds_stats held;
+	struct gw_sync_stats sync;
+
+	gw_announces_stats(gw->announces, &announce);
+	gw_holds_stats(gw->holds, &held);
+	gw_sync_stats(gw->sync, &sync);
+	m->confirms_waiting = gw_users_confirms(gw->users);
+	m->announce_records = announce.records;
+	m->announce_waiting = announce.waiting;
+	m->engine_waiting = announce.engine_waiting;
+	m->held = held.records;
+	m->held_bytes = held.bytes;
+	m->watchers = held.watchers;
+	m->telling = held.telling;
+	m->arcs = sync.arcs;
+	m->arcs_unsynced = sync.unsynced;
+	m->sync_pages = sync.pages;
+	m->sync_records = sync.records;
+	m->sync_failures = sync.failures;
+}
 
 void gw_metrics_refresh(struct gw *gw)
 {
@@ -314,6 +387,7 @@ void gw_metrics_refresh(struct gw *gw)
 	m->peers_known = gw_peers_count(gw->peers);
 	m->lookups_pending = gw_lookups_count(gw->lookups);
 	m->watches = gw_watches_count(gw->watches);
+	refresh_held(gw);
 	if (gw->dht)
 		gw->dht_ops->stats(gw->dht, &dht);
 	m->dht_connected = dht.connected;

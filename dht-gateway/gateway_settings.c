@@ -47,8 +47,12 @@ const struct setting gw_settings_table[] = {
 	INT("overlay", "certificate_days", certificate_days, 1, 3650, "90", true,
 	    "How long a certificate holds that the authority issues here; it is renewed when a "
 	    "third of that is left."),
-	INT("overlay", "holders", holders, 1, 9, "5", false,
-	    "How many members keep each user's record, the same at all peers of the overlay."),
+	INT("overlay", "holders", holders, 0, 9, "0", false,
+	    "How many members keep each user's record, the same at all peers of the overlay; 0: "
+	    "none does, and the engine alone tells where users are."),
+	INT("overlay", "settle_ms", settle_ms, 0, 60000, "3000", false,
+	    "When all holders of a user have begun anew at once, they have what serving peers told "
+	    "them after this time, and can say that a user is absent."),
 	{"overlay", "permission", SETTING_ENUM, AT(permission), 0, 0, "overlay", permissions, true,
 	 "In an overlay with an authority: must a user's record have the authority's permission "
 	 "for the peer that signed it? overlay: as the overlay's rules say; required: yes; off: "

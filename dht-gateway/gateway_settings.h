@@ -20,7 +20,7 @@ struct gw_settings {
 	/* [overlay] */
 	char *secret_file, *overlay_id, *authority_dir;
 	int permission;
-	int64_t certificate_days, holders;
+	int64_t certificate_days, holders, settle_ms;
 	/* [identity] */
 	char *identity_file, *state_dir;
 	bool identity_create;

@@ -20,7 +20,6 @@
 #define ARCS_MAX 48
 #define SOURCES_MAX 18 /* holders of all seen, and of those alive */
 #define HOLDERS_MAX 9
-#define SETTLE_MS 5000
 #define TICK_MS 250
 #define RETRY_MS 1000
 #define PAGE_MS 3000
@@ -243,7 +242,8 @@ static void arc_judge(struct arc *arc)
 	}
 	if (!arc->synced &&
 	    p2p_quorum_synced(arc->n_seen, full, told,
-			      arc->n_seen == 1 || gw_mono(gw) - arc->since_ms >= SETTLE_MS))
+			      arc->n_seen == 1 || gw_mono(gw) - arc->since_ms >=
+							  (uint64_t)gw->settings->settle_ms))
 		arc->synced = true;
 }
 
@@ -383,7 +383,8 @@ bool gw_sync_synced(const struct gw_sync *s, const struct p2p_key *key)
 {
 	const struct arc *arc = arc_of(s, key);
 
-	return arc && arc->synced && !s->stale;
+	/* who believes to be alone knows of nobody else's users */
+	return arc && arc->synced && !s->stale && !s->alone;
 }
 
 uint64_t gw_sync_settled(const struct gw_sync *s)

@@ -238,6 +238,11 @@ void gw_users_confirm(struct gw_users *u, const char *name, size_t len, uint64_t
 		gw_confirms_wait(u->confirms, name, len, deadline_ms, h, arg);
 }
 
+size_t gw_users_confirms(const struct gw_users *u)
+{
+	return gw_confirms_count(u->confirms);
+}
+
 /* j may be gone afterwards. */
 static void job_end(struct job *j, enum p2p_put_result result, const char *why)
 {

@@ -31,6 +31,9 @@ int gw_users_serves(const struct gw_users *u, const char *name, size_t len);
 void gw_users_confirm(struct gw_users *u, const char *name, size_t len, uint64_t deadline_ms,
 		      gw_confirm_h *h, void *arg);
 
+/* How many wait for that. */
+size_t gw_users_confirms(const struct gw_users *u);
+
 /* The name that belongs to a key of a user's records, of those served here or served lately; valid
  * until the loop goes on. ENOENT: none; EAGAIN: cannot be said (no memory for all keys). */
 int gw_users_find(const struct gw_users *u, const struct p2p_key *key, const char **name,

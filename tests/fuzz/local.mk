@@ -10,6 +10,7 @@ fuzz_programs = \
 	tests/fuzz/fuzz_name \
 	tests/fuzz/fuzz_negotiate \
 	tests/fuzz/fuzz_opp \
+	tests/fuzz/fuzz_opp_records \
 	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_resp \
 	tests/fuzz/fuzz_settings \
@@ -30,6 +31,9 @@ tests_fuzz_fuzz_negotiate_LDADD = lib/libp2pcore.la
 
 tests_fuzz_fuzz_opp_SOURCES = tests/fuzz/fuzz_opp.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_opp_LDADD = $(P2POPP_LIBS)
+
+tests_fuzz_fuzz_opp_records_SOURCES = tests/fuzz/fuzz_opp_records.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_opp_records_LDADD = $(P2POPP_LIBS)
 
 tests_fuzz_fuzz_record_SOURCES = tests/fuzz/fuzz_record.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_record_LDADD = lib/libp2pcore.la
@@ -58,6 +62,7 @@ noinst_PROGRAMS += \
 	tests/fuzz/lf_name \
 	tests/fuzz/lf_negotiate \
 	tests/fuzz/lf_opp \
+	tests/fuzz/lf_opp_records \
 	tests/fuzz/lf_record \
 	tests/fuzz/lf_resp \
 	tests/fuzz/lf_settings \
@@ -80,6 +85,11 @@ tests_fuzz_lf_opp_CPPFLAGS = $(AM_CPPFLAGS) $(JSONC_CFLAGS)
 tests_fuzz_lf_opp_CFLAGS = $(LF_CFLAGS)
 tests_fuzz_lf_opp_LDFLAGS = $(LF_LDFLAGS)
 tests_fuzz_lf_opp_LDADD = $(JSONC_LIBS)
+tests_fuzz_lf_opp_records_SOURCES = tests/fuzz/fuzz_opp_records.c $(lib_libp2popp_la_SOURCES) $(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_opp_records_CPPFLAGS = $(AM_CPPFLAGS) $(JSONC_CFLAGS)
+tests_fuzz_lf_opp_records_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_opp_records_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_opp_records_LDADD = $(JSONC_LIBS)
 tests_fuzz_lf_record_SOURCES = tests/fuzz/fuzz_record.c $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_record_CFLAGS = $(LF_CFLAGS)
 tests_fuzz_lf_record_LDFLAGS = $(LF_LINK)

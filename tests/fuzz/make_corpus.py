@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Write the seeds of the corpora below tests/fuzz/corpus: golden vectors, and hand-made inputs.
 What a fuzzer found is put beside them by hand, under a name that says what it is."""
+import base64
 import os
 import struct
 
@@ -100,6 +101,37 @@ for name, which, text in (
         ("calls", 7, '{"calls":3,"lifetime_s":600}'), ("calls-many", 7, '{"calls":99999999999}'),
         ("error", 4, '{"error":"version","reason":"no","versions":[1,2]}'), ("error-empty", 4, "{}")):
     put("opp", name, bytes([which]) + text.encode())
+
+# Users' records between gateways: which body, and its text.
+REC = base64.urlsafe_b64encode(
+    b"p2p\1\1\0" + bytes(16) + bytes([7]) * 20 + b"\2" + bytes(32) + (1767225600000).to_bytes(8, "big")
+    + (1767312000000).to_bytes(8, "big") + bytes(2) + bytes(64)).decode().rstrip("=")
+KEY = "07" * 20
+for which, name, text in (
+        (0, "batch", '{"records":["%s","%s"]}' % (REC, REC[:40])),
+        (0, "batch-empty", '{"records":[]}'),
+        (0, "batch-short", '{"records":["AA",7]}'),
+        (0, "batch-padded", '{"records":["AAE="]}'),
+        (1, "results", '{"instance":"18446744073709551615","results":["kept","stale 17","refused","full","unwanted"],'
+                       '"others":["%s"]}' % REC),
+        (1, "results-word", '{"instance":"1","results":["keptx"]}'),
+        (1, "results-stale", '{"instance":"1","results":["stale"]}'),
+        (2, "query", '{"watch_s":600,"keys":["%s"]}' % KEY),
+        (2, "query-long", '{"watch_s":3601,"keys":[]}'),
+        (2, "query-key", '{"keys":["%s"]}' % KEY[:38]),
+        (3, "found", '{"instance":"5","answers":[{"synced":true,"watched":false,"records":["%s"]},'
+                     '{"synced":false,"watched":true,"records":[]}]}' % REC),
+        (3, "found-type", '{"instance":"5","answers":[{"synced":1,"watched":false,"records":[]}]}'),
+        (4, "range", '{"after":"%s","to":"%s"}' % (KEY, "ff" * 20)),
+        (5, "page", '{"instance":"5","synced":true,"next":"%s","records":["%s"]}' % (KEY, REC)),
+        (5, "page-last", '{"instance":"5","synced":false,"records":[]}'),
+        (6, "check", '{"have":"%s"}' % base64.urlsafe_b64encode(bytes(28 * 3)).decode().rstrip("=")),
+        (6, "check-odd", '{"have":"%s"}' % base64.urlsafe_b64encode(bytes(27)).decode().rstrip("=")),
+        (7, "missing", '{"instance":"5","missing":[0,1,1023]}'),
+        (7, "missing-order", '{"instance":"5","missing":[1,1]}'),
+        (7, "missing-range", '{"instance":"5","missing":[1024]}')):
+    put("opp_records", name, bytes([which]) + text.encode())
+put("opp_records", "head", bytes([8]) + base64.urlsafe_b64decode(REC + "=" * (-len(REC) % 4)))
 
 put("settings", "all", b"[s]\na_ms = 12\nb = no\n[t]\nc = some text ; why\nd = two\ne = a, b\ne = c\n")
 put("settings", "unit", b"[s]\na_s = 12\n")
