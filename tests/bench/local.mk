@@ -23,7 +23,10 @@ EXTRA_DIST += \
 	tests/bench/p2pbench/baseline.py \
 	tests/bench/p2pbench/calls.py \
 	tests/bench/p2pbench/contact.py \
+	tests/bench/p2pbench/dmq.py \
+	tests/bench/p2pbench/fresh.py \
 	tests/bench/p2pbench/invite.py \
+	tests/bench/p2pbench/location.py \
 	tests/bench/p2pbench/net.py \
 	tests/bench/p2pbench/overlay.py \
 	tests/bench/p2pbench/peers.py \

@@ -146,9 +146,8 @@ struct sl_opts {
 	int random;		     /* lookup: users in no order */
 };
 
-/* Append user u's REGISTER; i is its number in the run, which goes into the Call-ID. */
-void register_put(struct sip_out *m, const struct sl_opts *o, unsigned int u, unsigned int i,
-		  unsigned int cseq);
+/* Append user u's REGISTER; the same seed gives the same Call-ID. */
+void register_put(struct sip_out *m, const struct sl_opts *o, unsigned int u, unsigned int cseq);
 
 /* ---- sipload_probe.c: a MESSAGE to a user, and whether it arrived ---- */
 

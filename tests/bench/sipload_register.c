@@ -33,8 +33,7 @@ struct register_load {
 	struct sl_stats rtt;
 };
 
-void register_put(struct sip_out *m, const struct sl_opts *o, unsigned int u, unsigned int i,
-		  unsigned int cseq)
+void register_put(struct sip_out *m, const struct sl_opts *o, unsigned int u, unsigned int cseq)
 {
 	sip_put(m,
 		"REGISTER sip:%s SIP/2.0\r\n"
@@ -46,7 +45,7 @@ void register_put(struct sip_out *m, const struct sl_opts *o, unsigned int u, un
 		"CSeq: %u REGISTER\r\n"
 		"Contact: <sip:u%06u@%s>",
 		o->domain, o->local.text, o->seed, u, cseq, u, o->domain, o->seed, u, u, o->domain,
-		i, o->seed, cseq, u, o->contact.text);
+		u, o->seed, cseq, u, o->contact.text);
 	if (o->instance)
 		sip_put(m, ";+sip.instance=\"<urn:uuid:00000000-0000-4000-8000-%012u>\"", u);
 	sip_put(m,
@@ -62,7 +61,7 @@ static void register_send(struct register_load *l, unsigned int i, int64_t *tx_n
 
 	m.len = 0;
 	m.full = 0;
-	register_put(&m, l->o, l->o->first + i, i, l->regs[i].cseq);
+	register_put(&m, l->o, l->o->first + i, l->regs[i].cseq);
 	net_send(l->fd, &l->o->target, m.s, m.len, tx_ns);
 }
 
@@ -86,8 +85,10 @@ static void register_reply(struct register_load *l, const char *buf, size_t len,
 		return;
 	cid = sip_header(&v, "Call-ID", 0);
 	if (cid == NULL || sscanf(cid->s, "reg-%u-%63[^\r\n]", &i, seed) != 2 ||
-	    strcmp(seed, l->o->seed) != 0 || i >= l->sent || l->regs[i].done ||
-	    v.cseq != l->regs[i].cseq)
+	    strcmp(seed, l->o->seed) != 0 || i < l->o->first)
+		return;
+	i -= l->o->first;
+	if (i >= l->sent || l->regs[i].done || v.cseq != l->regs[i].cseq)
 		return;
 	if (v.status < 300) {
 		l->ok++;

@@ -41,12 +41,11 @@ struct visible_load {
 static void user_register(struct visible_load *l, unsigned int i)
 {
 	const struct sl_opts *o = l->o;
-	unsigned int u = o->first + i;
 	struct sip_out m;
 
 	m.len = 0;
 	m.full = 0;
-	register_put(&m, o, u, i, o->cseq);
+	register_put(&m, o, o->first + i, o->cseq);
 	net_send(probes_fd(l->ps), &o->target, m.s, m.len, NULL);
 }
 
@@ -70,7 +69,10 @@ static void registered(const struct sip_view *v, int64_t rx_wall, void *arg)
 
 	if (!sip_method_is(v, "REGISTER") || v->cseq != o->cseq || cid == NULL ||
 	    sscanf(cid->s, "reg-%u-%63[^\r\n]", &i, seed) != 2 || strcmp(seed, o->seed) != 0 ||
-	    i >= l->sent || l->users[i].state != REGISTERING)
+	    i < o->first)
+		return;
+	i -= o->first;
+	if (i >= l->sent || l->users[i].state != REGISTERING)
 		return;
 	u = &l->users[i];
 	codes_add(&l->codes, v->status);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Calls through two pairs of proxies that are up at once: what BENCH=invite and peers share."""
+"""Calls through two pairs of proxies that are up at once: what BENCH=invite and peers share; and
+the search for the highest rate."""
 import itertools
 
 STOCK_PORT, OURS_PORT = 5080, 5060
@@ -32,3 +33,23 @@ def probe(bench, what, calls, first, seed, direct):
             raise RuntimeError(f"{what}: {got[way]['direct']} of {calls} INVITEs arrived "
                                f"with the caller's own SDP ({way})")
     return {"ours": got["target"]["arrival_ms"], "baseline": got["also"]["arrival_ms"]}
+
+
+def highest(attempt, start, most, step):
+    """The highest rate, up to `most`, for which attempt(rate) holds, to within step; an attempt that
+    fails gets a second chance, for it may be the machine's fault."""
+    low, high, rate = 0, None, float(start)
+    while rate <= most and (high is None or high > low * step):
+        if attempt(rate) or attempt(rate):
+            low = rate
+        else:
+            high = rate
+        if high is None:
+            rate *= 1.5
+        elif low:
+            rate = (low * high) ** 0.5
+        elif high < start / 10:
+            return 0
+        else:
+            rate = high / 2
+    return low

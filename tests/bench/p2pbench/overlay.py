@@ -109,19 +109,19 @@ class Overlay:
         for host in hosts:
             programs.append(self._daemon(self.gateway, GATEWAY, host, "gateway"))
 
-    def _kamailio(self, host, cfg, port, defines):
+    def _kamailio(self, host, cfg, port, defines, memory=128):
         net = self.bench.net
         return sides.kamailio(
             "kamailio-" + host, net.ns(host), self.dir, os.path.join(self.cfg_dir, cfg),
             f"{net.addr(host)}:{port}",
             {"P2P": None, "GATEWAY": self.socket(host, "gw.sock"),
-             "CONTACTS": self.socket(host, "contacts"), **defines}, self.module_dirs)
+             "CONTACTS": self.socket(host, "contacts"), **defines}, self.module_dirs, memory)
 
-    def register_side(self, directory, port, programs):
+    def register_side(self, directory, port, programs, memory=128):
         """programs becomes Kamailio, its gateway, and C's."""
         self._gateways(directory, ("c", "a"), programs)
         programs.reverse()
-        programs.insert(0, self._kamailio("a", "register.cfg", port, {}))
+        programs.insert(0, self._kamailio("a", "register.cfg", port, {}, memory))
 
     def invite_side(self, directory, port, anchored, programs, phone_media="rtp"):
         """phone_media: what the called phone is offered, if media is anchored; stock offers RTP."""

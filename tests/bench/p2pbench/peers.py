@@ -31,7 +31,7 @@ PARTS = ("latency", "cpu", "rate", "contact")
 def run(bench, figures):
     if bench.args.null:
         raise RuntimeError("peers: there is no --null: the baseline is an overlay, too")
-    parts = bench.args.parts
+    parts = bench.args.parts or PARTS
     if set(parts) & {"latency", "cpu", "rate"}:
         base = None
         try:
@@ -160,31 +160,12 @@ def clean(bench, port, programs, rate):
         and got["seconds"] < TRIAL_S * 1.05 + 0.2 and all(n == REQUESTS * count for n in more)
 
 
-def highest(attempt):
-    """The highest rate for which attempt(rate) holds, to within STEP; an attempt that fails gets a
-    second chance, for it may be the machine's fault."""
-    low, high, rate = 0, None, 200.0
-    while rate <= RATE_MAX and (high is None or high > low * STEP):
-        if attempt(rate) or attempt(rate):
-            low = rate
-        else:
-            high = rate
-        if high is None:
-            rate *= 1.5
-        elif low:
-            rate = (low * high) ** 0.5
-        elif high < 20:
-            return 0
-        else:
-            rate = high / 2
-    return low
-
-
 def rates(bench, figures, programs):
     found = {}
     for side, port in (("ours", OURS_PORT), ("baseline", STOCK_PORT)):
         if programs[side]:
-            found[side] = highest(lambda rate: clean(bench, port, programs[side], rate))
+            found[side] = load.highest(
+                lambda rate: clean(bench, port, programs[side], rate), 200, RATE_MAX, STEP)
             figures.add("calls_per_second", "calls/s", side, found[side],
                         f">={RATE_BAR}")
     bench.say("  calls a second: " + ", ".join(

@@ -162,12 +162,13 @@ class Load:
     def run(self, mode, check=True, **options):
         """Its result; check: an error when a request did not succeed."""
         argv = [self.binary, mode, "--domain", self.domain]
-        for key, value in options.items():
+        for key, values in options.items():
             key = "--" + key.replace("_", "-")
-            if value is True:
-                argv.append(key)
-            elif value is not None and value is not False:
-                argv += [key, str(value)]
+            for value in values if isinstance(values, list) else [values]:
+                if value is True:
+                    argv.append(key)
+                elif value is not None and value is not False:
+                    argv += [key, str(value)]
         r = subprocess.run(argv, capture_output=True, text=True, timeout=600,
                            preexec_fn=die_with_parent)
         if r.returncode not in (0, 1):
