@@ -14,14 +14,21 @@
  * probe_after_ms; if it is heard of, the branch gets the ordinary time-out back, else it fails.
  *
  * All of it is in shared memory under one lock; nothing is called with the lock held. One process
- * looks at what is due every TICK_MS. */
+ * looks at what is due every TICK_MS, or every IDLE_MS while no branch is watched. */
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "core/cfg/cfg_struct.h"
 #include "core/locking.h"
 #include "core/mem/shm_mem.h"
+#include "core/pt.h"
 #include "core/timer.h"
-#include "core/timer_proc.h"
 #include "core/timer_ticks.h"
 #include "core/globals.h"
 #include "modules/tm/h_table.h"
@@ -30,6 +37,7 @@
 #include "p2p_route.h"
 
 #define TICK_MS 100
+#define IDLE_MS 1000
 #define SOCKET_TEXT_MAX 64
 #define VERDICT_MS 250	  /* after the branch's time is up, tm has said so by then */
 #define WATCHES_MAX 20000 /* more are not watched: their calls go on as usual */
@@ -78,6 +86,7 @@ struct health { /* shm */
 };
 
 static struct health *health;
+static int wake_fd = -1; /* eventfd: the first branch that is watched */
 
 static uint64_t now_ms(void)
 {
@@ -91,6 +100,11 @@ int route_health_init(void)
 {
 	size_t size = sizeof(*health) + (size_t)route_settings.max_peers * sizeof(struct peer);
 
+	wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (wake_fd < 0) {
+		LM_ERR("eventfd: %s\n", strerror(errno));
+		return -1;
+	}
 	health = shm_malloc(size);
 	if (health == NULL) {
 		SHM_MEM_ERROR;
@@ -334,9 +348,11 @@ int route_health_find(const struct p2p_hit *hit, struct route_peer_info *info)
 
 void route_health_watch(const struct p2p_hit *hit, struct cell *t, unsigned int b, bool invite)
 {
+	static const uint64_t one = 1;
 	uint64_t now = now_ms();
 	struct watch *w;
 	struct peer *p;
+	bool first;
 
 	lock_get(&health->lock);
 	p = peer_find(hit);
@@ -364,9 +380,12 @@ void route_health_watch(const struct p2p_hit *hit, struct cell *t, unsigned int 
 	w->invite = invite;
 	w->stage = invite ? WATCH_VERDICT : WATCH_PROBE;
 	lock_get(&health->lock);
+	first = health->first == NULL;
 	*health->last = w;
 	health->last = &w->next;
 	lock_release(&health->lock);
+	if (first && write(wake_fd, &one, sizeof(one)) < 0)
+		LM_DBG("the process that watches the peers is late\n");
 }
 
 static bool is_due(const struct watch *w, uint64_t now)
@@ -587,13 +606,11 @@ static void probes_run(uint64_t now)
 		probe(&due[i]);
 }
 
-static void tick(unsigned int ticks, void *arg)
+static void tick(void)
 {
 	static uint64_t probes_ms, calls_ms;
 	uint64_t now = now_ms();
 
-	(void)ticks;
-	(void)arg;
 	watches_run(now);
 	if (now >= calls_ms + CALLS_SWEEP_MS) {
 		calls_ms = now;
@@ -605,11 +622,45 @@ static void tick(unsigned int ticks, void *arg)
 	}
 }
 
+static bool watching(void)
+{
+	bool some;
+
+	lock_get(&health->lock);
+	some = health->n_watches > 0;
+	lock_release(&health->lock);
+	return some;
+}
+
+static void run(void)
+{
+	struct pollfd p = {.fd = wake_fd, .events = POLLIN};
+	uint64_t count;
+
+	for (;;) {
+		if (watching())
+			sleep_us(TICK_MS * 1000);
+		else if (poll(&p, 1, IDLE_MS) > 0 && read(wake_fd, &count, sizeof(count)) < 0)
+			sleep_us(TICK_MS * 1000);
+		cfg_update();
+		tick();
+	}
+}
+
 int route_health_child(void)
 {
-	if (fork_basic_utimer(PROC_TIMER, "p2p_route health", 1, tick, NULL, TICK_MS * 1000) < 0) {
+	int pid = fork_process(PROC_TIMER, "p2p_route health", 1);
+
+	if (pid < 0) {
 		LM_ERR("cannot fork the process that watches the peers\n");
 		return -1;
+	}
+	if (pid == 0) {
+		if (cfg_child_init()) {
+			LM_ERR("no configuration for the process that watches the peers\n");
+			exit(-1);
+		}
+		run();
 	}
 	return 0;
 }

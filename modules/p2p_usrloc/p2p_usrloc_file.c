@@ -111,12 +111,14 @@ static uint32_t record_write(struct pul_file *f, const uint8_t *record, size_t l
 }
 
 int pul_file_put(struct pul_file *f, const void *record, size_t len, size_t key_len,
-		 const struct pul_times *times)
+		 const struct pul_times *times, bool *same)
 {
 	uint32_t hash, old, new;
 	uint64_t order = 0;
 	bool mark = false;
 
+	if (same != NULL)
+		*same = false;
 	if (key_len == 0 || key_len > PUL_FILE_KEY_MAX || len < key_len ||
 	    len > PUL_FILE_RECORD_MAX)
 		return EINVAL;
@@ -127,6 +129,8 @@ int pul_file_put(struct pul_file *f, const void *record, size_t len, size_t key_
 		times_write(f, old, times);
 		unlock(f, hash);
 		atomic_fetch_add_explicit(&f->sh->refreshed, 1, memory_order_relaxed);
+		if (same != NULL)
+			*same = true;
 		return 0;
 	}
 	unlock(f, hash);

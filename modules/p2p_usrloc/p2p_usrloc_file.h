@@ -68,9 +68,9 @@ void pul_file_close(struct pul_file *f);
 
 /* There from its return on, in the place of what the key had. 0; EINVAL (length of record or key);
  * ENOSPC: slots_max are used, or the disk is full: what the key had is gone too, if it was
- * different. With equal bytes only the times are written. */
+ * different. With equal bytes only the times are written: *same (may be NULL) tells. */
 int pul_file_put(struct pul_file *f, const void *record, size_t len, size_t key_len,
-		 const struct pul_times *times);
+		 const struct pul_times *times, bool *same);
 /* Returns whether it was there. */
 bool pul_file_drop(struct pul_file *f, const void *key, size_t key_len);
 /* False: not there. */

@@ -180,16 +180,17 @@ static void returned(const ucontact_t *c)
 	}
 }
 
-void pul_store_put(const ucontact_t *c)
+bool pul_store_put(const ucontact_t *c)
 {
 	struct pul_times times = {(int64_t)c->expires, (int64_t)c->last_modified, c->cseq};
 	uint8_t buf[PUL_FILE_RECORD_MAX], xavp[PUL_RECORD_STRING_MAX];
 	struct pul_record r;
 	struct p2p_writer w;
+	bool same = false;
 	size_t len;
 
 	if (pul_store_file == NULL || paused)
-		return;
+		return false;
 	record_fill(&r, c);
 	if (c->xavp != NULL) {
 		p2p_writer_init(&w, xavp, sizeof(xavp));
@@ -209,11 +210,12 @@ void pul_store_put(const ucontact_t *c)
 	if (len == 0) {
 		pul_file_drop(pul_store_file, c->ruid.s, (size_t)c->ruid.len);
 		not_kept(c, "it is too long");
-	} else if (pul_file_put(pul_store_file, buf, len, r.ruid_len, &times) != 0) {
+	} else if (pul_file_put(pul_store_file, buf, len, r.ruid_len, &times, &same) != 0) {
 		not_kept(c, "no room: contacts_max, or the disk is full");
 	}
-	if (atomic_load(&pul_store_shared->stale) > 0)
+	if (!same && atomic_load(&pul_store_shared->stale) > 0)
 		returned(c);
+	return same;
 }
 
 void pul_store_drop(const str *ruid)

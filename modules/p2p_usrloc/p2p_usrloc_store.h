@@ -37,8 +37,9 @@ void pul_store_close(void);
 /* Never returns: brings the file to the disk, lets it grow, drops what is over. */
 void pul_store_run(void) __attribute__((noreturn));
 
-/* Under usrloc's slot lock: this contact is there, as it is now. */
-void pul_store_put(const struct ucontact *c);
+/* Under usrloc's slot lock: this contact is there, as it is now. True: it was there already, and
+ * only its times have changed. */
+bool pul_store_put(const struct ucontact *c);
 void pul_store_drop(const str *ruid);
 /* This process puts and drops nothing until it is called again. */
 void pul_store_pause(bool pause);

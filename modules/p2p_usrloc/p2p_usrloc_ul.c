@@ -48,25 +48,27 @@ static bool table_wanted(const str *name)
 	return n_wanted == 0;
 }
 
-/* The slot's lock is held. */
-static void contact_add(const ucontact_t *c)
+/* The slot's lock is held. scan: the contact was found, not changed. */
+static void contact_add(const ucontact_t *c, bool scan)
 {
 	struct p2p_name name;
 	uint32_t instance = 0;
 	int err;
 
-	err = pul_name_from_aor(c->aor, &name);
 	if (c->server_id != server_id) {
 		/* registered at another server, and here by dmq_usrloc or a shared database: that
 		 * one publishes it, and keeps it */
 		pul_store_drop(&c->ruid);
-		if (err == 0)
+		if (pul_name_from_aor(c->aor, &name) == 0)
 			pul_users_remove(&name, &c->ruid);
 		return;
 	}
-	pul_store_put(c);
+	/* a refresh that changes no more than its times finds itself noted, in the users table too */
+	if (pul_store_put(c) && !scan)
+		return;
 	if (!table_wanted(c->domain))
 		return;
+	err = pul_name_from_aor(c->aor, &name);
 	if (err != 0) {
 		atomic_fetch_add(skipped, 1);
 		pul_count(PUL_CNT_UNPUBLISHABLE);
@@ -97,7 +99,7 @@ static void contact_h(struct ucontact *c, int type, void *param)
 		/* An update finds itself noted and is done. It matters for a phone that was
 		 * registered at another server sharing contacts with this one, and makes up for
 		 * whatever may have been missed. */
-		contact_add(c);
+		contact_add(c, false);
 		return;
 	}
 	pul_store_drop(&c->ruid);
@@ -297,7 +299,7 @@ static void scan_contact(unsigned int aorhash, str *ruid)
 		if (ul.get_urecord_by_ruid(table[i], aorhash, ruid, &r, &c) != 0)
 			continue;
 		/* found, and the slot is locked now */
-		contact_add(c);
+		contact_add(c, true);
 		ul.unlock_udomain(table[i], &r->aor);
 		return;
 	}

@@ -132,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		record_check(&rec);
 	}
 	must(n == before.records);
-	must(pul_file_put(f, "a record of ours", 16, 4, &t) == 0);
+	must(pul_file_put(f, "a record of ours", 16, 4, &t, NULL) == 0);
 	must(pul_file_get(f, "a re", 4, &rec) && rec.len == 16 && rec.times.cseq == 3);
 	pul_file_close(f);
 

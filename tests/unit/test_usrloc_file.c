@@ -90,7 +90,7 @@ static int put(struct pul_file *f, unsigned int n, unsigned int version, size_t 
 	struct pul_times t = times_of(version);
 
 	make(buf, n, version, len);
-	return pul_file_put(f, buf, len, KEY_LEN, &t);
+	return pul_file_put(f, buf, len, KEY_LEN, &t, NULL);
 }
 
 static bool get(struct pul_file *f, unsigned int n)
@@ -178,12 +178,14 @@ static void test_times_alone(void **state)
 	uint8_t buf[300];
 	struct pul_times t;
 	unsigned int i;
+	bool same;
 
 	(void)state;
 	make(buf, 1, 1, sizeof(buf));
 	for (i = 1; i < 10; i++) {
 		t = times_of(i);
-		assert_ok(pul_file_put(f, buf, sizeof(buf), KEY_LEN, &t));
+		assert_ok(pul_file_put(f, buf, sizeof(buf), KEY_LEN, &t, &same));
+		assert_int_equal(same, i > 1);
 		assert_true(get(f, 1));
 		assert_int_equal(rec.times.cseq, i);
 		pul_file_close(f);
@@ -263,7 +265,7 @@ static void test_expire_and_mark(void **state)
 	assert_ok(put(f, 1, 1, 300)); /* until 1000001 */
 	assert_ok(put(f, 2, 50, 300));
 	make(buf, 3, 1, sizeof(buf));
-	assert_ok(pul_file_put(f, buf, sizeof(buf), KEY_LEN, &never));
+	assert_ok(pul_file_put(f, buf, sizeof(buf), KEY_LEN, &never, NULL));
 	pul_file_mark(f, "key00002", KEY_LEN, true);
 	for (slot = 0; slot < pul_file_slots(f); slot++)
 		n += pul_file_expire(f, slot, 1000010, false, &rec);
@@ -498,7 +500,7 @@ static void test_torn_times(void **state)
 		before = image_read(&len);
 		f = file_open();
 		t = times_of(version);
-		assert_ok(pul_file_put(f, buf, sizeof(buf), KEY_LEN, &t));
+		assert_ok(pul_file_put(f, buf, sizeof(buf), KEY_LEN, &t, NULL));
 		pul_file_close(f);
 		after = image_read(&len);
 		for (i = 0; i < len; i++) {
@@ -585,7 +587,7 @@ static void writer(struct pul_file *f, struct acks *a)
 		atomic_store(&a->begun[n], version);
 		t = times_of(version);
 		make(buf, n, version / 4, 100 + version / 4 % 3 * 700);
-		if (pul_file_put(f, buf, 100 + version / 4 % 3 * 700, KEY_LEN, &t) != 0)
+		if (pul_file_put(f, buf, 100 + version / 4 % 3 * 700, KEY_LEN, &t, NULL) != 0)
 			_exit(1);
 		atomic_store(&a->done[n], version);
 	}
