@@ -10,6 +10,7 @@ p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/p2p_usrloc_client.c \
 	modules/p2p_usrloc/p2p_usrloc_conn.c modules/p2p_usrloc/p2p_usrloc_conn.h \
 	modules/p2p_usrloc/p2p_usrloc_file.c modules/p2p_usrloc/p2p_usrloc_file.h \
+	modules/p2p_usrloc/p2p_usrloc_file_copy.c \
 	modules/p2p_usrloc/p2p_usrloc_file_open.c modules/p2p_usrloc/p2p_usrloc_file_priv.h \
 	modules/p2p_usrloc/p2p_usrloc_file_slots.c \
 	modules/p2p_usrloc/p2p_usrloc_lookup.c modules/p2p_usrloc/p2p_usrloc_lookup.h \
@@ -33,7 +34,8 @@ p2p_usrloc_la_CFLAGS = $(MODULE_CFLAGS)
 p2p_usrloc_la_LDFLAGS = $(MODULE_LDFLAGS)
 p2p_usrloc_la_LIBADD = lib/libp2pcore.la $(HIREDIS_LIBS)
 
-pul_file_sources = modules/p2p_usrloc/p2p_usrloc_file.c modules/p2p_usrloc/p2p_usrloc_file_open.c \
+pul_file_sources = modules/p2p_usrloc/p2p_usrloc_file.c modules/p2p_usrloc/p2p_usrloc_file_copy.c \
+	modules/p2p_usrloc/p2p_usrloc_file_open.c \
 	modules/p2p_usrloc/p2p_usrloc_file_slots.c modules/p2p_usrloc/p2p_usrloc_record.c
 
 # Tests without Kamailio: tests/mock/kamailio stands in for it.

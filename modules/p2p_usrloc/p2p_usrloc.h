@@ -42,6 +42,7 @@ struct pul_settings {
 	int auth_cache_size;
 	int auth_cache_s;
 	char *contacts_file;
+	char *contacts_memory;
 	int contacts_max;
 	int contacts_sync_s;
 };

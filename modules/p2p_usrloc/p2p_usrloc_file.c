@@ -20,6 +20,7 @@ static void times_set(const struct pul_file *f, struct times *t, const struct pu
 	t->count = count;
 	atomic_signal_fence(memory_order_seq_cst);
 	t->sum = pul_file_times_sum(f, t, order);
+	touch(f, t);
 }
 
 /* Wants the stripe's lock. */
@@ -107,7 +108,18 @@ static uint32_t record_write(struct pul_file *f, const uint8_t *record, size_t l
 	times_set(f, &pair_at(f, slot[0])->t[0], times, *order, 1);
 	s = slot_at(f, slot[0]);
 	s->head.sum = pul_file_record_sum(f, slot[0], *order);
+	for (n = 1; n < need; n++)
+		touch(f, slot_at(f, slot[n]));
 	return slot[0];
+}
+
+/* It is there from here on. */
+static void record_commit(struct pul_file *f, uint32_t slot, uint64_t order)
+{
+	struct head *h = &slot_at(f, slot)->head;
+
+	atomic_store_explicit(&h->order, order, memory_order_release);
+	touch(f, h);
 }
 
 int pul_file_put(struct pul_file *f, const void *record, size_t len, size_t key_len,
@@ -139,7 +151,7 @@ int pul_file_put(struct pul_file *f, const void *record, size_t len, size_t key_
 	lock(f, hash);
 	old = pul_file_find(f, hash, record, key_len);
 	if (new != PUL_FILE_NONE)
-		atomic_store_explicit(&slot_at(f, new)->head.order, order, memory_order_release);
+		record_commit(f, new, order);
 	if (old != PUL_FILE_NONE) {
 		mark = f->entry[old].flags & ENTRY_MARK;
 		pul_file_forget(f, old);
@@ -152,8 +164,7 @@ int pul_file_put(struct pul_file *f, const void *record, size_t len, size_t key_
 		new = record_write(f, record, len, key_len, times, &order);
 		if (new != PUL_FILE_NONE) {
 			lock(f, hash);
-			atomic_store_explicit(&slot_at(f, new)->head.order, order,
-					      memory_order_release);
+			record_commit(f, new, order);
 			pul_file_link_in(f, new, hash, mark ? ENTRY_MARK : 0);
 			unlock(f, hash);
 		}
@@ -325,11 +336,13 @@ int pul_file_sync(struct pul_file *f)
 	unsigned long long changes = atomic_load(&f->sh->written) + atomic_load(&f->sh->refreshed) +
 				     atomic_load(&f->sh->dropped);
 	uint64_t start = pul_file_now_us();
+	int err;
 
 	if (changes == atomic_load(&f->sh->synced_changes))
 		return 0;
-	if (fdatasync(f->fd) != 0)
-		return errno;
+	err = f->copy_fd >= 0 ? pul_file_copy_sync(f) : fdatasync(f->fd) != 0 ? errno : 0;
+	if (err != 0)
+		return err;
 	atomic_store(&f->sh->synced_changes, changes);
 	atomic_store(&f->sh->sync_us, pul_file_now_us() - start);
 	atomic_fetch_add(&f->sh->synced, 1);

@@ -13,7 +13,12 @@
  * that the other one is there whenever that is interrupted.
  *
  * What a SIGKILL leaves is all that was written. What a power failure leaves is what
- * pul_file_sync() brought to the disk, and maybe more; what is torn then is known by its sum. */
+ * pul_file_sync() brought to the disk, and maybe more; what is torn then is known by its sum.
+ *
+ * A file on a disk makes whoever writes wait for it now and then, for the kernel has to know where
+ * each page goes, and holds on to those that are on their way. So the file may be in memory (tmpfs)
+ * and have a copy on the disk, which pul_file_sync() writes; where the memory's is gone, after a
+ * reboot, the copy is read. */
 #ifndef P2P_USRLOC_FILE_H
 #define P2P_USRLOC_FILE_H
 
@@ -61,6 +66,13 @@ struct pul_file_stats {
  * in err. Before forking; children inherit it. */
 int pul_file_open(struct pul_file **fp, const char *path, uint32_t slots_max, unsigned int wait_ms,
 		  char *err, size_t err_size);
+/* Likewise, with the file itself in memory: at the path `memory`, which should be on a tmpfs, and
+ * its copy at the path `disk`. When there is no copy, or it is of another file, the one in memory is
+ * begun anew. */
+int pul_file_open_copied(struct pul_file **fp, const char *memory, const char *disk,
+			 uint32_t slots_max, unsigned int wait_ms, char *err, size_t err_size);
+/* In each process that will write, after forking: spares it page faults later. */
+void pul_file_populate(struct pul_file *f);
 /* In the process that opened it. The file stays. */
 void pul_file_close(struct pul_file *f);
 

@@ -16,7 +16,6 @@
 
 #include "modules/p2p_usrloc/p2p_usrloc_file_priv.h"
 
-#define MAGIC "p2pulct\n"
 #define FILE_VERSION 1
 #define LOCK_POLL_MS 20
 
@@ -85,6 +84,12 @@ static int newest_first(const void *a, const void *b)
 	return x->order < y->order ? 1 : x->order > y->order ? -1 : 0;
 }
 
+static void record_undo(struct pul_file *f, struct head *h)
+{
+	atomic_store(&h->order, 0);
+	touch(f, h);
+}
+
 /* Reads what is in the slots. Newer ones come first: of a key's records, and of those that claim
  * the same slot, the others are of no use. */
 static int load(struct pul_file *f, uint32_t slots)
@@ -106,7 +111,7 @@ static int load(struct pul_file *f, uint32_t slots)
 			continue;
 		if (!record_whole(f, i, slots)) {
 			f->sh->damaged++;
-			atomic_store(&h->order, 0);
+			record_undo(f, h);
 			continue;
 		}
 		found[n].order = atomic_load(&h->order);
@@ -119,10 +124,10 @@ static int load(struct pul_file *f, uint32_t slots)
 		second = times_newer(f, found[i].slot);
 		if (pul_file_find(f, hash, h->data, h->key_len) != PUL_FILE_NONE) {
 			f->sh->replaced++;
-			atomic_store(&h->order, 0);
+			record_undo(f, h);
 		} else if (second < 0 || !slots_claim(f, found[i].slot, used)) {
 			f->sh->damaged++;
-			atomic_store(&h->order, 0);
+			record_undo(f, h);
 		} else {
 			pul_file_link_in(f, found[i].slot, hash, second > 0 ? ENTRY_SECOND : 0);
 		}
@@ -139,14 +144,15 @@ static int load(struct pul_file *f, uint32_t slots)
 
 static int memory_take(struct pul_file *f)
 {
-	size_t entries = (size_t)f->room * sizeof(*f->entry), at;
+	size_t entries = (size_t)f->room * sizeof(*f->entry), buckets, at;
 	pthread_mutexattr_t attr;
 	int i;
 
 	for (f->n_buckets = PUL_FILE_STRIPES; f->n_buckets < f->room; f->n_buckets *= 2)
 		;
 	at = (sizeof(*f->sh) + 63) / 64 * 64;
-	f->mem_len = at + entries + (size_t)f->n_buckets * sizeof(*f->bucket);
+	buckets = (size_t)f->n_buckets * sizeof(*f->bucket);
+	f->mem_len = at + entries + buckets + f->map_len / PUL_FILE_PAGE;
 	/* pages that are never used are never there */
 	f->mem = mmap(NULL, f->mem_len, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -157,6 +163,7 @@ static int memory_take(struct pul_file *f)
 	f->sh = f->mem;
 	f->entry = (struct entry *)((char *)f->mem + at);
 	f->bucket = (uint32_t *)((char *)f->entry + entries);
+	f->dirty = (_Atomic uint8_t *)((char *)f->bucket + buckets);
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
 	pthread_mutex_init(&f->sh->grow, &attr);
@@ -166,7 +173,7 @@ static int memory_take(struct pul_file *f)
 	return 0;
 }
 
-static int fail(char *err, size_t err_size, const char *path, int code, const char *what)
+int pul_file_fail(char *err, size_t err_size, const char *path, int code, const char *what)
 {
 	snprintf(err, err_size, "%s: %s%s%s", path, what, code != 0 ? ": " : "",
 		 code != 0 ? strerror(code) : "");
@@ -174,7 +181,7 @@ static int fail(char *err, size_t err_size, const char *path, int code, const ch
 }
 
 /* Alone with it from here on; the lock goes with the last process that has the file open. */
-static int lock_file(int fd, unsigned int wait_ms)
+int pul_file_flock(int fd, unsigned int wait_ms)
 {
 	uint64_t until = pul_file_now_us() / 1000 + wait_ms;
 	const struct timespec pause = {0, LOCK_POLL_MS * 1000000L};
@@ -191,7 +198,7 @@ static int lock_file(int fd, unsigned int wait_ms)
 
 static int header_make(struct pul_file *f)
 {
-	struct header h = {.magic = MAGIC,
+	struct header h = {.magic = PUL_FILE_MAGIC,
 			   .version = FILE_VERSION,
 			   .order = 0x01020304,
 			   .slot = PUL_FILE_SLOT,
@@ -208,9 +215,9 @@ static int header_make(struct pul_file *f)
 	return err;
 }
 
-static const char *header_wrong(const struct header *h)
+const char *pul_file_header_wrong(const struct header *h)
 {
-	if (memcmp(h->magic, MAGIC, sizeof(h->magic)) != 0)
+	if (memcmp(h->magic, PUL_FILE_MAGIC, sizeof(h->magic)) != 0)
 		return "this is no file of contacts, and is left as it is";
 	if (h->version != FILE_VERSION || h->order != 0x01020304 || h->slot != PUL_FILE_SLOT ||
 	    h->step != PUL_FILE_STEP)
@@ -232,62 +239,74 @@ static int header_read(struct pul_file *f, const char *path, uint32_t *slots, ch
 	int code;
 
 	if (fstat(f->fd, &st) != 0)
-		return fail(err, err_size, path, errno, "stat");
+		return pul_file_fail(err, err_size, path, errno, "stat");
 	if (!S_ISREG(st.st_mode))
-		return fail(err, err_size, path, 0, "this is no file");
+		return pul_file_fail(err, err_size, path, 0, "this is no file");
+	if (st.st_uid != geteuid())
+		return pul_file_fail(err, err_size, path, 0, "it is another user's");
 	if ((st.st_mode & 077) != 0 && fchmod(f->fd, 0600) != 0)
-		return fail(err, err_size, path, errno, "others may read it");
+		return pul_file_fail(err, err_size, path, errno, "others may read it");
 	if (st.st_size > 0 && pread(f->fd, &h, sizeof(h), 0) < 0)
-		return fail(err, err_size, path, errno, "read");
+		return pul_file_fail(err, err_size, path, errno, "read");
 	if (memcmp(&h, &none, sizeof(h)) == 0) {
 		code = header_make(f);
 		if (code != 0)
-			return fail(err, err_size, path, code, "cannot make it");
+			return pul_file_fail(err, err_size, path, code, "cannot make it");
 		if (pread(f->fd, &h, sizeof(h), 0) != sizeof(h) || fstat(f->fd, &st) != 0)
-			return fail(err, err_size, path, errno, "read");
+			return pul_file_fail(err, err_size, path, errno, "read");
 	}
-	wrong = header_wrong(&h);
+	wrong = pul_file_header_wrong(&h);
 	if (wrong != NULL)
-		return fail(err, err_size, path, 0, wrong);
+		return pul_file_fail(err, err_size, path, 0, wrong);
 	/* what is beyond the last whole chunk was being added */
 	n = st.st_size > PUL_FILE_HEADER
 		    ? (uint64_t)(st.st_size - PUL_FILE_HEADER) / PUL_FILE_CHUNK * PUL_FILE_STEP
 		    : 0;
 	if (n == 0 || n > PUL_FILE_SLOTS_MAX)
-		return fail(err, err_size, path, 0,
-			    "this file of contacts has no size that one "
-			    "has: move it away");
+		return pul_file_fail(err, err_size, path, 0,
+				     "this file of contacts has no size that one "
+				     "has: move it away");
 	/* a copy of it may have holes */
 	code = posix_fallocate(f->fd, 0,
 			       (off_t)(PUL_FILE_HEADER + n / PUL_FILE_STEP * PUL_FILE_CHUNK));
 	if (code != 0)
-		return fail(err, err_size, path, code, "no room on the disk");
+		return pul_file_fail(err, err_size, path, code, "no room on the disk");
 	f->key = h.key;
 	*slots = (uint32_t)n;
 	return 0;
+}
+
+int pul_file_take(const char *path, unsigned int wait_ms, int *fd, char *err, size_t err_size)
+{
+	int code;
+
+	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
+	if (*fd < 0)
+		return pul_file_fail(err, err_size, path, errno, "open");
+	code = pul_file_flock(*fd, wait_ms);
+	if (code == 0)
+		return 0;
+	close(*fd);
+	*fd = -1;
+	pul_file_fail(err, err_size, path, code == EWOULDBLOCK ? 0 : code,
+		      code == EWOULDBLOCK ? "another program has it" : "flock");
+	return code;
 }
 
 int pul_file_open(struct pul_file **fp, const char *path, uint32_t slots_max, unsigned int wait_ms,
 		  char *err, size_t err_size)
 {
 	struct pul_file *f = calloc(1, sizeof(*f));
-	uint32_t slots, chunks;
+	uint32_t slots = 0, chunks;
 	int code;
 
 	if (f == NULL)
-		return fail(err, err_size, path, ENOMEM, "open");
-	f->wake_fd = -1;
-	f->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
-	if (f->fd < 0) {
-		code = fail(err, err_size, path, errno, "open");
+		return pul_file_fail(err, err_size, path, ENOMEM, "open");
+	f->wake_fd = f->copy_fd = -1;
+	f->populated = PUL_FILE_NONE;
+	code = pul_file_take(path, wait_ms, &f->fd, err, err_size);
+	if (code != 0)
 		goto out;
-	}
-	code = lock_file(f->fd, wait_ms);
-	if (code != 0) {
-		fail(err, err_size, path, code == EWOULDBLOCK ? 0 : code,
-		     code == EWOULDBLOCK ? "another program has it" : "flock");
-		goto out;
-	}
 	code = header_read(f, path, &slots, err, err_size);
 	if (code != 0)
 		goto out;
@@ -298,7 +317,7 @@ int pul_file_open(struct pul_file **fp, const char *path, uint32_t slots_max, un
 	f->map = mmap(NULL, f->map_len, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
 	if (f->map == MAP_FAILED) {
 		f->map = NULL;
-		code = fail(err, err_size, path, errno, "mmap");
+		code = pul_file_fail(err, err_size, path, errno, "mmap");
 		goto out;
 	}
 	f->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -306,7 +325,7 @@ int pul_file_open(struct pul_file **fp, const char *path, uint32_t slots_max, un
 	if (code == 0)
 		code = load(f, slots);
 	if (code != 0)
-		fail(err, err_size, path, code, "no memory for it");
+		pul_file_fail(err, err_size, path, code, "no memory for it");
 out:
 	if (code != 0) {
 		pul_file_close(f);
@@ -328,5 +347,7 @@ void pul_file_close(struct pul_file *f)
 		close(f->fd);
 	if (f->wake_fd >= 0)
 		close(f->wake_fd);
+	if (f->copy_fd >= 0)
+		close(f->copy_fd);
 	free(f);
 }

@@ -17,7 +17,9 @@
 #include "lib/base/hash.h"
 #include "modules/p2p_usrloc/p2p_usrloc_file.h"
 
-#define PUL_FILE_HEADER 4096
+#define PUL_FILE_PAGE 4096
+#define PUL_FILE_HEADER PUL_FILE_PAGE
+#define PUL_FILE_MAGIC "p2pulct\n"
 #define PUL_FILE_NONE UINT32_MAX
 #define PUL_FILE_STRIPES 256
 /* Slots that are free when the file grows, so that it has grown before a worker needs it */
@@ -99,8 +101,16 @@ struct shared {
 	pthread_mutex_t stripe[PUL_FILE_STRIPES];
 };
 
+/* Of a page of the file: has it to be written to the copy on the disk? */
+enum dirty {
+	DIRTY_NO = 0,
+	DIRTY_YES,
+	DIRTY_MAYBE, /* at the start: if it is not there yet */
+};
+
 struct pul_file {
 	int fd, wake_fd;
+	int copy_fd; /* -1: there is none, the file itself is on the disk */
 	uint32_t slots_max;
 	uint32_t room; /* slots that there is memory for: slots_max, or the file's when it has more
 			*/
@@ -110,8 +120,10 @@ struct pul_file {
 	size_t map_len;
 	struct shared *sh;
 	struct entry *entry;
-	uint32_t *bucket; /* slot + 1; of the stripe of its number */
-	void *mem;	  /* these three */
+	uint32_t *bucket;	/* slot + 1; of the stripe of its number */
+	_Atomic uint8_t *dirty; /* by page of the file */
+	void *mem;		/* these four */
+	uint32_t populated; /* this process' own: slots whose pages it has; NONE: it does not care */
 	size_t mem_len;
 };
 
@@ -126,6 +138,14 @@ static inline union slot *slot_at(const struct pul_file *f, uint32_t i)
 	return (union slot *)(f->map + PUL_FILE_HEADER + i / PUL_FILE_STEP * PUL_FILE_CHUNK +
 			      PUL_FILE_TIMES_BYTES) +
 	       i % PUL_FILE_STEP;
+}
+
+/* After something was written at p. A slot, or a pair of times, lies in one page. */
+static inline void touch(const struct pul_file *f, const void *p)
+{
+	/* not before what was written: whoever copies the page takes the mark away first */
+	atomic_store_explicit(&f->dirty[(size_t)((const uint8_t *)p - f->map) / PUL_FILE_PAGE],
+			      DIRTY_YES, memory_order_release);
 }
 
 /* A record's bytes in slots, as pieces. */
@@ -165,6 +185,24 @@ static inline bool walk_on(struct walk *w)
 	walk_piece(w, w->s->tail.data, sizeof(w->s->tail.data));
 	return true;
 }
+
+/* --- _file_open.c --- */
+
+/* Alone with it from here on, as long as a process has it open. 0, EWOULDBLOCK or errno. */
+int pul_file_flock(int fd, unsigned int wait_ms);
+/* Opens path, or makes it, and takes it; a line in err when it cannot be had. */
+int pul_file_take(const char *path, unsigned int wait_ms, int *fd, char *err, size_t err_size);
+int pul_file_fail(char *err, size_t err_size, const char *path, int code, const char *what);
+/* NULL, or why this is none of ours. */
+const char *pul_file_header_wrong(const struct header *h);
+
+/* --- _file_copy.c --- */
+
+/* Writes what has to be written to the copy, and brings that to the disk. */
+int pul_file_copy_sync(struct pul_file *f);
+
+/* This process has the pages of all slots there are. */
+void pul_file_populate_slots(struct pul_file *f);
 
 /* --- _file_slots.c --- */
 

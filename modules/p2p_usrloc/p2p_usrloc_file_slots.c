@@ -101,6 +101,8 @@ uint32_t pul_file_slot_take(struct pul_file *f)
 			return PUL_FILE_NONE;
 		slot = free_pop(f);
 	}
+	if (slot != PUL_FILE_NONE && slot >= f->populated)
+		pul_file_populate_slots(f);
 	return slot;
 }
 
@@ -200,5 +202,6 @@ void pul_file_forget(struct pul_file *f, uint32_t slot)
 {
 	link_out(f, slot);
 	atomic_store_explicit(&slot_at(f, slot)->head.order, 0, memory_order_release);
+	touch(f, slot_at(f, slot));
 	slots_free(f, slot);
 }

@@ -100,15 +100,18 @@ static int child_init(int rank)
 	case PROC_SIPINIT:
 		if (!pul_restore_early())
 			pul_restore_run();
-		return 0;
+		break;
 	case PROC_MAIN:
 		if (process_start("P2P USRLOC CLIENT", pul_client_run) != 0)
 			return -1;
 		return pul_store_file != NULL ? process_start("P2P USRLOC STORE", pul_store_run)
 					      : 0;
 	default:
-		return 0;
+		break;
 	}
+	if (pul_store_file != NULL && rank > 0)
+		pul_file_populate(pul_store_file);
+	return 0;
 }
 
 static void mod_destroy(void)

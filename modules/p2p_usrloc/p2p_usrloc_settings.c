@@ -17,7 +17,7 @@ struct pul_settings pul_settings = {
 	.cache_fresh_ms = 30000,
 	.cache_max_s = 3600,
 	.peer_cache_size = 1000,
-	.hash_size = 12,
+	.hash_size = 15,
 	.question_max = 10000, /* as p2p_registrar's lookups_max */
 	.publish_window = 64,
 	.publish_delay_ms = 20,
@@ -29,6 +29,7 @@ struct pul_settings pul_settings = {
 	.auth_cache_size = 4096,
 	.auth_cache_s = 60,
 	.contacts_file = "",
+	.contacts_memory = "",
 	.contacts_max = 200000,
 	.contacts_sync_s = 1,
 };
@@ -53,6 +54,7 @@ param_export_t pul_params[] = {
 	{"auth_cache_size", PARAM_INT, &pul_settings.auth_cache_size},
 	{"auth_cache_s", PARAM_INT, &pul_settings.auth_cache_s},
 	{"contacts_file", PARAM_STRING, &pul_settings.contacts_file},
+	{"contacts_memory", PARAM_STRING, &pul_settings.contacts_memory},
 	{"contacts_max", PARAM_INT, &pul_settings.contacts_max},
 	{"contacts_sync_s", PARAM_INT, &pul_settings.contacts_sync_s},
 	{0, 0, 0},
@@ -105,6 +107,12 @@ int pul_settings_check(void)
 	if (*pul_settings.contacts_file != '\0' && *pul_settings.contacts_file != '/') {
 		LM_ERR("parameter contacts_file is \"%s\": it must be an absolute path, or empty\n",
 		       pul_settings.contacts_file);
+		err = EINVAL;
+	}
+	if (*pul_settings.contacts_memory != '\0' && *pul_settings.contacts_memory != '/') {
+		LM_ERR("parameter contacts_memory is \"%s\": it must be an absolute path, or "
+		       "empty\n",
+		       pul_settings.contacts_memory);
 		err = EINVAL;
 	}
 	return err;

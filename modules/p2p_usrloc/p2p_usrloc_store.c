@@ -51,8 +51,14 @@ int pul_store_open(void)
 		return ENOMEM;
 	}
 	memset(pul_store_shared, 0, sizeof(*pul_store_shared));
-	code = pul_file_open(&pul_store_file, pul_settings.contacts_file,
-			     (uint32_t)pul_settings.contacts_max, LOCK_WAIT_MS, err, sizeof(err));
+	code = *pul_settings.contacts_memory == '\0'
+		       ? pul_file_open(&pul_store_file, pul_settings.contacts_file,
+				       (uint32_t)pul_settings.contacts_max, LOCK_WAIT_MS, err,
+				       sizeof(err))
+		       : pul_file_open_copied(&pul_store_file, pul_settings.contacts_memory,
+					      pul_settings.contacts_file,
+					      (uint32_t)pul_settings.contacts_max, LOCK_WAIT_MS,
+					      err, sizeof(err));
 	if (code == EWOULDBLOCK)
 		LM_ERR("%s: another Kamailio keeps its contacts there, and is still running\n",
 		       pul_settings.contacts_file);

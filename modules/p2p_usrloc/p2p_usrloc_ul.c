@@ -63,7 +63,8 @@ static void contact_add(const ucontact_t *c, bool scan)
 			pul_users_remove(&name, &c->ruid);
 		return;
 	}
-	/* a refresh that changes no more than its times finds itself noted, in the users table too */
+	/* a refresh that changes no more than its times finds itself noted, in the users table too
+	 */
 	if (pul_store_put(c) && !scan)
 		return;
 	if (!table_wanted(c->domain))

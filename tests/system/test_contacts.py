@@ -62,6 +62,7 @@ modparam("usrloc", "nat_bflag", 6)
 loadmodule "p2p_usrloc.so"
 modparam("p2p_usrloc", "gateway_socket", "%(dir)s/gateway.sock")
 modparam("p2p_usrloc", "contacts_file", "%(file)s")
+modparam("p2p_usrloc", "contacts_memory", "%(memory)s")
 loadmodule "p2p_route.so"
 modparam("p2p_route", "advertise", "sip:127.0.0.1:5060;transport=udp")
 loadmodule "p2p_registrar.so"
@@ -173,13 +174,15 @@ def register(phone, user, contact, expires=600, params="", extra=(), callid=None
 
 
 class Site:
-    def __init__(self, start=True, file=None, **parts):
+    def __init__(self, start=True, file=None, memory=True, **parts):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         self.kam = peer.Kamailio(None, "kam", os.path.join(world.WORK, "kam.cfg"),
                                  ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"])
         self.file = file or os.path.join(self.kam.dir, "contacts")
-        if os.path.exists(self.file):
-            os.unlink(self.file)
+        self.memory = os.path.join(self.kam.dir, "memory") if memory else ""
+        for path in (self.file, self.memory):
+            if path and os.path.exists(path):
+                os.unlink(path)
         self.write(**parts)
         self.gw = mock_gateway.Gateway(os.path.join(self.kam.dir, "gateway.sock"))
         self.gw.start()
@@ -190,7 +193,7 @@ class Site:
     def write(self, first="", more=""):
         with open(self.kam.cfg, "w", encoding="ascii") as f:
             f.write(CFG % dict(debian=DEBIAN, build=world.BUILD + "/.libs", dir=self.kam.dir,
-                               file=self.file, first=first, more=more))
+                               file=self.file, memory=self.memory, first=first, more=more))
 
     def again(self, down=0.0):
         """SIGKILL to all of it, and a new start."""
@@ -258,9 +261,9 @@ class Site:
         tap.check_processes()
 
 
-def alone():
+def alone(**how):
     """A site for one test only."""
-    return tap.on(lambda: Site(start=True))
+    return tap.on(lambda: Site(**how))
 
 
 def same(before, after):
@@ -429,6 +432,7 @@ def test_a_newer_binding_stays(s):
     before = s.dump()
     s.kam.proc.stop()
     shutil.copy(s.file + ".old", s.file)
+    os.unlink(s.memory)
     s.kam.start()
     proc.wait_for("usrloc has its database", lambda: len(s.dump()) == 2, 5)
     after = s.dump()
@@ -482,6 +486,34 @@ def test_what_is_no_file_of_contacts_is_left_alone(s):
 
 
 @alone()
+def test_what_is_on_the_disk_comes_back_after_a_reboot(s):
+    p = s.phone
+    for u in ("r1", "r2", "r3"):
+        register(p, u, "sip:%s@%s:%d" % (u, HOST, p.port))
+    register(p, "r2", "sip:r2@%s:%d" % (HOST, p.port), expires=0, cseq=2)
+    before = s.dump()
+    syncs = s.store()["syncs"]
+    proc.wait_for("they are on the disk", lambda: s.store()["syncs"] > syncs, 5)
+    s.kam.kill()
+    os.unlink(s.memory)
+    s.kam.start()
+    same(before, s.dump())
+    for u in ("r1", "r3"):
+        s.rings(u, p)
+    s.absent("r2")
+
+
+@alone(memory=False)
+def test_a_file_on_the_disk_alone_does(s):
+    register(s.phone, "disk", "sip:disk@%s:%d" % (HOST, s.phone.port))
+    before = s.dump()
+    s.again()
+    same(before, s.dump())
+    register(s.phone, "disk", "sip:disk@%s:%d" % (HOST, s.phone.port), cseq=2)
+    s.rings("disk", s.phone)
+
+
+@alone(memory=False)
 def test_damaged_contacts_are_passed_over(s):
     p = s.phone
     users = ["d%d" % i for i in range(20)]
@@ -504,7 +536,7 @@ def small_disk():
     path = os.path.join(world.WORK, "disk")
     os.makedirs(path, exist_ok=True)
     world.mount("tmpfs", path, "tmpfs", 0, "size=3m,mode=0777")
-    return Site(file=path + "/contacts")
+    return Site(file=path + "/contacts", memory=False)
 
 
 def fill(s, n, first=0):

@@ -265,7 +265,8 @@ class Kamailio:
         for d in self.defines + ['CTLSOCK="unix:%s"' % self.ctl, "P2P_WORKERS=2", "WITHOUT_P2P_MEDIA",
                                  'P2P_DOMAIN="%s"' % DOMAIN,
                                  'P2P_GATEWAY_SOCKET="%s"' % self.gateway.path,
-                                 'P2P_CONTACTS_FILE="%s/contacts"' % self.dir]:
+                                 'P2P_CONTACTS_FILE="%s/contacts"' % self.dir,
+                                 'P2P_CONTACTS_MEMORY="%s/contacts.memory"' % self.dir]:
             argv += ["-A", d]
         with open(self.log, "ab") as log:
             self.proc = subprocess.Popen(argv + self.options, stdout=log, stderr=log,
@@ -1999,7 +2000,8 @@ def t_settings(w):
         argv = ["kamailio", "-f", path, "-DD", "-E", "-P", WORK + "/bad.pid", "-w", WORK, "-Y", WORK,
                 "-L", MODULES + ":" + STOCK, "-l", "udp:10.88.0.9:5060", "-A", "WITHOUT_P2P_MEDIA",
                 "-A", 'CTLSOCK="unix:%s/bad.sock"' % WORK,
-                "-A", 'P2P_CONTACTS_FILE="%s/bad.contacts"' % WORK]
+                "-A", 'P2P_CONTACTS_FILE="%s/bad.contacts"' % WORK,
+                "-A", 'P2P_CONTACTS_MEMORY="%s/bad.contacts.memory"' % WORK]
         try:
             r = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                timeout=20, check=False, preexec_fn=die_with_parent)

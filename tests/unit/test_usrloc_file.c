@@ -678,6 +678,110 @@ static void test_many_processes(void **state)
 	pul_file_close(f);
 }
 
+/* --- in memory, with a copy on the disk --- */
+
+static char memory[112];
+
+static struct pul_file *copied_open(void)
+{
+	struct pul_file *f = NULL;
+	char err[256] = "";
+
+	snprintf(memory, sizeof(memory), "%s.memory", path);
+	if (pul_file_open_copied(&f, memory, path, 20000, 0, err, sizeof(err)) != 0)
+		fail_msg("%s", err);
+	pul_file_populate(f);
+	return f;
+}
+
+static void copied_has(unsigned int n)
+{
+	struct pul_file *f = copied_open();
+	unsigned int i;
+
+	assert_int_equal(stats(f).records, n);
+	assert_int_equal(stats(f).damaged + stats(f).replaced, 0);
+	for (i = 0; i < n; i++)
+		assert_true(get(f, i) && is(i, i % 3 + 1, 100 + i % 2000));
+	pul_file_close(f);
+}
+
+static void test_copied(void **state)
+{
+	struct pul_file *f = copied_open();
+	struct stat st;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < 3000; i++)
+		assert_ok(put(f, i, i % 3 + 1, 100 + i % 2000));
+	pul_file_close(f); /* killed: nothing is on the disk yet */
+	copied_has(3000);  /* and it is now, for the opening copies */
+	assert_ok(unlink(memory));
+	copied_has(3000); /* after a reboot */
+	f = copied_open();
+	for (i = 3000; i < 6000; i++)
+		assert_ok(put(f, i, i % 3 + 1, 100 + i % 2000));
+	for (i = 0; i < 3000; i++)
+		assert_ok(put(f, i, 9, 50));
+	for (i = 0; i < 3000; i++)
+		assert_ok(put(f, i, i % 3 + 1, 100 + i % 2000));
+	assert_ok(pul_file_sync(f));
+	assert_int_equal(stats(f).synced, 1);
+	assert_ok(pul_file_sync(f)); /* nothing new */
+	assert_int_equal(stats(f).synced, 1);
+	/* what comes after it is in memory only */
+	assert_true(pul_file_drop(f, key_of(5999), KEY_LEN));
+	pul_file_close(f);
+	assert_ok(unlink(memory));
+	copied_has(6000);
+	assert_int_equal(stat(memory, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	/* who takes the file on the disk away wants to begin anew */
+	assert_ok(unlink(path));
+	copied_has(0);
+	assert_ok(unlink(memory));
+}
+
+static void test_copied_of_another_file(void **state)
+{
+	struct pul_file *f = copied_open();
+	char other[128], err[256];
+
+	(void)state;
+	assert_ok(put(f, 0, 1, 100));
+	pul_file_close(f);
+	snprintf(other, sizeof(other), "%s.other", path);
+	assert_ok(rename(path, other));
+	f = copied_open(); /* a new one */
+	assert_ok(put(f, 0, 2, 100));
+	assert_ok(put(f, 1, 2, 100));
+	pul_file_close(f);
+	/* the disk's is the one that somebody put there */
+	assert_ok(rename(other, path));
+	f = copied_open();
+	assert_int_equal(stats(f).records, 0); /* of its last copy, at its start */
+	/* one program only, whatever the other one's memory */
+	f = (pul_file_close(f), copied_open());
+	if (fork() == 0) {
+		struct pul_file *g = NULL;
+
+		_exit(pul_file_open_copied(&g, other, path, 100, 0, err, sizeof(err)) == EWOULDBLOCK
+			      ? 0
+			      : 1);
+	}
+	int status;
+
+	assert_true(wait(&status) > 0);
+	assert_int_equal(status, 0);
+	pul_file_close(f);
+	/* what is none of ours stays */
+	poke(0, 'x');
+	assert_int_equal(pul_file_open_copied(&f, memory, path, 100, 0, err, sizeof(err)), EINVAL);
+	assert_non_null(strstr(err, "this is no file of contacts"));
+	assert_ok(unlink(memory));
+}
+
 /* --- contacts as records --- */
 
 static void test_record(void **state)
@@ -746,6 +850,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_damaged_at_random, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_killed_at_random, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_processes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_copied, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_copied_of_another_file, setup, teardown),
 		cmocka_unit_test(test_record),
 	};
 

@@ -115,7 +115,9 @@ class Overlay:
             "kamailio-" + host, net.ns(host), self.dir, os.path.join(self.cfg_dir, cfg),
             f"{net.addr(host)}:{port}",
             {"P2P": None, "GATEWAY": self.socket(host, "gw.sock"),
-             "CONTACTS": self.socket(host, "contacts"), **defines}, self.module_dirs, memory)
+             "CONTACTS": self.socket(host, "contacts"),
+             "CONTACTS_MEMORY": os.path.join(self.bench.memory, f"{host}-{self.shift}"),
+             **defines}, self.module_dirs, memory)
 
     def register_side(self, directory, port, programs, memory=128):
         """programs becomes Kamailio, its gateway, and C's."""

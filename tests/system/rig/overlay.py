@@ -188,6 +188,7 @@ class OverlayPeer:
             'CTLSOCK="unix:%s"' % self.kamailio.ctl,
             'P2P_GATEWAY_SOCKET="%s"' % self.gateway.socket,
             'P2P_CONTACTS_FILE="%s/contacts"' % self.kamailio.dir,
+            'P2P_CONTACTS_MEMORY="%s/contacts.memory"' % self.kamailio.dir,
             'P2P_ANCHOR="%s"' % anchor,
             *(['P2P_RELAY_SOCKET="%s"' % self.relay.socket, "WITH_P2P_MEDIA"] if media
               else ["WITHOUT_P2P_MEDIA"]),
