@@ -10,6 +10,7 @@ const struct dht_ops *const dht_backends[] = {
 #endif
 	&dht_redis_ops,
 	&dht_memory_ops,
+	&dht_none_ops,
 	NULL,
 };
 

@@ -79,7 +79,11 @@ struct gw_metrics {
 	uint64_t closes_idle, closes_peer, closes_inuse, closes_expired, closes_unknown,
 		closes_changed, closes_restarted, closes_revoked;
 	uint64_t answers_yes, answers_orphan, answers_no, answers_moved, answers_unknown;
+	/* members: exchanges with them, what was told and heard, who was doubted */
+	uint64_t exchanges_ok, exchanges_failed, exchanges_served, news_told, news_heard;
+	uint64_t member_suspicions, member_deaths, member_refuted, member_records_bad;
 	/* gauges, filled in when asked */
+	uint64_t members_alive, members_suspect, members_dead;
 	uint64_t users_claimed, users_orphan, users_gone, users_in_flight, users_dirty;
 	uint64_t enrolments, permission_required;
 	uint64_t announce_records, announce_waiting, engine_waiting, confirms_waiting;

@@ -16,6 +16,7 @@
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_metrics.h"
+#include "dht-gateway/gateway_gossip.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_renew.h"
 #include "dht-gateway/gateway_session.h"
@@ -153,6 +154,11 @@ char *gw_info_text(struct gw *gw)
 	pair(f, "peer_protocol", "%s", gw->settings->peers_enabled ? "enabled" : "disabled");
 	pair(f, "peer_connections_out", "%" PRIu64, m->ask_connections);
 	pair(f, "peer_connections_in", "%" PRIu64, m->serve_connections);
+	pair(f, "members_alive", "%" PRIu64, m->members_alive);
+	pair(f, "members_suspect", "%" PRIu64, m->members_suspect);
+	pair(f, "members_dead", "%" PRIu64, m->members_dead);
+	pair(f, "member_exchanges", "%" PRIu64, m->exchanges_ok);
+	pair(f, "member_exchanges_failed", "%" PRIu64, m->exchanges_failed);
 	pair(f, "peers_left_alone", "%" PRIu64, m->peers_broken);
 	pair(f, "records_refuted", "%" PRIu64, m->route_refuted);
 	fputs("# Sessions\r\n", f);
@@ -432,13 +438,17 @@ static void on_peers(struct resp_request *req, int argc, const struct resp_arg *
 	for (size_t i = 0; i < p.n; i++) {
 		const struct gw_peer_info *info = &p.peer[i].info;
 		struct p2p_candidate c = {0};
+		struct gw_gossip_info member = {.state = "no"};
 		struct gw_ask_info ask;
 
+		gw_gossip_info(a->gw->gossip, &info->hit, &member);
 		if (info->known)
 			p2p_candidate_from_peer(&c, &p.peer[i].rec, &info->hit, now);
 		gw_asks_info(a->gw->asks, &info->hit, &ask);
-		resp_reply_array(req, 22);
+		resp_reply_array(req, 26);
 		gw_pair_hit(req, "peer", &info->hit);
+		gw_pair_str(req, "member", member.state);
+		gw_pair_u64(req, "member_since_ms", member.since_ms);
 		gw_pair_str(req, "state",
 			    !info->known	   ? "unknown"
 			    : info->lease_ms > now ? "alive"

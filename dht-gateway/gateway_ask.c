@@ -413,8 +413,9 @@ static int ask_begin(struct gw_asks *a, const struct p2p_hit *hit,
 	if (l)
 		sockaddr_of(l, &p->addr);
 	/* A peer that refuses us, for our certificate has expired, refuses our probes, too; and is
-	 * the one to ask for another. Such questions are rare, and no call waits for them. */
-	ask->any = q->path->resource == P2P_OPP_ENROLMENT ||
+	 * the one to ask for another. Such questions are rare, and no call waits for them. Members
+	 * find out by asking whether another one lives. */
+	ask->any = q->path->resource == P2P_OPP_ENROLMENT || q->path->resource == P2P_OPP_MEMBERS ||
 		   q->path->resource == P2P_OPP_REVOCATIONS || q->path->resource == P2P_OPP_SECRET;
 	if (!ask->any && !p2p_breaker_allows(&p->breaker)) {
 		if (!p->probe && !event_pending(p->timer, EV_TIMEOUT, NULL))
@@ -422,7 +423,8 @@ static int ask_begin(struct gw_asks *a, const struct p2p_hit *hit,
 		gw->metrics.asks_not_asked++;
 		return EBUSY;
 	}
-	if (a->n_asks >= ASKS_MAX || p->n_asks >= ASKS_PER_PEER || p->wanted_ms < p->hold_ms) {
+	if (a->n_asks >= ASKS_MAX || p->n_asks >= ASKS_PER_PEER ||
+	    (p->wanted_ms < p->hold_ms && q->path->resource != P2P_OPP_MEMBERS)) {
 		gw->metrics.asks_not_asked++;
 		return EBUSY;
 	}
@@ -523,6 +525,53 @@ int gw_asks_user(struct gw_asks *a, const struct p2p_hit *hit, const struct p2p_
 	else
 		*out = ask;
 	return err;
+}
+
+/* --- who is there? -----------------------------------------------------------------------------
+ */
+
+struct gw_identify {
+	struct https_request *request;
+	gw_identify_h *h;
+	void *arg;
+};
+
+static void on_identified(const struct https_answer *answer, void *arg)
+{
+	struct gw_identify *i = arg, copy = *i;
+
+	free(i);
+	copy.h(answer->identified ? 0 : answer->err, &answer->hit, answer->text, copy.arg);
+}
+
+int gw_asks_identify(struct gw_asks *a, const struct p2p_locator *at, uint64_t deadline_ms,
+		     gw_identify_h *h, void *arg, struct gw_identify **out)
+{
+	struct sockaddr_storage ss;
+	struct gw_identify *i;
+	int err;
+
+	if (!a->client)
+		return ENOENT;
+	i = calloc(1, sizeof(*i));
+	if (!i)
+		return ENOMEM;
+	i->h = h;
+	i->arg = arg;
+	sockaddr_of(at, &ss);
+	err = https_client_identify(a->client, (struct sockaddr *)&ss, deadline_ms, on_identified,
+				    i, &i->request);
+	if (err)
+		free(i);
+	else
+		*out = i;
+	return err;
+}
+
+void gw_asks_identify_cancel(struct gw_identify *i)
+{
+	https_client_cancel(i->request);
+	free(i);
 }
 
 void gw_asks_info(const struct gw_asks *a, const struct p2p_hit *hit, struct gw_ask_info *info)

@@ -70,6 +70,18 @@ int gw_asks_user(struct gw_asks *a, const struct p2p_hit *hit, const struct p2p_
 /* A user's presence was told in an answer to another question, or not (NULL, err): counted. */
 void gw_asks_count(struct gw *gw, int err, const struct p2p_opp_user *user);
 
+/* --- who is there? -----------------------------------------------------------------------------
+ */
+
+struct gw_identify;
+/* err 0: this HIT's certificate is shown there (that its key is had is not proven); else text says
+ * why not. */
+typedef void gw_identify_h(int err, const struct p2p_hit *hit, const char *text, void *arg);
+/* 0: h will be called once, never from inside this call. */
+int gw_asks_identify(struct gw_asks *a, const struct p2p_locator *at, uint64_t deadline_ms,
+		     gw_identify_h *h, void *arg, struct gw_identify **out);
+void gw_asks_identify_cancel(struct gw_identify *i);
+
 struct gw_ask_info {
 	bool known; /* it was asked since we started */
 	enum p2p_breaker_state breaker;

@@ -399,6 +399,7 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 		goto fail;
 	}
 	gw_enrol_resume(gw);
+	gw_gossip_start(gw->gossip);
 	c->save_ms = gw->started_ms + SAVE_MS / 6;
 	gw_timer_set(c->tick, TICK_MS);
 	p2p_log(gw->log, P2P_LOG_INFO, "peer %s, epoch %llu%s", gw->hit_text,
@@ -431,6 +432,7 @@ void gw_core_free(struct gw_core *c)
 	gw_routes_free(gw->routes);
 	gw_sessions_free(gw->sessions);
 	gw->sessions = NULL;
+	gw_gossip_stop(gw->gossip);
 	gw_announces_stop(gw->announces);
 	gw_sync_free(gw->sync);
 	gw_holds_stop(gw->holds);
@@ -453,6 +455,7 @@ void gw_core_free(struct gw_core *c)
 	gw_holds_free(gw->holds);
 	gw_peers_free(gw->peers);
 	gw_gossip_free(gw->gossip);
+	gw->gossip = NULL;
 	gw_cache_free(gw->cache);
 	gw_state_close(gw->state);
 	X509_free(c->tls.cert);
@@ -479,9 +482,10 @@ void gw_core_reloaded(struct gw_core *c, bool sip_uri)
 	gw_sessions_reconsider(c->gw.sessions);
 }
 
-void gw_core_stop(struct gw_core *c)
+void gw_core_stop(struct gw_core *c, void (*stopped)(void *arg), void *arg)
 {
 	gw_sessions_stop(c->gw.sessions);
+	gw_gossip_leave(c->gw.gossip, stopped, arg);
 }
 
 void gw_core_summary(struct gw_core *c, char *text, size_t len)

@@ -18,8 +18,9 @@ struct gw_core_config {
 /* Loads (or makes) the identity, the secret and the state, opens the DHT, and begins. 0 or errno,
  * with the reason in err. */
 int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *err, size_t errlen);
-/* Before it is freed, in an orderly end: nothing new is begun with other peers. */
-void gw_core_stop(struct gw_core *c);
+/* Before it is freed, in an orderly end: nothing new is begun with other peers, and some members
+ * are told that we leave. stopped is called once, now or within half a second. */
+void gw_core_stop(struct gw_core *c, void (*stopped)(void *arg), void *arg);
 /* An orderly stop: nothing is withdrawn, known nodes are saved. Lookups that wait are told
  * ETIMEDOUT. */
 void gw_core_free(struct gw_core *c);

@@ -4,6 +4,7 @@
 #include "dht-gateway/gateway_ask.h"
 #include "dht-gateway/gateway_auth_store.h"
 #include "dht-gateway/gateway_cache.h"
+#include "dht-gateway/gateway_gossip.h"
 #include "dht-gateway/gateway_hold.h"
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_peers.h"
@@ -193,6 +194,30 @@ const struct metric gw_metrics_table[] = {
 	COUNTER("breaker_opened_total", breaker_opened, NULL,
 		"Times that a peer's gateway did not answer, and was left alone."),
 	COUNTER("probes_total", probes, NULL, "Probes of such peers."),
+	GAUGE("members", members_alive, "state=\"alive\"",
+	      "Members of the overlay seen within ten minutes, this one among them."),
+	GAUGE("members", members_suspect, "state=\"suspect\"",
+	      "Members of the overlay seen within ten minutes, this one among them."),
+	GAUGE("members", members_dead, "state=\"dead\"",
+	      "Members of the overlay seen within ten minutes, this one among them."),
+	COUNTER("member_exchanges_total", exchanges_ok, "result=\"ok\"",
+		"Exchanges with other members that this one began."),
+	COUNTER("member_exchanges_total", exchanges_failed, "result=\"failed\"",
+		"Exchanges with other members that this one began."),
+	COUNTER("member_exchanges_served_total", exchanges_served, NULL,
+		"Exchanges that other members began."),
+	COUNTER("member_news_total", news_told, "way=\"told\"",
+		"Peer records and suspicions that members told each other."),
+	COUNTER("member_news_total", news_heard, "way=\"heard\"",
+		"Peer records and suspicions that members told each other."),
+	COUNTER("member_suspicions_total", member_suspicions, NULL,
+		"Times that a member was suspect here."),
+	COUNTER("member_refuted_total", member_refuted, NULL,
+		"Of these, refuted by the member itself."),
+	COUNTER("member_deaths_total", member_deaths, NULL,
+		"Times that a member was taken for dead here."),
+	COUNTER("member_records_bad_total", member_records_bad, NULL,
+		"Peer records told by members that were no good."),
 	GAUGE("peers_broken", peers_broken, NULL, "Peers that are left alone now."),
 	GAUGE("peer_connections", ask_connections, "side=\"client\"",
 	      "Connections between gateways."),
@@ -202,7 +227,8 @@ const struct metric gw_metrics_table[] = {
 	COUNTER("peer_connects_total", serve_accepted, "side=\"server\"", "Connections opened."),
 	COUNTER("asks_reused_total", ask_reused, NULL,
 		"Requests over a connection that was there."),
-	COUNTER("peer_requests_total", asked, NULL, "Requests of other gateways."),
+	COUNTER("peer_requests_total", asked, NULL,
+		"Requests of other gateways, without exchanges."),
 	COUNTER("peer_requests_refused_total", asked_strangers, "reason=\"stranger\"",
 		"Requests refused: of other overlays or without proof of membership; too many."),
 	COUNTER("peer_requests_refused_total", serve_busy, "reason=\"busy\"",
@@ -368,6 +394,7 @@ void gw_metrics_refresh(struct gw *gw)
 	gw_serve_stats(gw->serve, &server);
 	gw_sessions_metrics(gw->sessions, m);
 	m->peers_broken = gw_asks_broken(gw->asks);
+	gw_gossip_metrics(gw->gossip, m);
 	m->ask_connections = client.connections;
 	m->ask_connects = client.connects;
 	m->ask_reused = client.reused;

@@ -51,6 +51,7 @@ struct peer {
 	bool found;	     /* in this search */
 	unsigned int misses; /* completed searches in a row that did not find it */
 	struct waiter *waiters;
+	bool insist; /* a later epoch of it was heard of: the engine may have its record */
 };
 
 struct gw_peers {
@@ -64,15 +65,31 @@ struct gw_peers {
 	struct p2p_key key;
 	struct event *own_timer;
 	bool putting, again;
-	uint64_t lease_ms;   /* wall: as far as it is known to be out there */
-	uint64_t lease_next; /* of the put under way */
-	uint64_t order;
+	uint64_t lease_ms;	    /* wall: as far as it is known to be out there */
+	uint64_t lease_next;	    /* of the put under way */
+	uint64_t order, told_order; /* of the last one put, and of the last one told to members */
 	struct dht_op *own_op, *probe;
 	struct event *own_deadline;
 	bool seen;
+	bool left; /* we leave: no more records of ours */
 };
 
 static void own_start(struct gw_peers *p);
+static struct peer *peer_of(struct gw_peers *p, const struct p2p_hit *hit);
+static void peer_told(struct peer *peer, const struct p2p_record *rec, const void *data,
+		      size_t len);
+
+void gw_peers_learn(struct gw_peers *p, const struct p2p_hit *hit, const struct p2p_record *rec,
+		    const void *bytes, size_t len)
+{
+	struct peer *peer = p ? gw_map_peek(p->map, hit, sizeof(*hit)) : NULL;
+
+	/* nobody's place is taken by one that was not asked for */
+	if (p && !peer && gw_map_count(p->map) < (size_t)p->gw->settings->peers_max)
+		peer_of(p, hit);
+	else if (peer)
+		peer_told(peer, rec, bytes, len);
+}
 
 static void waiters_tell(struct peer *peer, int err)
 {
@@ -108,13 +125,38 @@ static bool same_locators(const struct p2p_record *a, const struct p2p_record *b
 	       !memcmp(a->locator, b->locator, a->n_locators * sizeof(a->locator[0]));
 }
 
+/* A verified record. false: an equal or later one is known. */
+static bool peer_take(struct peer *peer, const struct p2p_record *rec, const void *data, size_t len)
+{
+	bool news;
+
+	if (peer->known && p2p_record_cmp(&peer->rec, peer->bytes, peer->len, rec, data, len) >= 0)
+		return false;
+	news = peer->known &&
+	       (peer->rec.epoch != rec->epoch || peer->rec.tombstone != rec->tombstone ||
+		!same_locators(&peer->rec, rec));
+	peer->known = true;
+	peer->rec = *rec;
+	memcpy(peer->bytes, data, len);
+	peer->len = len;
+	if (news)
+		gw_peers_event(peer->all->gw, &peer->hit);
+	return true;
+}
+
+/* Likewise, by another member. */
+static void peer_told(struct peer *peer, const struct p2p_record *rec, const void *data, size_t len)
+{
+	if (peer_take(peer, rec, data, len))
+		peer->read_ms = peer->checked_ms = gw_mono(peer->all->gw);
+}
+
 static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
 		     bool here, void *arg)
 {
 	struct peer *peer = arg;
 	struct gw *gw = peer->all->gw;
 	struct p2p_record rec;
-	bool news;
 
 	(void)id;
 	(void)here;
@@ -122,18 +164,8 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 		return;
 	p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));
 	peer->found = true;
-	if (peer->known && p2p_record_cmp(&peer->rec, peer->bytes, peer->len, &rec, data, len) >= 0)
-		return;
-	news = peer->known &&
-	       (peer->rec.epoch != rec.epoch || peer->rec.tombstone != rec.tombstone ||
-		!same_locators(&peer->rec, &rec));
-	peer->known = true;
-	peer->rec = rec;
-	memcpy(peer->bytes, data, len);
-	peer->len = len;
-	gw_gossip_record(gw->gossip, &peer->hit, &rec, data, len);
-	if (news)
-		gw_peers_event(gw, &peer->hit);
+	if (peer_take(peer, &rec, data, len))
+		gw_gossip_record(gw->gossip, &peer->hit, &rec, data, len);
 }
 
 static void fetch(struct peer *peer);
@@ -205,6 +237,13 @@ static void fetch(struct peer *peer)
 	struct gw *gw = p->gw;
 	struct p2p_key key;
 
+	if (peer->known && !peer->rec.tombstone && gw_gossip_alive(gw->gossip, &peer->hit) &&
+	    !peer->insist) {
+		/* its records come by themselves */
+		peer->read_ms = peer->checked_ms = gw_mono(gw);
+		waiters_tell(peer, 0);
+		return;
+	}
 	if (peer->op || p->fetches >= FETCHES_MAX || gw_mono(gw) < peer->next_ms || !gw->dht)
 		return;
 	peer->found = false;
@@ -223,6 +262,9 @@ static void fetch(struct peer *peer)
 static struct peer *peer_of(struct gw_peers *p, const struct p2p_hit *hit)
 {
 	struct peer *peer = gw_map_get(p->map, hit, sizeof(*hit));
+	struct p2p_record rec;
+	const uint8_t *bytes;
+	size_t len;
 
 	if (peer)
 		return peer;
@@ -236,6 +278,9 @@ static struct peer *peer_of(struct gw_peers *p, const struct p2p_hit *hit)
 		goto fail;
 	if (gw_map_put(p->map, hit, sizeof(*hit), peer))
 		goto fail;
+	bytes = gw_gossip_bytes(p->gw->gossip, hit, &len);
+	if (bytes && !p2p_record_decode(&rec, bytes, len))
+		peer_told(peer, &rec, bytes, len);
 	return peer;
 fail:
 	if (peer->timer)
@@ -265,14 +310,16 @@ static void look_state(const struct p2p_hit *hit, struct p2p_peer_state *out, vo
 	const struct p2p_userset_entry *e = entry_of(look->set, hit);
 	struct peer *peer = peer_of(p, hit);
 	uint64_t now = gw_mono(p->gw), wall = gw_wall(p->gw);
-	bool old, checked;
+	bool old, checked, alive;
 
 	memset(out, 0, sizeof(*out));
 	if (!peer || !e)
 		return;
 	/* what is known may be older than what is out there: the lease ran out since, or the user
 	 * record names a later epoch */
-	old = !peer->known || peer->rec.lease_ms <= wall || peer->rec.epoch < e->epoch;
+	alive = gw_gossip_alive(p->gw->gossip, hit);
+	peer->insist = peer->known && peer->rec.epoch < e->epoch;
+	old = !peer->known || (!alive && peer->rec.lease_ms <= wall) || peer->insist;
 	checked = peer->checked_ms && now - peer->checked_ms < REFRESH_MS;
 	fetch(peer);
 	if (old && !checked) {
@@ -289,7 +336,12 @@ static void look_state(const struct p2p_hit *hit, struct p2p_peer_state *out, vo
 		out->known = true;
 		out->epoch = peer->rec.epoch;
 		out->lease_ms = peer->rec.tombstone ? 0 : peer->rec.lease_ms;
+		if (alive && out->lease_ms)
+			out->lease_ms = wall + REFRESH_MS;
 	}
+	/* what nobody reaches is tried last */
+	if (gw_gossip_dead(p->gw->gossip, hit))
+		out->lease_ms = 0;
 }
 
 void gw_peers_candidates(struct gw_peers *p, const struct p2p_userset *set,
@@ -340,7 +392,8 @@ void gw_peers_get(struct gw_peers *p, const struct p2p_hit *hit, uint64_t deadli
 		return;
 	}
 	if (peer && peer->known && !peer->rec.tombstone &&
-	    gw_mono(p->gw) - peer->read_ms < REFRESH_MS && peer->rec.lease_ms > gw_wall(p->gw)) {
+	    (gw_gossip_alive(p->gw->gossip, hit) || (gw_mono(p->gw) - peer->read_ms < REFRESH_MS &&
+						     peer->rec.lease_ms > gw_wall(p->gw)))) {
 		h(0, &peer->rec, arg);
 		return;
 	}
@@ -449,6 +502,24 @@ static void own_end(struct gw_peers *p, bool ok)
 	gw_timer_set(p->own_timer, ok ? lease / 3 : OWN_RETRY_MS);
 }
 
+void gw_peers_own_seen(struct gw_peers *p, const struct p2p_record *rec)
+{
+	struct gw *gw = p->gw;
+
+	if (rec->epoch > gw->epoch && !rec->tombstone) {
+		p2p_log(gw->log, P2P_LOG_WARN,
+			"this peer had a later epoch before (the clock was set back?): a new one "
+			"begins");
+		if (gw_state_epoch_new(gw->state, rec->epoch + 1))
+			return;
+		gw_users_renew(gw->users);
+		gw_peers_announce(p);
+	}
+	/* of a former life, or one of this life that went before */
+	if (rec->order > p->told_order)
+		gw_peers_own_tell(p);
+}
+
 static void on_own_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *data, size_t len,
 			 bool here, void *arg)
 {
@@ -466,15 +537,8 @@ static void on_own_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void
 		p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));
 		p->again = true;
 	}
-	if (rec.epoch > gw->epoch && !rec.tombstone) {
-		p2p_log(gw->log, P2P_LOG_WARN,
-			"this peer had a later epoch before (the clock was set back?): a new one "
-			"begins");
-		if (!gw_state_epoch_new(gw->state, rec.epoch + 1)) {
-			p->again = true;
-			gw_users_renew(gw->users);
-		}
-	}
+	if (rec.epoch > gw->epoch && !rec.tombstone)
+		gw_peers_own_seen(p, &rec);
 }
 
 static void on_own_got(enum dht_verdict verdict, unsigned int nodes, void *arg)
@@ -553,22 +617,56 @@ static void own_put_older(struct gw_peers *p, const struct p2p_record *own)
 	}
 }
 
+int gw_peers_own_record(const struct gw_peers *p, struct p2p_record *rec)
+{
+	struct gw *gw = p->gw;
+
+	memset(rec, 0, sizeof(*rec));
+	rec->kind = P2P_RECORD_PEER;
+	rec->key = p->key;
+	rec->epoch = gw->epoch;
+	rec->lease_ms = gw_wall(gw) + (uint64_t)gw->settings->lease_s * 1000;
+	strcpy(rec->software, SOFTWARE);
+	return gw_peers_locators(p, rec);
+}
+
+static void own_sign_and_tell(struct gw_peers *p, struct p2p_record *rec)
+{
+	struct gw *gw = p->gw;
+	uint8_t buf[P2P_RECORD_MAX];
+	size_t len;
+
+	if (gw_record_make(gw, rec, (uint64_t)gw->settings->record_lifetime_s * 1000, 0, buf, &len))
+		return;
+	p->told_order = rec->order;
+	gw_gossip_own(gw->gossip, rec, buf, len, true);
+}
+
+void gw_peers_own_tell(struct gw_peers *p)
+{
+	struct p2p_record rec;
+
+	if (!p->left && !gw_peers_own_record(p, &rec))
+		own_sign_and_tell(p, &rec);
+}
+
+void gw_peers_own_leave(struct gw_peers *p)
+{
+	struct p2p_record rec = {.kind = P2P_RECORD_PEER, .key = p->key, .tombstone = true};
+
+	p->left = true;
+	own_sign_and_tell(p, &rec);
+}
+
 static void own_start(struct gw_peers *p)
 {
 	struct gw *gw = p->gw;
-	uint64_t lease = (uint64_t)gw->settings->lease_s * 1000;
 	struct p2p_record rec;
 	uint8_t buf[P2P_RECORD_MAX];
 	size_t len;
 	int err;
 
-	memset(&rec, 0, sizeof(rec));
-	rec.kind = P2P_RECORD_PEER;
-	rec.key = p->key;
-	rec.epoch = gw->epoch;
-	rec.lease_ms = gw_wall(gw) + lease;
-	strcpy(rec.software, SOFTWARE);
-	err = gw_peers_locators(p, &rec);
+	err = gw_peers_own_record(p, &rec);
 	if (err) {
 		/* no Kamailio has told us its address yet */
 		gw_timer_set(p->own_timer, OWN_RETRY_MS);
@@ -584,6 +682,8 @@ static void own_start(struct gw_peers *p)
 		return;
 	}
 	p->order = rec.order;
+	if (!p->left && gw_gossip_own(gw->gossip, &rec, buf, len, false))
+		p->told_order = rec.order;
 	p->lease_next = rec.lease_ms;
 	p->putting = true;
 	gw_timer_set(p->own_deadline, (uint64_t)gw->settings->query_timeout_ms * 2);

@@ -27,6 +27,17 @@ void gw_peers_forget(struct gw_peers *p, const struct p2p_hit *hit);
 void gw_peers_announce(struct gw_peers *p);
 /* Search for our own key: what OpenDHT learns of its neighbours, it learns by searching. */
 void gw_peers_probe(struct gw_peers *p);
+/* Another peer's record that was verified, and did not come from the engine. */
+void gw_peers_learn(struct gw_peers *p, const struct p2p_hit *hit, const struct p2p_record *rec,
+		    const void *bytes, size_t len);
+/* Our record as it would be signed now: all but key, order, expiry. ENOENT: no address is known
+ * yet. */
+int gw_peers_own_record(const struct gw_peers *p, struct p2p_record *rec);
+/* Sign it anew and tell the members (somebody doubts that we live); or tell them that we leave. */
+void gw_peers_own_tell(struct gw_peers *p);
+void gw_peers_own_leave(struct gw_peers *p);
+/* Somebody has this record of ours. */
+void gw_peers_own_seen(struct gw_peers *p, const struct p2p_record *rec);
 /* Until when others believe our records, wall clock; 0: never told. */
 uint64_t gw_peers_lease(const struct gw_peers *p);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include "dht-gateway/gateway_cache.h"
 #include "dht-gateway/gateway_enrol.h"
+#include "dht-gateway/gateway_gossip.h"
 #include "dht-gateway/gateway_member.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_rotate.h"
@@ -276,6 +277,29 @@ static void reply_enrolment(struct gw_serve *s, struct https_exchange *x)
 	OPENSSL_cleanse(text, sizeof(text));
 }
 
+static void reply_members(struct gw_serve *s, struct https_exchange *x)
+{
+	const char *answer;
+	size_t len;
+	const char *body = https_exchange_body(x, &len);
+
+	if (strcmp(https_exchange_method(x), "POST")) {
+		reply_error(x, 405, P2P_OPP_E_METHOD, "this takes POST only");
+		return;
+	}
+	switch (gw_gossip_serve(s->gw->gossip, https_exchange_hit(x), body, len, &answer, &len)) {
+	case 0:
+		https_reply(x, 200, 0, answer, len);
+		return;
+	case EBADMSG:
+	case EMSGSIZE:
+		reply_error(x, 400, P2P_OPP_E_BADREQUEST, "no such body");
+		return;
+	default:
+		reply_error(x, 503, P2P_OPP_E_BUSY, "no answer");
+	}
+}
+
 /* GET: those from a number on; POST: here are some. */
 static void reply_revocations(struct gw_serve *s, struct https_exchange *x, uint32_t number)
 {
@@ -378,7 +402,10 @@ static void on_request(struct https_exchange *x, void *arg)
 	char text[P2P_HIT_TEXT_MAX];
 	int err = p2p_opp_path_parse(&path, uri, strlen(uri));
 
-	gw->metrics.asked++;
+	if (!err && path.resource == P2P_OPP_MEMBERS)
+		gw->metrics.exchanges_served++;
+	else
+		gw->metrics.asked++;
 	if (!err && memcmp(&path.overlay, &gw->overlay, sizeof(path.overlay))) {
 		gw->metrics.asked_strangers++;
 		p2p_hit_print(https_exchange_hit(x), text);
@@ -406,6 +433,8 @@ static void on_request(struct https_exchange *x, void *arg)
 		reply_session(s, x, path.session);
 	} else if (gw_serve_is_records(&path)) {
 		reply_records(s, x, &path);
+	} else if (path.resource == P2P_OPP_MEMBERS) {
+		reply_members(s, x);
 	} else if (path.resource == P2P_OPP_REVOCATIONS && gw->enrolled) {
 		reply_revocations(s, x, path.number);
 	} else if (strcmp(https_exchange_method(x), "GET")) {
@@ -556,6 +585,18 @@ void gw_serve_locators(const struct gw_serve *s, struct p2p_record *rec)
 			    rec->locator[j].family == family)
 				locator_add(rec, family, rec->locator[j].addr, port);
 	}
+}
+
+bool gw_serve_is(const struct gw_serve *s, const struct p2p_locator *at)
+{
+	struct p2p_record rec = {.n_locators = 0};
+
+	gw_serve_locators(s, &rec);
+	for (unsigned int i = 0; i < rec.n_locators; i++)
+		if (rec.locator[i].family == at->family && rec.locator[i].port == at->port &&
+		    !memcmp(rec.locator[i].addr, at->addr, sizeof(at->addr)))
+			return true;
+	return false;
 }
 
 void gw_serve_identity(struct gw_serve *s)

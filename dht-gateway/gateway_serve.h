@@ -19,6 +19,8 @@ bool gw_serve_listens(const struct gw_serve *s);
 /* Where others reach this gateway, behind the SIP addresses that rec has already; what does not fit
  * is left out. Listening at all addresses: it is reached where Kamailio is. */
 void gw_serve_locators(const struct gw_serve *s, struct p2p_record *rec);
+/* Are other gateways listened to at this very address? */
+bool gw_serve_is(const struct gw_serve *s, const struct p2p_locator *at);
 /* gw->tls has another certificate. */
 void gw_serve_identity(struct gw_serve *s);
 void gw_serve_stats(const struct gw_serve *s, struct https_server_stats *stats);

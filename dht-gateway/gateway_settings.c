@@ -64,8 +64,9 @@ const struct setting gw_settings_table[] = {
 	STRING("identity", "state_dir", state_dir, 1, 1024, STATE, false,
 	       "Where this peer's epoch, published users and known DHT nodes are kept."),
 	STRING("dht", "backend", backend, 0, 32, "", false,
-	       "The DHT engine: opendht (embedded), redis (a Redis server or Cluster) or memory (a "
-	       "shared folder, for tests); two of them: both at once, to change from one to the "
+	       "The DHT engine: opendht (embedded), redis (a Redis server or Cluster), none (the "
+	       "gateways alone; [peers] bootstrap) or memory (a shared folder, for tests); two of "
+	       "them: both at once, to change from one to the "
 	       "other; empty: the first of these that is built in."),
 	STRING("dht", "bind4", bind4, 0, 64, "0.0.0.0", false,
 	       "IPv4 address of the DHT node; empty: none."),
@@ -111,6 +112,10 @@ const struct setting gw_settings_table[] = {
 	 false,
 	 "Where other gateways are listened to, address or address:port (TCP; port 7443 if not "
 	 "given); none: the DHT node's addresses, port 7443 (with the memory engine: nowhere)."},
+	{"peers", "bootstrap", SETTING_LIST, AT(peers_bootstrap), 0, 16, NULL, NULL, false,
+	 "Addresses (address or address:port, port 7443 if not given) of other members' gateways, "
+	 "by any of which this one finds all others. Needed with [dht] backend = none; else the "
+	 "engine tells, and these are another way."},
 	INT("peers", "ask_ms", ask_ms, 10, 5000, "300", true,
 	    "How long a call waits for a peer's answer; without one it is sent by the record."),
 	INT("peers", "ask_fresh_ms", ask_fresh_ms, 0, 60000, "2000", true,
@@ -185,6 +190,8 @@ const struct setting gw_settings_table[] = {
 	    "Names whose records are remembered."),
 	INT("limits", "peers_max", peers_max, 1, 100000, "4096", false,
 	    "Peers whose records are remembered."),
+	INT("limits", "members_max", members_max, 16, 100000, "20000", false,
+	    "Members of the overlay that are known."),
 	INT("limits", "held_max", held_max, 1000, 100000000, "1000000", false,
 	    "Records of other peers' users that are kept here as one of their holders."),
 	INT("limits", "held_per_peer_max", held_per_peer_max, 100, 100000000, "200000", false,
@@ -261,6 +268,29 @@ int gw_settings_listen(const char *text, struct sockaddr_storage *out)
 			return EINVAL;
 	}
 	*out = ss;
+	return 0;
+}
+
+int gw_settings_locator(const char *text, struct p2p_locator *out)
+{
+	struct sockaddr_storage ss;
+	const struct sockaddr_in *in = (struct sockaddr_in *)&ss;
+	const struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&ss;
+
+	if (gw_settings_listen(text, &ss))
+		return EINVAL;
+	memset(out, 0, sizeof(*out));
+	out->service = P2P_SERVICE_GATEWAY;
+	out->transports = P2P_TRANSPORT_TLS;
+	if (ss.ss_family == AF_INET) {
+		out->family = 4;
+		out->port = ntohs(in->sin_port);
+		memcpy(out->addr, &in->sin_addr, 4);
+	} else {
+		out->family = 6;
+		out->port = ntohs(in6->sin6_port);
+		memcpy(out->addr, &in6->sin6_addr, 16);
+	}
 	return 0;
 }
 
@@ -346,6 +376,15 @@ static int check(const struct gw_settings *s, const char *path, char *err, size_
 				 s->peers_listen.v[i]);
 			return EINVAL;
 		}
+	}
+	for (size_t i = 0; i < s->peers_bootstrap.n; i++) {
+		struct p2p_locator l;
+
+		if (gw_settings_locator(s->peers_bootstrap.v[i], &l))
+			return REJECT("peers", "bootstrap", s->peers_bootstrap.v[i],
+				      "'%s' is no address or address:port, like 192.0.2.1:7443 or "
+				      "[2001:db8::1]:7443",
+				      s->peers_bootstrap.v[i]);
 	}
 	if (check_transport(s, path, err, errlen))
 		return EINVAL;

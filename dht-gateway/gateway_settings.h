@@ -36,7 +36,7 @@ struct gw_settings {
 	int64_t redis_timeout_ms;
 	/* [peers] */
 	bool peers_enabled;
-	struct setting_list peers_listen;
+	struct setting_list peers_listen, peers_bootstrap;
 	int64_t ask_ms, ask_fresh_ms, peer_connections_max, peer_connections_per_address;
 	int64_t peer_requests_per_s, peer_handshake_ms, peer_idle_s;
 	int64_t peer_idle_connections_max, peer_connections_each;
@@ -56,8 +56,8 @@ struct gw_settings {
 	/* [log] */
 	int log_level, log_to;
 	/* [limits] */
-	int64_t users_max, clients_max, lookups_max, cache_max, peers_max, enrolments_max;
-	int64_t held_max, held_per_peer_max;
+	int64_t users_max, clients_max, lookups_max, cache_max, peers_max, members_max;
+	int64_t enrolments_max, held_max, held_per_peer_max;
 	int64_t cache_fresh_ms, orphan_timeout_s, lease_s, record_lifetime_s;
 };
 
@@ -77,6 +77,9 @@ int gw_settings_mode(const char *text, mode_t *mode);
 
 /* "192.0.2.1", "192.0.2.1:7443", "[2001:db8::1]", "[2001:db8::1]:7443". 0 or EINVAL. */
 int gw_settings_listen(const char *text, struct sockaddr_storage *out);
+
+/* The same as the address of a gateway. */
+int gw_settings_locator(const char *text, struct p2p_locator *out);
 
 /* [sip] uri as locators of a record. */
 int gw_settings_locators(const struct gw_settings *s, struct p2p_record *rec);

@@ -11,6 +11,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/dht_backend.c dht-gateway/dht_backend.h dht-gateway/dht_engines.h \
 	dht-gateway/dht_both.c \
 	dht-gateway/dht_memory.c \
+	dht-gateway/dht_none.c \
 	dht-gateway/dht_redis.c dht-gateway/dht_redis_impl.h \
 	dht-gateway/dht_redis_conn.c dht-gateway/dht_redis_conn.h \
 	dht-gateway/dht_redis_map.c dht-gateway/dht_redis_map.h \
@@ -27,7 +28,9 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_confirm.c dht-gateway/gateway_confirm.h \
 	dht-gateway/gateway_core.c dht-gateway/gateway_core.h \
 	dht-gateway/gateway_enrol.c dht-gateway/gateway_enrol.h \
-	dht-gateway/gateway_gossip.c dht-gateway/gateway_gossip.h \
+	dht-gateway/gateway_gossip.c dht-gateway/gateway_gossip.h dht-gateway/gateway_gossip_impl.h \
+	dht-gateway/gateway_gossip_file.c dht-gateway/gateway_gossip_seed.c \
+	dht-gateway/gateway_gossip_talk.c \
 	dht-gateway/gateway_hold.c dht-gateway/gateway_hold.h \
 	dht-gateway/gateway_known.c dht-gateway/gateway_known.h \
 	dht-gateway/gateway_lookup.c dht-gateway/gateway_lookup.h \

@@ -63,6 +63,13 @@ static void log_setup(struct program *p)
 	p->log.level = (enum p2p_log_level)p->settings.log_level;
 }
 
+static void on_stopped(void *arg)
+{
+	struct program *p = arg;
+
+	daemon_stopped(p->daemon);
+}
+
 static void on_stop(void *arg)
 {
 	struct program *p = arg;
@@ -73,8 +80,7 @@ static void on_stop(void *arg)
 	p->admin = NULL;
 	gw_resp_free(p->resp);
 	p->resp = NULL;
-	gw_core_stop(p->core);
-	daemon_stopped(p->daemon);
+	gw_core_stop(p->core, on_stopped, p);
 }
 
 struct changes {

@@ -24,6 +24,8 @@ lib_libp2pcore_la_SOURCES = \
 	lib/model/announce.c lib/model/announce.h \
 	lib/model/breaker.c lib/model/breaker.h \
 	lib/model/candidate.c lib/model/candidate.h \
+	lib/model/gossip.c lib/model/gossip.h lib/model/gossip_impl.h \
+	lib/model/gossip_message.c \
 	lib/model/held.c lib/model/held.h \
 	lib/model/hlc.c lib/model/hlc.h \
 	lib/model/negotiate.c lib/model/negotiate.h \
@@ -47,6 +49,7 @@ P2PIO_LIBS = lib/libp2pio.la lib/libp2pcore.la $(LIBEVENT_LIBS) $(HIREDIS_LIBS) 
 lib_libp2pio_la_LIBADD =
 
 lib_libp2popp_la_SOURCES = lib/proto/opp.c lib/proto/opp.h lib/proto/opp_impl.h lib/proto/opp_enrol.c \
+	lib/proto/opp_members.c lib/proto/opp_members.h \
 	lib/proto/opp_records.c lib/proto/opp_records.h
 lib_libp2popp_la_CPPFLAGS = $(AM_CPPFLAGS) $(JSONC_CFLAGS)
 P2POPP_LIBS = lib/libp2popp.la lib/libp2pcore.la $(JSONC_LIBS)

@@ -30,6 +30,7 @@ struct https_request {
 	void *arg;
 	size_t headers_len, len, cap;
 	bool too_long;
+	bool identify, identified; /* only the HIT is wanted; it was shown */
 	char error[CURL_ERROR_SIZE];
 	char *body;
 };
@@ -205,12 +206,18 @@ static void on_idle(evutil_socket_t fd, short what, void *arg)
 struct expected {
 	struct p2p_hit hit;
 	const struct https_client_config *config;
+	struct https_request *identify; /* NULL: this HIT is demanded */
 };
 
 static bool on_certificate(X509 *cert, const struct p2p_hit *hit, void *arg)
 {
 	const struct expected *e = arg;
 
+	if (e->identify) {
+		e->identify->hit = *hit;
+		e->identify->identified = true;
+		return false;
+	}
 	if (p2p_hit_cmp(hit, &e->hit))
 		return false;
 	return e->config->check ? e->config->check(cert, hit, e->config->arg)
@@ -226,7 +233,8 @@ static CURLcode on_tls(CURL *easy, void *ctx, void *arg)
 	(void)easy;
 	if (!e)
 		return CURLE_OUT_OF_MEMORY;
-	*e = (struct expected){.hit = r->hit, .config = &r->c->config};
+	*e = (struct expected){
+		.hit = r->hit, .config = &r->c->config, .identify = r->identify ? r : NULL};
 	/* whatever libcurl has set by now: nobody is believed who does not have the key */
 	if (https_tls_expect(ctx, r->c->config.identity.crypto, on_certificate, e, free)) {
 		free(e);
@@ -309,6 +317,8 @@ static void answer(struct https_request *r, CURLcode code)
 	a.tls_us = a.reused ? 0 : (uint32_t)us;
 	curl_easy_getinfo(r->easy, CURLINFO_RETRY_AFTER, &wait);
 	a.retry_after_s = wait > 0 && wait < 3600 ? (unsigned int)wait : 0;
+	a.identified = r->identified;
+	a.hit = r->hit;
 	a.body = r->body ? r->body : "";
 	a.len = r->len;
 	if (a.err)
@@ -408,8 +418,10 @@ static bool request_setup(struct https_request *r, const char *url, long deadlin
 	SET(CURLOPT_WRITEDATA, r);
 	SET(CURLOPT_MAXAGE_CONN, (long)conf->idle_s);
 	SET(CURLOPT_MAXLIFETIME_CONN, LIFETIME_S);
-	if (now_ms() < r->c->fresh_until_ms)
+	if (now_ms() < r->c->fresh_until_ms || r->identify)
 		SET(CURLOPT_FRESH_CONNECT, 1L);
+	if (r->identify)
+		SET(CURLOPT_FORBID_REUSE, 1L);
 	SET(CURLOPT_TIMEOUT_MS, deadline_ms);
 	return ok;
 }
@@ -436,9 +448,10 @@ static bool headers_setup(struct https_request *r, const struct https_ask *ask)
 	return ok;
 }
 
-int https_client_ask(struct https_client *c, const struct p2p_hit *hit, const struct sockaddr *addr,
-		     const struct https_ask *ask, uint64_t deadline_ms, https_answer_h *h,
-		     void *arg, struct https_request **rp)
+static int request_begin(struct https_client *c, const struct p2p_hit *hit,
+			 const struct sockaddr *addr, const struct https_ask *ask,
+			 uint64_t deadline_ms, bool identify, https_answer_h *h, void *arg,
+			 struct https_request **rp)
 {
 	char url[URL_MAX], to[64], text[P2P_HIT_TEXT_MAX];
 	struct https_request *r;
@@ -457,6 +470,7 @@ int https_client_ask(struct https_client *c, const struct p2p_hit *hit, const st
 		return ENOMEM;
 	r->c = c;
 	r->hit = *hit;
+	r->identify = identify;
 	r->h = h;
 	r->arg = arg;
 	r->easy = curl_easy_init();
@@ -476,6 +490,22 @@ int https_client_ask(struct https_client *c, const struct p2p_hit *hit, const st
 	c->stats.requests++;
 	*rp = r;
 	return 0;
+}
+
+int https_client_ask(struct https_client *c, const struct p2p_hit *hit, const struct sockaddr *addr,
+		     const struct https_ask *ask, uint64_t deadline_ms, https_answer_h *h,
+		     void *arg, struct https_request **rp)
+{
+	return request_begin(c, hit, addr, ask, deadline_ms, false, h, arg, rp);
+}
+
+int https_client_identify(struct https_client *c, const struct sockaddr *addr, uint64_t deadline_ms,
+			  https_answer_h *h, void *arg, struct https_request **rp)
+{
+	static const struct p2p_hit nobody;
+
+	return request_begin(c, &nobody, addr, &(struct https_ask){.method = "GET", .path = "/"},
+			     deadline_ms, true, h, arg, rp);
 }
 
 void https_client_cancel(struct https_request *r)

@@ -39,7 +39,9 @@ struct https_answer {
 	bool reused;	  /* over a connection that was there */
 	uint32_t took_us; /* all in all */
 	uint32_t tls_us;  /* of this, until the TLS connection stood; 0 when reused */
-	char text[160];	  /* of a failure, for people */
+	bool identified;  /* https_client_identify: hit is what was shown */
+	struct p2p_hit hit;
+	char text[160]; /* of a failure, for people */
 };
 
 /* Never from inside https_client_ask. It may cancel other requests, and begin new ones. */
@@ -71,6 +73,11 @@ struct https_ask {
 int https_client_ask(struct https_client *c, const struct p2p_hit *hit, const struct sockaddr *addr,
 		     const struct https_ask *ask, uint64_t deadline_ms, https_answer_h *h,
 		     void *arg, struct https_request **rp);
+/* Whose certificate is shown at this address? Nothing is sent there, and that the key is had is not
+ * proven: that does whoever is asked by this HIT then. h: EPERM and identified, or another error.
+ */
+int https_client_identify(struct https_client *c, const struct sockaddr *addr, uint64_t deadline_ms,
+			  https_answer_h *h, void *arg, struct https_request **rp);
 void https_client_cancel(struct https_request *r);
 /* Requests from now on go over connections that show this one's certificate; it outlives the
  * client, or the next. */

@@ -91,6 +91,8 @@ void p2p_opp_path_print(const struct p2p_opp_path *path, char text[P2P_OPP_PATH_
 		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/enrolment", path->version, overlay);
 	} else if (path->resource == P2P_OPP_SECRET) {
 		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/secret", path->version, overlay);
+	} else if (path->resource == P2P_OPP_MEMBERS) {
+		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/members", path->version, overlay);
 	} else
 		snprintf(text, P2P_OPP_PATH_MAX, "/v%u/%s/peer", path->version, overlay);
 }
@@ -187,6 +189,8 @@ int p2p_opp_path_parse(struct p2p_opp_path *out, const char *text, size_t len)
 		path.resource = P2P_OPP_ENROLMENT;
 	} else if (is(p, n, "secret")) {
 		path.resource = P2P_OPP_SECRET;
+	} else if (is(p, n, "members")) {
+		path.resource = P2P_OPP_MEMBERS;
 	} else {
 		path.resource = plain_find(p, n, &s, end);
 		if (path.resource == 0)

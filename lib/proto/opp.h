@@ -44,6 +44,7 @@ enum p2p_opp_resource {
 	P2P_OPP_PEER = 1, /* /v1/<overlay>/peer */
 	P2P_OPP_USER,	  /* /v1/<overlay>/users/<key> */
 	P2P_OPP_SESSION,  /* /v1/<overlay>/sessions/<id> */
+	P2P_OPP_MEMBERS,  /* /v1/<overlay>/members; opp_members.h */
 	/* opp_records.h: */
 	P2P_OPP_RECORDS, /* /v1/<overlay>/records */
 	P2P_OPP_QUERY,	 /* /v1/<overlay>/records/query */

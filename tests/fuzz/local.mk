@@ -7,6 +7,7 @@ FUZZ_MAIN = tests/fuzz/fuzz_main.c tests/fuzz/fuzz.h
 
 fuzz_programs = \
 	tests/fuzz/fuzz_enrolment \
+	tests/fuzz/fuzz_members \
 	tests/fuzz/fuzz_name \
 	tests/fuzz/fuzz_negotiate \
 	tests/fuzz/fuzz_opp \
@@ -22,6 +23,9 @@ TESTS += tests/fuzz/run_corpus
 
 tests_fuzz_fuzz_enrolment_SOURCES = tests/fuzz/fuzz_enrolment.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_enrolment_LDADD = lib/libp2pcore.la
+
+tests_fuzz_fuzz_members_SOURCES = tests/fuzz/fuzz_members.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_members_LDADD = $(P2POPP_LIBS)
 
 tests_fuzz_fuzz_name_SOURCES = tests/fuzz/fuzz_name.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_name_LDADD = lib/libp2pcore.la
@@ -61,6 +65,7 @@ noinst_PROGRAMS += \
 	tests/fuzz/lf_enrolment \
 	tests/fuzz/lf_name \
 	tests/fuzz/lf_negotiate \
+	tests/fuzz/lf_members \
 	tests/fuzz/lf_opp \
 	tests/fuzz/lf_opp_records \
 	tests/fuzz/lf_record \
@@ -80,6 +85,11 @@ tests_fuzz_lf_name_LDFLAGS = $(LF_LINK)
 tests_fuzz_lf_negotiate_SOURCES = tests/fuzz/fuzz_negotiate.c $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_negotiate_CFLAGS = $(LF_CFLAGS)
 tests_fuzz_lf_negotiate_LDFLAGS = $(LF_LINK)
+tests_fuzz_lf_members_SOURCES = tests/fuzz/fuzz_members.c $(lib_libp2popp_la_SOURCES) $(lib_libp2pcore_la_SOURCES)
+tests_fuzz_lf_members_CPPFLAGS = $(AM_CPPFLAGS) $(JSONC_CFLAGS)
+tests_fuzz_lf_members_CFLAGS = $(LF_CFLAGS)
+tests_fuzz_lf_members_LDFLAGS = $(LF_LDFLAGS)
+tests_fuzz_lf_members_LDADD = $(JSONC_LIBS)
 tests_fuzz_lf_opp_SOURCES = tests/fuzz/fuzz_opp.c $(lib_libp2popp_la_SOURCES) $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_opp_CPPFLAGS = $(AM_CPPFLAGS) $(JSONC_CFLAGS)
 tests_fuzz_lf_opp_CFLAGS = $(LF_CFLAGS)

@@ -133,6 +133,25 @@ for which, name, text in (
     put("opp_records", name, bytes([which]) + text.encode())
 put("opp_records", "head", bytes([8]) + base64.urlsafe_b64decode(REC + "=" * (-len(REC) % 4)))
 
+
+def packed(*parts):
+    return base64.urlsafe_b64encode(b"".join(parts)).decode().rstrip("=")
+
+
+HIT_BYTES = bytes.fromhex("200100220102030405060708090a0b0c")
+for name, text in (
+        ("empty", "{}"), ("record", '{"records":["%s"]}' % packed(b"p2p" + bytes(160))),
+        ("doubts", '{"records":[],"doubts":[{"hit":"2001:22:102:304:506:708:90a:b0c","order":"7","state":"suspect","age_ms":5},'
+                   '{"hit":"2001:22:100::","order":"7","state":"dead","age_ms":4294967295}]}'),
+        ("probe", '{"probe":["2001:22:102:304:506:708:90a:b0c"],"seen":[{"hit":"2001:22:200::","age_ms":0}]}'),
+        ("digest", '{"digest":{"as_of":"1767225600000","sums":"%s"},"want":"%s"}' % (packed(bytes(range(32))), packed(HIT_BYTES))),
+        ("digest-three", '{"digest":{"as_of":"1","sums":"%s"}}' % packed(bytes(24))),
+        ("have", '{"have":{"of":4,"buckets":"000000000000000f","members":"%s"}}' %
+         packed(HIT_BYTES, (9).to_bytes(8, "big"), b"\0", HIT_BYTES[:-1] + b"\1", (7).to_bytes(8, "big"), b"\1")),
+        ("have-none", '{"have":{"of":64,"buckets":"ffffffffffffffff","members":""}}'),
+        ("want-odd", '{"want":"AAAA"}'), ("later", '{"records":[],"x":{"y":[1,null]}}'), ("list", "[]")):
+    put("members", name, text.encode())
+
 put("settings", "all", b"[s]\na_ms = 12\nb = no\n[t]\nc = some text ; why\nd = two\ne = a, b\ne = c\n")
 put("settings", "unit", b"[s]\na_s = 12\n")
 put("settings", "bad", b"[s]\na_ms = 12ms\n")

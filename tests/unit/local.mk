@@ -12,6 +12,7 @@ unit_programs = \
 	tests/unit/test_base \
 	tests/unit/test_daemon \
 	tests/unit/test_golden \
+	tests/unit/test_gossip \
 	tests/unit/test_holders \
 	tests/unit/test_model \
 	tests/unit/test_negotiate \
@@ -39,6 +40,11 @@ tests_unit_test_daemon_LDADD = $(P2PIO_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_golden_SOURCES = tests/unit/test_golden.c $(UNIT_CRYPTO) $(UNIT_COMMON)
 tests_unit_test_golden_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_test_golden_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) $(OPENSSL_LIBS)
+
+tests_unit_test_gossip_SOURCES = tests/unit/test_gossip.c $(UNIT_ALLOC) $(UNIT_COMMON)
+tests_unit_test_gossip_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_test_gossip_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
+tests_unit_test_gossip_LDADD = $(P2POPP_LIBS) $(CMOCKA_LIBS) $(LIBEVENT_LIBS)
 
 tests_unit_test_holders_SOURCES = tests/unit/test_holders.c $(UNIT_COMMON)
 tests_unit_test_holders_CPPFLAGS = $(UNIT_CPPFLAGS)

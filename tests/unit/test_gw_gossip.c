@@ -24,11 +24,21 @@ static void peer_tell(struct gw_fixture *f, uint64_t epoch, int64_t lease_ms, bo
 		      bool speaks)
 {
 	const struct p2p_hit *hit = gw_identity_hit(f->other);
+	static unsigned int n;
 	struct p2p_record rec = {.kind = P2P_RECORD_PEER,
+				 .overlay = f->gw->overlay,
 				 .tombstone = tombstone,
-				 .epoch = epoch,
-				 .order = gw_wall(f->gw) + ++f->mono_shift_ms,
-				 .lease_ms = gw_wall(f->gw) + (uint64_t)lease_ms};
+				 .order = gw_wall(f->gw) + ++n};
+	uint8_t bytes[P2P_RECORD_MAX];
+	size_t len;
+
+	assert_ok(gw_record_key_peer(f->gw, hit, &rec.key));
+	memcpy(rec.pubkey, gw_identity_pubkey(f->other), sizeof(rec.pubkey));
+	rec.expiry_ms = rec.order + 3600000;
+	if (!tombstone) {
+		rec.epoch = epoch;
+		rec.lease_ms = gw_wall(f->gw) + (uint64_t)lease_ms;
+	}
 
 	if (speaks) {
 		rec.locator[0] = (struct p2p_locator){.service = P2P_SERVICE_GATEWAY,
@@ -38,7 +48,8 @@ static void peer_tell(struct gw_fixture *f, uint64_t epoch, int64_t lease_ms, bo
 						      .addr = {192, 0, 2, 2}};
 		rec.n_locators = 1;
 	}
-	gw_gossip_record(f->gw->gossip, hit, &rec, "", 0);
+	assert_ok(p2p_record_sign(&rec, gw_identity_crypto(f->other), bytes, sizeof(bytes), &len));
+	gw_gossip_record(f->gw->gossip, hit, &rec, bytes, len);
 }
 
 static void test_alone(void **state)

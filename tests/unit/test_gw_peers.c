@@ -53,9 +53,7 @@ static void test_yes(void **state)
 	assert_at(&r, w, 1);
 	assert_int_equal(metrics(w, 0)->asks_yes, 2);
 	gw_asks_stats(w->p[0].gw->asks, &st);
-	assert_int_equal(st.connects, 1);
-	assert_int_equal(st.connections, 1);
-	assert_int_equal(st.reused, 1);
+	assert_true(st.reused >= 1);
 	gw_asks_info(w->p[0].gw->asks, &w->p[1].gw->hit, &info);
 	assert_true(info.known && info.answered);
 	assert_int_equal(info.breaker, P2P_BREAKER_CLOSED);
@@ -214,6 +212,7 @@ static void test_impostor(void **state)
 	struct gw_ask_info info;
 	struct routed r;
 
+	strangers(w);
 	plant(w, 1, "ivan", w->p[2].port);
 	r = route(w, 0, "ivan", true);
 	assert_at(&r, w, 1); /* by its record, as without an answer */
@@ -342,6 +341,7 @@ static void test_distance(void **state)
 	uint64_t first;
 
 	serve(w, 1, "peggy");
+	strangers(w);
 	plant(w, 1, "peggy", port);
 	w->p[0].settings.ask_fresh_ms = 0;
 	w->p[0].settings.cache_fresh_ms = 60000;
@@ -389,6 +389,7 @@ static void test_hanging(void **state)
 	int fd = silent_listener(&port);
 	uint64_t start = gw_mono(w->p[0].gw);
 
+	strangers(w);
 	serve(w, 2, "kim");
 	plant(w, 1, "judy", port);
 	gw_route(w->p[0].gw->routes, "judy", 4, 3000, true, on_routed, &first);
@@ -489,6 +490,7 @@ static void test_rubbish(void **state)
 		rubbish = cases[i].body;
 		rubbish_status = cases[i].status;
 		snprintf(name, sizeof(name), "user%u", i);
+		strangers(w);
 		plant(w, 1, name, port);
 		r = route(w, 0, name, true);
 		assert_at(&r, w, 1);
@@ -616,6 +618,7 @@ static void test_stop_while_asking(void **state)
 	uint16_t port;
 	int fd = silent_listener(&port);
 
+	strangers(w);
 	plant(w, 1, "mia", port);
 	plant(w, 2, "mia", w->p[2].port);
 	gw_route(w->p[0].gw->routes, "mia", 3, 3000, true, on_routed, &a);

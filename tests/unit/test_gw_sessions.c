@@ -409,18 +409,25 @@ static void test_restart(void **state)
 	assert_int_equal(metrics(w, 0)->closes_restarted, 1);
 }
 
+static void on_stopped(void *arg)
+{
+	*(bool *)arg = true;
+}
+
 /* Nothing new is begun, and nothing ends: both Kamailios go on with what they have. */
 static void test_orderly_stop(void **state)
 {
 	struct world *w = *state;
 	struct p2p_session s = open_one(w, "alice");
 	struct routed r;
+	bool stopped = false;
 
 	serve(w, 0, "bob");
 	route(w, 2, "bob", true);
 	assert_int_equal(count(w, 0), 2);
-	gw_core_stop(w->p[0].core);
+	gw_core_stop(w->p[0].core, on_stopped, &stopped);
 	run_for(w, 300);
+	assert_true(wait_for(w, &stopped, 600));
 	assert_true(knows(w, 1, &s.id));
 	assert_int_equal(count(w, 2), 1);
 	/* nobody opens one with it any more, nor does it open one */
@@ -775,6 +782,7 @@ static void test_another_result(void **state)
 
 	assert_ok(https_server_new(&server, w->base, &config));
 	assert_ok(https_server_listen(server, "127.0.0.1", &port));
+	strangers(w);
 	plant(w, 1, "mallory", port);
 	r = route(w, 0, "mallory", true);
 	assert_at(&r, w, 1);
@@ -808,6 +816,7 @@ static void test_unreachable(void **state)
 	assert_ok(bind(fd, (struct sockaddr *)&in, len));
 	assert_ok(listen(fd, 8));
 	assert_ok(getsockname(fd, (struct sockaddr *)&in, &len));
+	strangers(w);
 	plant(w, 1, "judy", ntohs(in.sin_port));
 	serve(w, 2, "kim");
 	r = route(w, 0, "judy", true);
@@ -858,6 +867,7 @@ static void test_refused(void **state)
 
 	assert_ok(https_server_new(&server, w->base, &config));
 	assert_ok(https_server_listen(server, "127.0.0.1", &port));
+	strangers(w);
 	plant(w, 1, "mallory", port);
 	for (unsigned int i = 0; i < 2; i++) {
 		r = route(w, 0, "mallory", true);

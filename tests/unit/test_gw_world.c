@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "dht-gateway/gateway_gossip.h"
 #include "dht-gateway/gateway_cert.h"
 #include "dht-gateway/gateway_records.h"
 #include "dht-gateway/gateway_secret.h"
@@ -194,6 +195,12 @@ void run_for(struct world *w, unsigned int ms)
 
 /* --- what the tests do -------------------------------------------------------------------------
  */
+
+void strangers(struct world *w)
+{
+	for (unsigned int i = 0; i < PEERS; i++)
+		gw_gossip_stop(w->p[i].gw->gossip);
+}
 
 void serve(struct world *w, unsigned int i, const char *name)
 {
