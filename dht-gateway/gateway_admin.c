@@ -149,6 +149,7 @@ char *gw_info_text(struct gw *gw)
 	pair(f, "held_records", "%" PRIu64, m->held);
 	pair(f, "arcs", "%" PRIu64, m->arcs);
 	pair(f, "arcs_unsynced", "%" PRIu64, m->arcs_unsynced);
+	pair(f, "holder_queries", "%" PRIu64, m->holder_queries);
 	pair(f, "users_in_flight", "%" PRIu64, m->users_in_flight);
 	fputs("# Gateways\r\n", f);
 	pair(f, "peer_protocol", "%s", gw->settings->peers_enabled ? "enabled" : "disabled");

@@ -47,7 +47,7 @@ const struct setting gw_settings_table[] = {
 	INT("overlay", "certificate_days", certificate_days, 1, 3650, "90", true,
 	    "How long a certificate holds that the authority issues here; it is renewed when a "
 	    "third of that is left."),
-	INT("overlay", "holders", holders, 0, 9, "0", false,
+	INT("overlay", "holders", holders, 0, 9, "5", false,
 	    "How many members keep each user's record, the same at all peers of the overlay; 0: "
 	    "none does, and the engine alone tells where users are."),
 	INT("overlay", "settle_ms", settle_ms, 0, 60000, "3000", false,

@@ -51,6 +51,13 @@ class Gateways(scene.Scene):
         for g in self.gw:
             proc.wait_for("%s knows the others" % g.name,
                           lambda g=g: self.nodes_of(g) >= len(self.gw) - 1, timeout, 0.05, [g.proc])
+        # and who has all records that it holds can say that there is none
+        for g in self.gw:
+            proc.wait_for("%s has what it holds" % g.name, lambda g=g: self.holds(g), timeout, 0.05, [g.proc])
+
+    def holds(self, g):
+        st = g.status()
+        return int(st["members_alive"]) >= len(self.gw) and int(st["arcs_unsynced"]) == 0
 
     @staticmethod
     def nodes_of(g):

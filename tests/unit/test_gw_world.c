@@ -89,7 +89,7 @@ void peer_start(struct world *w, unsigned int i, const char *enabled)
 	snprintf(path, sizeof(path), "%s/conf%u", w->dir, i);
 	f = fopen(path, "w");
 	fprintf(f,
-		"[overlay]\nsecret_file = %s/secret\n"
+		"[overlay]\nsecret_file = %s/secret\nholders = 0\n"
 		"[identity]\nfile = %s/identity%u.pem\nstate_dir = %s/state%u\n"
 		"[dht]\nbackend = memory\nmemory_dir = %s/dht\n"
 		"[peers]\nlisten = 127.0.0.1:%u\nask_ms = %d\nenabled = %s\n"
