@@ -8,10 +8,7 @@ const struct dht_ops *const dht_backends[] = {
 #ifdef WITH_OPENDHT
 	&dht_opendht_ops,
 #endif
-	&dht_redis_ops,
-	&dht_memory_ops,
-	&dht_none_ops,
-	NULL,
+	&dht_redis_ops,	  &dht_memory_ops, &dht_none_ops, NULL,
 };
 
 static const struct dht_ops *find(const char *name, size_t len)
@@ -37,7 +34,7 @@ const struct dht_ops *dht_backend_find(const char *name, const struct dht_ops *b
 	if (!one || !*name)
 		return one;
 	other = find(name, strlen(name));
-	if (!other || other == one)
+	if (!other || other == one || one == &dht_none_ops || other == &dht_none_ops)
 		return NULL;
 	if (both) {
 		both[0] = one;

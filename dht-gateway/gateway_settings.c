@@ -359,6 +359,9 @@ static int check(const struct gw_settings *s, const char *path, char *err, size_
 	}
 	if (strstr(s->backend, "redis") && !s->redis_servers.n)
 		return REJECT("redis", "server", NULL, "none, and [dht] backend = redis needs one");
+	if (!strcmp(s->backend, "none") && !s->peers_enabled)
+		return REJECT("peers", "enabled", NULL,
+			      "no, and with [dht] backend = none there is nobody else to ask");
 	if (*s->bind4 && inet_pton(AF_INET, s->bind4, &addr) != 1)
 		return REJECT("dht", "bind4", NULL, "'%s' is no IPv4 address", s->bind4);
 	if (*s->bind6 && inet_pton(AF_INET6, s->bind6, &addr) != 1)

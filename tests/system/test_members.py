@@ -249,5 +249,42 @@ def test_loss_and_clocks(s):
     s.whole(10)
 
 
+def calling():
+    """Whole peers without an engine."""
+    first = []
+
+    def prepare(p):
+        first.append(p.overlay_address)
+        p.gateway.settings["overlay"]["holders"] = 5
+        p.gateway.settings["peers"] = {"listen": p.overlay_address, "bootstrap": first[0]}
+    s = overlay.Overlay(3, start=False, prepare=prepare, backend="none")
+    for p in s.peers:
+        p.start()
+    for p in s.peers:
+        proc.wait_for("%s has two others" % p.name,
+                      lambda p=p: int(p.gateway.status()["members_alive"]) == 3, 15, 0.1,
+                      [p.gateway.proc])
+    return s
+
+
+@tap.on(calling)
+def test_calls_without_an_engine(s):
+    """The gateways alone say where users are; also after one of them was restarted."""
+    bob = s.phone("bob", s.b, seed=2)
+    alice = s.phone("alice", s.a, seed=1)
+    s.found("bob", s.a)
+    got = scene.talk(alice, bob, "sip:bob@%s" % s.a.address, seconds=1.0)
+    tap.say("a call rings after %.0f ms" % got["invite_to_ring_ms"])
+    s.quiet()
+    s.b.gateway.kill()
+    s.b.gateway.start()
+    s.c.gateway.kill()
+    s.c.gateway.start()
+    s.found("bob", s.a, 10)
+    s.found("bob", s.c, 10)
+    scene.talk(alice, bob, "sip:bob@%s" % s.a.address, seconds=1.0)
+    s.quiet()
+
+
 if __name__ == "__main__":
     tap.main(globals())

@@ -10,6 +10,42 @@ static void test_memory(void **state)
 	conform("memory", NULL);
 }
 
+/* Nobody to tell, and no evidence that there is nothing. */
+static void test_none(void **state)
+{
+	static const uint8_t key[DHT_KEY_LEN] = {1};
+	struct net n = {.ops = dht_backend_find("none", NULL), .base = event_base_new()};
+	struct dht_stats st;
+	struct dht_op *op;
+	struct dht_watch *watch;
+	struct get g;
+
+	(void)state;
+	snprintf(n.dir, sizeof(n.dir), "/tmp/gwnone.%ld", (long)getpid());
+	node_start(&n, 0);
+	n.ops->stats(n.b[0], &st);
+	assert_true(st.alone && st.connected);
+	assert_int_equal(put(&n, 0, key, 1, "v1"), ENETUNREACH);
+	get(&n, 0, key, &g);
+	assert_int_equal(g.n, 0);
+	assert_int_equal(g.verdict, DHT_INCOMPLETE);
+	assert_ok(n.ops->watch(n.b[0], key, on_found, &g, &watch));
+	assert_ok(n.ops->ring(n.b[0], key, 1, "v1", 2));
+	n.ops->unwatch(n.b[0], watch);
+	/* one that is given up, and one that the end finds */
+	memset(&g, 0, sizeof(g));
+	assert_ok(n.ops->get(n.b[0], key, on_found, on_got, &g, &op));
+	n.ops->cancel(n.b[0], op);
+	assert_false(wait_for(&n, &g.done, 50));
+	assert_ok(n.ops->get(n.b[0], key, on_found, on_got, &g, &op));
+	n.ops->close(n.b[0]);
+	assert_true(g.done);
+	event_base_free(n.base);
+	/* nor is it one of two */
+	assert_null(dht_backend_find("memory none", NULL));
+	assert_null(dht_backend_find("none memory", NULL));
+}
+
 #ifdef WITH_OPENDHT
 static void test_opendht(void **state)
 {
@@ -105,6 +141,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),	cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_none),
 #ifdef WITH_OPENDHT
 		cmocka_unit_test(test_opendht), cmocka_unit_test(test_both),
 		cmocka_unit_test(test_alone),	cmocka_unit_test(test_cannot_bind),

@@ -5,6 +5,7 @@
 
 #include "lib/model/breaker.h"
 #include "lib/proto/opp.h"
+#include "lib/proto/opp_members.h"
 #include "tests/unit/crypto.h"
 
 #define OVERLAY "afce75dbec9ee285e81bf8b24cf6dba6"
@@ -23,11 +24,9 @@ static void test_paths(void **state)
 		"/v1/" OVERLAY "/revocations/7",
 		"/v1/" OVERLAY "/secret",
 	};
-	static const enum p2p_opp_resource resource[] = {P2P_OPP_PEER, P2P_OPP_USER,
-							 P2P_OPP_SESSION, P2P_OPP_ENROLMENT,
-							 P2P_OPP_REVOCATIONS,
-							 P2P_OPP_REVOCATIONS,
-							 P2P_OPP_SECRET};
+	static const enum p2p_opp_resource resource[] = {
+		P2P_OPP_PEER,	     P2P_OPP_USER,	  P2P_OPP_SESSION, P2P_OPP_ENROLMENT,
+		P2P_OPP_REVOCATIONS, P2P_OPP_REVOCATIONS, P2P_OPP_SECRET};
 	static const char *const bad[] = {
 		"",
 		"/",
@@ -510,15 +509,96 @@ static void test_breaker_jitter(void **state)
 	}
 }
 
+/* What members tell each other: everything at once, as much as there may be; and what is none. */
+static void test_members(void **state)
+{
+	static const char *const bad[] = {
+		"[]",
+		"{\"records\":7}",
+		"{\"records\":[\"A\"]}",
+		"{\"records\":[\"\"]}",
+		"{\"records\":[\"AA==\"]}",
+		"{\"doubts\":[{\"hit\":\"2001:22::1\",\"order\":\"7\",\"state\":\"suspect\"}]}",
+		"{\"doubts\":[{\"hit\":\"2001:22::1\",\"order\":\"7\",\"state\":\"ill\",\"age_ms\":"
+		"1}]}",
+		"{\"doubts\":[{\"hit\":\"192.0.2.1\",\"order\":\"7\",\"state\":\"dead\",\"age_ms\":"
+		"1}]}",
+		"{\"doubts\":[{\"hit\":\"2001:22::1\",\"order\":7,\"state\":\"dead\",\"age_ms\":1}]"
+		"}",
+		"{\"probe\":[\"2001:22::1\",\"2001:22::1\",\"2001:22::1\",\"2001:22::1\",\"2001:22:"
+		":1\"]}",
+		"{\"digest\":{\"as_of\":\"1\",\"sums\":\"AAAAAAAAAAEAAAAAAAAAAQAAAAAAAAAB\"}}",
+		"{\"digest\":{\"as_of\":\"1\",\"sums\":\"\"}}",
+		"{\"have\":{\"of\":3,\"buckets\":\"0000000000000001\",\"members\":\"\"}}",
+		"{\"have\":{\"of\":1,\"buckets\":\"01\",\"members\":\"\"}}",
+		"{\"want\":\"AAAA\"}",
+	};
+	struct p2p_opp_members *m = calloc(1, sizeof(*m)), *again = calloc(1, sizeof(*again));
+	char *text = malloc(P2P_OPP_MEMBERS_BODY_MAX + 2);
+	unsigned int i, j;
+	size_t len;
+
+	(void)state;
+	m->n_records = P2P_OPP_MEMBERS_RECORDS;
+	for (i = 0; i < m->n_records; i++) {
+		m->record[i].len = P2P_RECORD_MAX;
+		memset(m->record[i].b, (int)i + 1, P2P_RECORD_MAX);
+	}
+	m->n_doubts = P2P_OPP_MEMBERS_DOUBTS;
+	for (i = 0; i < m->n_doubts; i++)
+		m->doubt[i] =
+			(struct p2p_opp_doubt){{{0x20, 1, 0, 0x22, 0xff, 0xff, 0xff, 0xff, 0xff,
+						 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, (uint8_t)i}},
+					       UINT64_MAX,
+					       i % 2 == 0,
+					       UINT32_MAX};
+	m->n_probes = m->n_seen = P2P_OPP_MEMBERS_PROBES;
+	for (i = 0; i < m->n_probes; i++) {
+		m->probe[i] = m->doubt[i].hit;
+		m->seen[i] = (struct p2p_opp_seen){m->doubt[i].hit, UINT32_MAX};
+	}
+	m->n_digest = m->n_buckets = P2P_OPP_MEMBERS_BUCKETS;
+	m->as_of = m->buckets = UINT64_MAX;
+	for (i = 0; i < m->n_digest; i++)
+		m->digest[i] = UINT64_MAX - i;
+	m->n_haves = P2P_OPP_MEMBERS_HAVES;
+	for (i = 0; i < m->n_haves; i++)
+		m->have[i] = (struct p2p_opp_have){m->doubt[i % 4].hit, UINT64_MAX - i, i % 2 == 0};
+	m->n_wants = P2P_OPP_MEMBERS_WANTS;
+	for (i = 0; i < m->n_wants; i++)
+		memset(m->want[i].b, (int)i, P2P_HIT_LEN);
+	assert_ok(p2p_opp_members_encode(m, text, P2P_OPP_MEMBERS_BODY_MAX + 1, &len));
+	assert_int_equal(strlen(text), len);
+	assert_ok(p2p_opp_members_decode(again, text, len));
+	assert_memory_equal(m, again, sizeof(*m));
+	for (j = 0; j < len; j += 997)
+		assert_int_equal(p2p_opp_members_encode(m, text, j, &len), EMSGSIZE);
+	m->n_digest = 3;
+	assert_int_equal(p2p_opp_members_encode(m, text, P2P_OPP_MEMBERS_BODY_MAX + 1, &len),
+			 EINVAL);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(p2p_opp_members_decode(again, bad[i], strlen(bad[i])), EBADMSG);
+	memset(text, ' ', P2P_OPP_MEMBERS_BODY_MAX + 1);
+	assert_int_equal(p2p_opp_members_decode(again, text, P2P_OPP_MEMBERS_BODY_MAX + 1),
+			 EMSGSIZE);
+	assert_ok(p2p_opp_members_decode(again, "{\"x\":[1]}", 9));
+	memset(m, 0, sizeof(*m));
+	assert_memory_equal(m, again, sizeof(*m));
+	free(m);
+	free(again);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_paths),	  cmocka_unit_test(test_peer),
-		cmocka_unit_test(test_peer_read), cmocka_unit_test(test_user),
-		cmocka_unit_test(test_open),	  cmocka_unit_test(test_open_read),
-		cmocka_unit_test(test_calls),	  cmocka_unit_test(test_session_keys),
-		cmocka_unit_test(test_error),	  cmocka_unit_test(test_member),
-		cmocka_unit_test(test_breaker),	  cmocka_unit_test(test_breaker_jitter),
+		cmocka_unit_test(test_members),	       cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_peer),	       cmocka_unit_test(test_peer_read),
+		cmocka_unit_test(test_user),	       cmocka_unit_test(test_open),
+		cmocka_unit_test(test_open_read),      cmocka_unit_test(test_calls),
+		cmocka_unit_test(test_session_keys),   cmocka_unit_test(test_error),
+		cmocka_unit_test(test_member),	       cmocka_unit_test(test_breaker),
+		cmocka_unit_test(test_breaker_jitter),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
