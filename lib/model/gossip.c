@@ -342,7 +342,7 @@ static void suspect(struct p2p_gossip *g, struct member *m, uint32_t age, uint64
 	state_set(g, m, P2P_GOSSIP_SUSPECT, true, now);
 	m->since_ms = now - age < now ? now - age : now;
 	m->until_ms = now - age + patience;
-	m->retry_ms = now;
+	m->retry_ms = g->age_ms = now;
 	m->longer = false;
 	news_add(g, m, true);
 	g->stats.suspicions++;
@@ -543,7 +543,7 @@ static void doubts_go_on(struct p2p_gossip *g, uint64_t now)
 
 void p2p_gossip_tick(struct p2p_gossip *g, uint64_t now)
 {
-	uint64_t gap = now - g->now_ms, was = g->now_ms;
+	uint64_t gap = now - g->now_ms;
 	size_t i;
 
 	g->now_ms = now;
@@ -558,8 +558,10 @@ void p2p_gossip_tick(struct p2p_gossip *g, uint64_t now)
 		}
 	}
 	doubts_go_on(g, now);
-	if (g->stats.suspect > 0 || now / 1000 != was / 1000)
+	if (now >= g->age_ms) {
 		age_all(g, now);
+		g->age_ms = now + (g->stats.suspect > 0 ? 2 * STEP_MS : 1000);
+	}
 	if (now >= g->round_ms) {
 		uint32_t p = g->config.period_ms;
 

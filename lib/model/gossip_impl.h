@@ -60,7 +60,7 @@ struct p2p_gossip {
 	struct member *self;
 	struct member *news, *news_last;
 	size_t unseen;
-	uint64_t now_ms, round_ms;
+	uint64_t now_ms, round_ms, age_ms; /* of the next round, and look at all members */
 	uint64_t refute;
 	unsigned int sick; /* of 256 exchanges so many failed of late */
 	unsigned int n_news, rounds, turn, under_way;

@@ -139,12 +139,27 @@ static void digest_put(struct p2p_gossip *g, struct p2p_opp_members *out, uint64
 	g->stats.digests++;
 }
 
+/* One bucket that differs and is larger than all the room: some of it, other ones each time. */
+static void haves_put_some(struct p2p_gossip *g, unsigned int bucket, struct p2p_opp_members *out)
+{
+	size_t i, start = g->config.random(g->config.arg) % g->index.n;
+
+	for (i = 0; i < g->index.n && out->n_haves < P2P_OPP_MEMBERS_HAVES; i++) {
+		const struct member *m = g->index.v[(start + i) % g->index.n].member;
+
+		if (m->seen && m->order != 0 && bucket_of(&m->hit, out->n_buckets) == bucket)
+			out->have[out->n_haves++] = (struct p2p_opp_have){
+				m->hit, m->order, m->state == P2P_GOSSIP_DEAD};
+	}
+}
+
 /* Whole buckets that differ, as far as there is room; not always the same ones. */
 static void haves_put(struct p2p_gossip *g, const struct p2p_opp_members *in,
 		      struct p2p_opp_members *out)
 {
 	uint64_t sums[P2P_OPP_MEMBERS_BUCKETS];
 	unsigned int size[P2P_OPP_MEMBERS_BUCKETS] = {0}, total = 0, b, n;
+	unsigned int large = P2P_OPP_MEMBERS_BUCKETS;
 	size_t i;
 
 	digest_make(g, in->as_of, in->n_digest, sums);
@@ -158,10 +173,17 @@ static void haves_put(struct p2p_gossip *g, const struct p2p_opp_members *in,
 	b = g->config.random(g->config.arg);
 	for (n = 0; n < in->n_digest; n++) {
 		b = (b + 1) % in->n_digest;
-		if (sums[b] == in->digest[b] || total + size[b] > P2P_OPP_MEMBERS_HAVES)
+		if (sums[b] == in->digest[b])
+			continue;
+		large = size[b] > P2P_OPP_MEMBERS_HAVES ? b : large;
+		if (total + size[b] > P2P_OPP_MEMBERS_HAVES)
 			continue;
 		total += size[b];
 		out->buckets |= 1ull << b;
+	}
+	if (out->buckets == 0 && large < P2P_OPP_MEMBERS_BUCKETS) {
+		haves_put_some(g, large, out);
+		return;
 	}
 	for (i = 0; i < g->index.n; i++) {
 		const struct member *m = g->index.v[i].member;
@@ -252,7 +274,7 @@ static void haves_hear(struct p2p_gossip *g, const struct p2p_hit *peer,
 		if (!g->sync[i].used)
 			s = &g->sync[i];
 	}
-	if (s == NULL || in->buckets == 0)
+	if (s == NULL || (in->buckets == 0 && in->n_haves == 0))
 		return;
 	memset(s, 0, sizeof(*s));
 	s->peer = *peer;
