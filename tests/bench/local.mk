@@ -38,3 +38,22 @@ EXTRA_DIST += \
 bench: all
 	$(srcdir)/tests/bench/bench --build . $(BENCH_FLAGS) $(BENCH)
 .PHONY: bench
+
+# The simulator, and what docs/scaling.md shows of it (some minutes).
+noinst_PROGRAMS += tests/bench/sim/sim
+tests_bench_sim_sim_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE
+tests_bench_sim_sim_LDADD = $(P2POPP_LIBS) -lm
+tests_bench_sim_sim_SOURCES = \
+	tests/bench/sim/sim.c \
+	tests/bench/sim/sim.h \
+	tests/bench/sim/sim_engine.c \
+	tests/bench/sim/sim_lookups.c \
+	tests/bench/sim/sim_members.c \
+	tests/bench/sim/sim_records.c \
+	tests/bench/sim/sim_report.c
+
+EXTRA_DIST += tests/bench/sim/plots.py
+
+sim-plots: tests/bench/sim/sim
+	$(srcdir)/tests/bench/sim/plots.py tests/bench/sim/sim $(srcdir)/docs/scaling
+.PHONY: sim-plots

@@ -401,7 +401,6 @@ def kills_under_load(s, rounds, users, rate, kills, seed=1):
 
 @tap.on(near)
 @tap.limit(90)
-@tap.long
 def test_no_acknowledged_registration_is_lost_when_its_peer_is_killed(s):
     missing, told = kills_under_load(s, 1, 1500, 300, 3)
     demand(not missing, "%d of %d acknowledged registrations are lost: %r", len(missing), told,

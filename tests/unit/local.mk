@@ -102,3 +102,6 @@ endif
 dist_check_SCRIPTS += tests/unit/test_layers tests/unit/test_vectors
 TESTS += tests/unit/test_layers tests/unit/test_vectors
 EXTRA_DIST += tests/golden/golden.py tests/golden/vectors.txt
+
+dist_check_SCRIPTS += tests/unit/test_sim
+TESTS += tests/unit/test_sim

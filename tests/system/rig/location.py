@@ -9,7 +9,6 @@ from . import overlay, proc, sipload
 
 DOMAIN = "example.org"
 CALLEE_PORT = 5060
-MEMBERS_KEY = "members_alive"   # of STATUS, where the gateway tells it
 
 
 def prepare(p):
@@ -48,8 +47,9 @@ class Location(overlay.Overlay):
             proc.wait_for("%s knows the others" % p.name, lambda p=p: self.knows(p), timeout, 0.1)
 
     def knows(self, p):
+        """All members, and all records that it is to keep for others."""
         st = p.gateway.status()
-        return int(st.get(MEMBERS_KEY, len(self.peers))) >= len(self.peers)
+        return int(st["members_alive"]) >= len(self.peers) and st["arcs_unsynced"] == "0"
 
     # ---- loads ----
 
