@@ -184,6 +184,16 @@ static bool arg_u64(struct resp_request *req, const struct resp_arg *a, const ch
 	return false;
 }
 
+static bool arg_deadline(struct resp_request *req, const struct resp_arg *a, uint64_t *ms)
+{
+	if (!arg_u64(req, a, "deadline_ms", ms))
+		return false;
+	if (*ms && *ms <= GW_LOOKUP_DEADLINE_MAX_MS)
+		return true;
+	resp_reply_error(req, "BADARG", "deadline_ms is within 1 to %d", GW_LOOKUP_DEADLINE_MAX_MS);
+	return false;
+}
+
 /* PUBLISH name seq [instance-hash]... */
 static void on_publish(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
 {
@@ -241,6 +251,71 @@ static void on_withdraw(struct resp_request *req, int argc, const struct resp_ar
 		resp_reply_error(req, "INTERNAL", "%s", strerror(err));
 	else
 		resp_reply_ok(req); /* unknown, or another Kamailio's by now: not this one's */
+}
+
+/* Where those who wait are told: a channel that is theirs alone. */
+#define CONFIRM_CHANNEL "confirms:"
+#define CONFIRM_CHANNEL_MAX 64
+
+struct confirm {
+	struct gw_resp *r;
+	struct resp_request *req; /* NULL: told on the channel */
+	uint64_t seq;
+	char name[P2P_NAME_MAX + 1];
+	char channel[CONFIRM_CHANNEL_MAX + 1];
+};
+
+static void on_confirmed(int err, void *arg)
+{
+	struct confirm *c = arg;
+	char text[24 + P2P_NAME_MAX];
+	int n;
+
+	if (c->req && !err) {
+		resp_reply_ok(c->req);
+	} else if (c->req && err == EBUSY) {
+		resp_reply_error(c->req, "BUSY", "too many wait for a confirmation");
+	} else if (c->req) {
+		resp_reply_error(c->req, "TIMEOUT", "not confirmed in time");
+	} else if (!err) {
+		n = snprintf(text, sizeof(text), "%" PRIu64 " %s", c->seq, c->name);
+		resp_server_publish(c->r->server, c->channel, text, (size_t)n);
+	}
+	free(c);
+}
+
+/* CONFIRM name seq deadline_ms [channel] */
+static void on_confirm(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
+{
+	const size_t prefix = strlen(CONFIRM_CHANNEL);
+	struct gw_resp *r = arg;
+	struct confirm *c;
+	uint64_t ms, seq;
+
+	if (!arg_name(req, &argv[1]) || !arg_u64(req, &argv[2], "seq", &seq) ||
+	    !arg_deadline(req, &argv[3], &ms))
+		return;
+	if (argc > 4 &&
+	    (argv[4].len <= prefix || argv[4].len > CONFIRM_CHANNEL_MAX ||
+	     memcmp(argv[4].s, CONFIRM_CHANNEL, prefix) || memchr(argv[4].s, 0, argv[4].len))) {
+		resp_reply_error(req, "BADARG", "the channel is 'confirms:' and a word of yours");
+		return;
+	}
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		resp_reply_error(req, "INTERNAL", "no memory");
+		return;
+	}
+	c->r = r;
+	c->seq = seq;
+	memcpy(c->name, argv[1].s, argv[1].len);
+	if (argc > 4) {
+		memcpy(c->channel, argv[4].s, argv[4].len);
+		resp_reply_ok(req);
+	} else {
+		c->req = req;
+	}
+	gw_users_confirm(r->gw->users, argv[1].s, argv[1].len, ms, on_confirmed, c);
 }
 
 /* SYNCED n */
@@ -369,16 +444,6 @@ static void on_routed(int err, const struct p2p_candidate_set *cands,
 	default:
 		resp_reply_error(req, "TIMEOUT", "no search was completed in time");
 	}
-}
-
-static bool arg_deadline(struct resp_request *req, const struct resp_arg *a, uint64_t *ms)
-{
-	if (!arg_u64(req, a, "deadline_ms", ms))
-		return false;
-	if (*ms && *ms <= GW_LOOKUP_DEADLINE_MAX_MS)
-		return true;
-	resp_reply_error(req, "BADARG", "deadline_ms is within 1 to %d", GW_LOOKUP_DEADLINE_MAX_MS);
-	return false;
 }
 
 /* ROUTE name deadline_ms [FRESH] */
@@ -688,6 +753,8 @@ const struct resp_command gw_resp_commands[] = {
 	{"PUBLISH", 3, 3 + P2P_CANDIDATE_INSTANCES_MAX * 4, true, on_publish,
 	 "<name> <seq> [<instance-hash>...]: this peer serves the user"},
 	{"WITHDRAW", 3, 3, true, on_withdraw, "<name> <seq>: this peer serves the user no longer"},
+	{"CONFIRM", 4, 5, true, on_confirm,
+	 "<name> <seq> <deadline_ms> [<channel>]: tell when others find the user as it is wished"},
 	{"SYNCED", 2, 2, true, on_synced,
 	 "<n>: all users were named; answers how many orphans there are"},
 	{"SERVES", 2, 2, true, on_serves, "<name>: 0 not served here, 1 served, 2 an orphan"},

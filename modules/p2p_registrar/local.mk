@@ -8,6 +8,7 @@ p2p_registrar_la_SOURCES = \
 	modules/p2p_registrar/p2p_registrar_lumps.c \
 	modules/p2p_registrar/p2p_registrar_mod.c \
 	modules/p2p_registrar/p2p_registrar_next.c \
+	modules/p2p_registrar/p2p_registrar_publish.c \
 	modules/p2p_registrar/p2p_registrar_reply.c \
 	modules/p2p_registrar/p2p_registrar_rpc.c \
 	modules/p2p_registrar/p2p_registrar_save.c \

@@ -24,7 +24,10 @@ struct reg_settings {
 	int lookups_max;     /* suspended at a time */
 	int orphan_window_s; /* after a start: absence is asked about */
 	int retry_after_s;
-	int attempts; /* rounds of branches for one request */
+	int attempts;	/* rounds of branches for one request */
+	char *publish;	/* "async" or "confirmed" */
+	bool confirmed; /* it is the latter */
+	int confirm_ms;
 };
 
 extern struct reg_settings reg_settings;
@@ -51,7 +54,15 @@ int reg_table_register(char *table);
 
 /* --- outcome of a lookup -------------------------------------------------------------------- */
 
-enum reg_result { REG_FOUND, REG_ABSENT, REG_UNKNOWN, REG_UNAVAILABLE, REG_DENIED };
+enum reg_result {
+	REG_FOUND,
+	REG_ABSENT,
+	REG_UNKNOWN,
+	REG_UNAVAILABLE,
+	REG_DENIED,
+	REG_SAVED, /* of p2p_save() that waits */
+	REG_FAILED,
+};
 
 /* What p2p_reply() answers, and what the script sees in $var(p2p_result), $var(p2p_reason). */
 struct reg_outcome {
@@ -79,9 +90,10 @@ int reg_reply_code(struct sip_msg *msg, int code, const char *phrase, const char
 #define REG_ROUTE_MAX 64
 #define REG_TABLE_MAX 64
 #define REG_URI_MAX 512
+#define REG_ROUTE_NONE (-2)
 
 struct reg_route_ref {
-	int index; /* in main_rt; -1: KEMI */
+	int index; /* in main_rt; -1: KEMI; or REG_ROUTE_NONE */
 	char name[REG_ROUTE_MAX];
 };
 
@@ -89,6 +101,28 @@ struct reg_route_ref {
 int reg_route_find(const char *name, struct reg_route_ref *ref);
 /* Run it in this process, on this message. */
 void reg_route_run(struct sip_msg *msg, const struct reg_route_ref *ref);
+
+/* --- _publish.c: 200 when other peers can find the phone ------------------------------------- */
+
+/* Bits of p2p_save()'s flags that are ours, beside the registrar's (below 32): for this call. */
+#define REG_PUBLISH_CONFIRMED 32
+#define REG_PUBLISH_ASYNC 64
+#define REG_SAVE_FLAGS 127
+
+/* Binds what it needs; before forking. 0 or -1, logged. */
+int reg_publish_init(void);
+/* p2p_save() that does not; with ref it ends there, too. */
+int reg_save_async(struct sip_msg *msg, str *table, int flags, str *uri,
+		   const struct reg_route_ref *ref);
+/* Is this call to wait? */
+bool reg_publish_confirmed(int flags);
+/* p2p_save() that waits. ref: where the script goes on afterwards, or NULL. The registrar's codes,
+ * when the request has been answered, or cannot be; 0: the script ends. */
+int reg_save_confirmed(struct sip_msg *msg, str *table, int flags, str *uri,
+		       const struct reg_route_ref *ref);
+/* In the continuing process. prepared: the registrar's headers for the reply. */
+void reg_save_answered(struct sip_msg *msg, const str *prepared, enum p2p_answer_code code,
+		       bool silent);
 
 /* --- _lookup.c: the decision ---------------------------------------------------------------- */
 
@@ -201,6 +235,7 @@ enum reg_stage {
 	REG_STAGE_OTHERS, /* there are contacts here: who else serves the user */
 	REG_STAGE_NEXT,
 	REG_STAGE_AUTH,
+	REG_STAGE_SAVE,
 };
 
 /* Suspend the transaction, ask, and go on in the route when the answer is there. skip: of
@@ -212,6 +247,10 @@ int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct r
 /* The same for the digest of a user. */
 int reg_suspend_auth(struct sip_msg *msg, const struct reg_auth *a,
 		     const struct reg_route_ref *ref);
+/* Until what was saved for this name is what others find. ref NULL: the script is not gone on with.
+ * The headers prepared for the reply are kept; when it could not be suspended, they are gone. */
+int reg_suspend_save(struct sip_msg *msg, const struct p2p_name *name,
+		     const struct reg_route_ref *ref, bool silent);
 /* A question without a request waiting for it: refreshes the cache. */
 void reg_refresh(const struct p2p_name *name);
 /* An answer arrived in a worker: the one place that ends a question. */
@@ -227,6 +266,10 @@ int reg_lumps_anchor(struct sip_msg *msg);
 /* Before a further one: what the continued route has changed so far is kept. 0, also where there is
  * nothing to keep; -1: no memory, nothing has changed. */
 int reg_lumps_keep(struct sip_msg *msg, struct cell *t);
+
+/* The headers that this process has added for the reply, taken out of the request: shm, as one text
+ * (s NULL: none). 0 or -1: no memory, nothing has changed. */
+int reg_lumps_reply_take(struct sip_msg *msg, str *text);
 
 /* --- _next.c: failure routes ---------------------------------------------------------------- */
 
@@ -271,6 +314,9 @@ enum reg_counter {
 	REG_CNT_AUTH_WRONG,
 	REG_CNT_AUTH_DENIED,
 	REG_CNT_AUTH_UNAVAILABLE,
+	REG_CNT_CONFIRMED_AT_ONCE,
+	REG_CNT_CONFIRMED,
+	REG_CNT_UNCONFIRMED,
 	REG_CNT_MAX
 };
 int reg_stats_init(void);

@@ -6,6 +6,7 @@
  * put a lump that changes nothing, so that the list has a head for good. */
 #include "core/atomic_ops.h"
 #include "core/data_lump.h"
+#include "core/data_lump_rpl.h"
 #include "core/mem/mem.h"
 #include "core/mem/shm_mem.h"
 #include "core/sip_msg_clone.h"
@@ -91,5 +92,37 @@ int reg_lumps_keep(struct sip_msg *msg, struct cell *t)
 	}
 	free_lump_list(own);
 	insert_all(&head->next, clones);
+	return 0;
+}
+
+int reg_lumps_reply_take(struct sip_msg *msg, str *text)
+{
+	struct lump_rpl *l, *next;
+	size_t len = 0;
+	char *s;
+
+	text->s = NULL;
+	text->len = 0;
+	/* those that an earlier suspension has kept stay where they are */
+	for (l = msg->reply_lump; l != NULL; l = l->next)
+		if ((l->flags & (LUMP_RPL_SHMEM | LUMP_RPL_HDR)) == LUMP_RPL_HDR)
+			len += (size_t)l->text.len;
+	if (len == 0)
+		return 0;
+	s = shm_malloc(len);
+	if (s == NULL) {
+		SHM_MEM_ERROR;
+		return -1;
+	}
+	for (l = msg->reply_lump; l != NULL; l = next) {
+		next = l->next;
+		if ((l->flags & (LUMP_RPL_SHMEM | LUMP_RPL_HDR)) != LUMP_RPL_HDR)
+			continue;
+		memcpy(s + text->len, l->text.s, (size_t)l->text.len);
+		text->len += l->text.len;
+		unlink_lump_rpl(msg, l);
+		free_lump_rpl(l);
+	}
+	text->s = s;
 	return 0;
 }

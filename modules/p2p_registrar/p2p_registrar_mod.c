@@ -6,6 +6,7 @@
 #include "core/sr_module.h"
 #include "core/timer_ticks.h"
 #include "core/ut.h"
+#include "modules/registrar/registrar.h"
 #include "p2p_registrar.h"
 
 MODULE_VERSION
@@ -18,6 +19,8 @@ struct reg_settings reg_settings = {
 	.orphan_window_s = 3600,
 	.retry_after_s = 10,
 	.attempts = 4,
+	.publish = (char *)"async",
+	.confirm_ms = 3000,
 };
 tm_api_t reg_tm;
 registrar_api_t reg_stock;
@@ -37,6 +40,7 @@ static const struct {
 	{"orphan_window_s", &reg_settings.orphan_window_s, 0, 604800},
 	{"retry_after_s", &reg_settings.retry_after_s, 1, 3600},
 	{"attempts", &reg_settings.attempts, 1, 10},
+	{"confirm_ms", &reg_settings.confirm_ms, 100, 30000},
 };
 
 /* tm's fr_timer guards the suspended request: the answer must be there well before. */
@@ -54,6 +58,12 @@ static int fr_timer_check(void)
 	}
 	/* kept in ticks; cfg_get_by_name() does not read variables that have a fixup */
 	ms = TICKS_TO_MS(*(unsigned int *)((char *)*grp->handle + var->offset));
+	if (reg_settings.confirmed && (unsigned int)reg_settings.confirm_ms + 1000 > ms) {
+		LM_ERR("parameter confirm_ms: %d must be at least 1000 below tm's fr_timer (%u), "
+		       "which ends a suspended request\n",
+		       reg_settings.confirm_ms, ms);
+		return -1;
+	}
 	if ((unsigned int)reg_settings.lookup_timeout_ms + 1000 > ms) {
 		LM_ERR("parameter lookup_timeout_ms: %d must be at least 1000 below tm's fr_timer "
 		       "(%u), which ends a suspended request\n",
@@ -74,6 +84,13 @@ static int settings_check(void)
 			return -1;
 		}
 	}
+	if (strcmp(reg_settings.publish, "confirmed") == 0)
+		reg_settings.confirmed = true;
+	else if (strcmp(reg_settings.publish, "async") != 0) {
+		LM_ERR("parameter publish: \"%s\" is neither \"async\" nor \"confirmed\"\n",
+		       reg_settings.publish);
+		return -1;
+	}
 	if (reg_settings.local_wait_ms > reg_settings.lookup_timeout_ms) {
 		LM_ERR("parameter local_wait_ms: %d is more than lookup_timeout_ms %d\n",
 		       reg_settings.local_wait_ms, reg_settings.lookup_timeout_ms);
@@ -92,6 +109,8 @@ static int mod_init(void)
 	}
 	if (reg_stock_init() < 0 || p2p_usrloc_load_api(&reg_ul) < 0 ||
 	    p2p_route_load_api(&reg_route) < 0)
+		return -1;
+	if ((reg_settings.confirmed || sr_kemi_eng_get() != NULL) && reg_publish_init() < 0)
 		return -1;
 	if (reg_stats_init() < 0) {
 		LM_ERR("cannot register the counters\n");
@@ -123,14 +142,32 @@ static void mod_destroy(void)
  * Each has a ki_ form (KEMI: plain strings) and w_ forms (native script: fixed-up parameters). A
  * table is kept as a str made at start. */
 
+static int save(sip_msg_t *msg, str *table, int flags, str *uri, const struct reg_route_ref *ref)
+{
+	/* what is not answered here has nothing to wait with, unless a route goes on with it */
+	if (reg_publish_confirmed(flags) && msg->first_line.type == SIP_REQUEST &&
+	    (!(flags & REG_SAVE_NORPL_FL) || ref != NULL))
+		return reg_save_confirmed(msg, table, flags, uri, ref);
+	return reg_save_async(msg, table, flags & REG_SAVE_ALL_FL, uri, ref);
+}
+
 static int ki_save(sip_msg_t *msg, str *table, int flags)
 {
-	return reg_save(msg, table, flags, NULL);
+	return save(msg, table, flags, NULL, NULL);
 }
 
 static int ki_save_uri(sip_msg_t *msg, str *table, int flags, str *uri)
 {
-	return reg_save(msg, table, flags, uri);
+	return save(msg, table, flags, uri, NULL);
+}
+
+static int ki_save_route(sip_msg_t *msg, str *table, int flags, str *uri, str *route)
+{
+	struct reg_route_ref ref;
+
+	if (reg_route_find(route->s, &ref) < 0)
+		return -1;
+	return save(msg, table, flags, uri, &ref);
 }
 
 static int ki_unregister(sip_msg_t *msg, str *table, str *uri)
@@ -277,12 +314,22 @@ static int w_save(struct sip_msg *msg, char *table, char *flags, char *uri)
 
 	if (uri_get(msg, uri, &s) < 0)
 		return -1;
-	return reg_save(msg, (str *)table, (int)(long)flags, &s);
+	return save(msg, (str *)table, (int)(long)flags, &s, NULL);
 }
 
 static int w_save2(struct sip_msg *msg, char *table, char *flags)
 {
-	return reg_save(msg, (str *)table, (int)(long)flags, NULL);
+	return save(msg, (str *)table, (int)(long)flags, NULL, NULL);
+}
+
+static int w_save4(struct sip_msg *msg, char *table, char *flags, char *uri, char *ref)
+{
+	str s = {NULL, 0};
+
+	/* an empty one: of the To header */
+	if (fixup_get_svalue(msg, (gparam_t *)uri, &s) != 0)
+		return -1;
+	return save(msg, (str *)table, (int)(long)flags, &s, (struct reg_route_ref *)ref);
 }
 
 static int w_unregister(struct sip_msg *msg, char *table, char *uri, char *ruid)
@@ -459,12 +506,17 @@ static int save_fixup(void **param, int n)
 		return table_fixup(param);
 	if (n == 3)
 		return fixup_spve_null(param, 1);
+	if (n == 4)
+		return route_fixup(param);
 	s.s = (char *)*param;
 	s.len = (int)strlen(s.s);
-	if (strno2int(&s, &flags) < 0 || flags > 31) { /* registrar's REG_SAVE_ALL_FL */
+	if (strno2int(&s, &flags) < 0 || flags > REG_SAVE_FLAGS ||
+	    (flags & REG_PUBLISH_CONFIRMED && flags & REG_PUBLISH_ASYNC)) {
 		LM_ERR("bad flags <%s>\n", s.s);
 		return E_CFG;
 	}
+	if (flags & REG_PUBLISH_CONFIRMED && reg_publish_init() < 0)
+		return E_CFG;
 	*param = (void *)(long)flags;
 	return 0;
 }
@@ -541,6 +593,7 @@ static cmd_export_t cmds[] = {
 	{"p2p_save", CMD(w_save2), 1, save_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE | ONREPLY_ROUTE},
 	{"p2p_save", CMD(w_save2), 2, save_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE | ONREPLY_ROUTE},
 	{"p2p_save", CMD(w_save), 3, save_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE | ONREPLY_ROUTE},
+	{"p2p_save", CMD(w_save4), 4, save_fixup, 0, REQUEST_ROUTE | FAILURE_ROUTE},
 	{"p2p_unregister", CMD(w_unregister2), 2, table_uri_fixup, 0, ANY_ROUTE},
 	{"p2p_unregister", CMD(w_unregister), 3, table_uri_fixup, 0, ANY_ROUTE},
 	{"p2p_registered", CMD(w_registered2), 1, registered_fixup, 0, ANY_ROUTE},
@@ -579,6 +632,8 @@ static param_export_t params[] = {
 	{"orphan_window_s", PARAM_INT, &reg_settings.orphan_window_s},
 	{"retry_after_s", PARAM_INT, &reg_settings.retry_after_s},
 	{"attempts", PARAM_INT, &reg_settings.attempts},
+	{"publish", PARAM_STRING, &reg_settings.publish},
+	{"confirm_ms", PARAM_INT, &reg_settings.confirm_ms},
 	{0, 0, 0},
 };
 
@@ -606,6 +661,7 @@ struct module_exports exports = {
 static sr_kemi_t kemi[] = {
 	KEMI("save", ki_save, S, I, N, N),
 	KEMI("save_uri", ki_save_uri, S, I, S, N),
+	KEMI("save_route", ki_save_route, S, I, S, S),
 	KEMI("unregister", ki_unregister, S, S, N, N),
 	KEMI("unregister_ruid", reg_unregister, S, S, S, N),
 	KEMI("registered", ki_registered, S, N, N, N),

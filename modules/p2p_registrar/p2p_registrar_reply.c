@@ -24,6 +24,8 @@ static const struct {
 	[REG_UNKNOWN] = {"unknown", 480, "Temporarily Unavailable", REG_CNT_UNKNOWN},
 	[REG_UNAVAILABLE] = {"unavailable", 503, "Service Unavailable", REG_CNT_UNAVAILABLE},
 	[REG_DENIED] = {"denied", 403, "Forbidden", REG_CNT_DENIED},
+	[REG_SAVED] = {"saved", 200, "OK", REG_CNT_MAX},
+	[REG_FAILED] = {"failed", 500, "Server Internal Error", REG_CNT_MAX},
 };
 
 int reg_outcome_init(void)
@@ -67,7 +69,8 @@ void reg_outcome_set_code(struct sip_msg *msg, enum reg_result result, int code,
 	current.reason = reason;
 	var_set(msg, var_result, results[result].name);
 	var_set(msg, var_reason, reason);
-	reg_count(results[result].counter);
+	if (results[result].counter != REG_CNT_MAX)
+		reg_count(results[result].counter);
 }
 
 void reg_outcome_set(struct sip_msg *msg, enum reg_result result, const char *reason)

@@ -27,6 +27,8 @@ static void rpc_settings(rpc_t *rpc, void *ctx)
 
 	if (rpc->add(ctx, "{", &item) < 0)
 		return;
+	rpc->struct_add(item, "sd", "publish", reg_settings.publish, "confirm_ms",
+			reg_settings.confirm_ms);
 	rpc->struct_add(item, "ddddddd", "lookup_timeout_ms", reg_settings.lookup_timeout_ms,
 			"local_wait_ms", reg_settings.local_wait_ms, "lookup_workers",
 			reg_settings.lookup_workers, "lookups_max", reg_settings.lookups_max,

@@ -38,6 +38,12 @@ static counter_def_t defs[REG_CNT_MAX + 1] = {
 	    "right ones, of users that this peer may not serve, or that name others (403)"),
 	CNT(REG_CNT_AUTH_UNAVAILABLE, "auth_unavailable",
 	    "credentials that could not be checked (503)"),
+	CNT(REG_CNT_CONFIRMED_AT_ONCE, "confirmed_at_once",
+	    "registrations that had nothing to wait for (publish=confirmed)"),
+	CNT(REG_CNT_CONFIRMED, "confirmed",
+	    "registrations answered 200 when other peers could find them"),
+	CNT(REG_CNT_UNCONFIRMED, "unconfirmed",
+	    "registrations that were not confirmed in time (503)"),
 };
 
 int reg_stats_init(void)

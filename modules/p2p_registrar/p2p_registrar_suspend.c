@@ -39,6 +39,10 @@ struct pending { /* shm; owned with its question */
 	struct reg_auth auth;
 	enum p2p_answer_code auth_code;
 	struct p2p_auth auth_answer;
+	/* REG_STAGE_SAVE */
+	enum p2p_answer_code save_code;
+	bool silent;  /* the script answers */
+	str prepared; /* shm: headers of the reply */
 };
 
 static atomic_t *pending_count;	   /* shm */
@@ -89,6 +93,8 @@ static struct pending *pending_new(void)
 static void pending_free(struct pending *p)
 {
 	explicit_bzero(&p->auth_answer, sizeof(p->auth_answer));
+	if (p->prepared.s != NULL)
+		shm_free(p->prepared.s);
 	shm_free(p);
 	atomic_dec(pending_count);
 }
@@ -227,6 +233,27 @@ int reg_suspend_auth(struct sip_msg *msg, const struct reg_auth *a, const struct
 	return suspend(msg, p, P2P_QUESTION_AUTH, 0, reg_settings.lookup_timeout_ms);
 }
 
+int reg_suspend_save(struct sip_msg *msg, const struct p2p_name *name,
+		     const struct reg_route_ref *ref, bool silent)
+{
+	struct pending *p = pending_new();
+
+	if (p == NULL)
+		return -1;
+	p->lk.name = *name;
+	if (ref != NULL)
+		p->ref = *ref;
+	else
+		p->ref.index = REG_ROUTE_NONE;
+	p->stage = REG_STAGE_SAVE;
+	p->silent = silent;
+	if (reg_lumps_reply_take(msg, &p->prepared) < 0) {
+		pending_free(p);
+		return -1;
+	}
+	return suspend(msg, p, P2P_QUESTION_CONFIRM, 0, reg_settings.confirm_ms);
+}
+
 /* --- in the lookup worker ------------------------------------------------------------------- */
 
 /* tm runs this with the request before the route. */
@@ -244,6 +271,11 @@ static int continuation_h(struct sip_msg *msg, unsigned int flags, void *arg)
 	if (p->stage == REG_STAGE_AUTH) {
 		setbflagsval(0, p->branch_flags);
 		return reg_auth_answered(msg, &p->auth, p->auth_code, &p->auth_answer) ? 1 : 0;
+	}
+	if (p->stage == REG_STAGE_SAVE) {
+		setbflagsval(0, p->branch_flags);
+		reg_save_answered(msg, &p->prepared, p->save_code, p->silent);
+		return p->ref.index != REG_ROUTE_NONE ? 1 : 0;
 	}
 	if (p->stage == REG_STAGE_NEXT) {
 		reg_next_apply(msg, &p->lk, &p->an, &p->skip);
@@ -317,6 +349,9 @@ static void answer_keep(struct pending *p, const struct p2p_question *q)
 		p->auth_code = q->code;
 		p->auth_answer = q->auth;
 		break;
+	case P2P_QUESTION_CONFIRM:
+		p->save_code = q->code;
+		break;
 	case P2P_QUESTION_PEER: /* not asked here */
 	case P2P_QUESTION_PEERSESSION:
 		break;
@@ -350,7 +385,9 @@ static void finish(struct pending *p)
 	}
 	clear_branches(); /* of the last request this process continued */
 	continuing = p;
-	if (p->ref.index >= 0) {
+	if (p->ref.index == REG_ROUTE_NONE) {
+		ret = reg_tm.t_continue(p->hash_index, p->label, NULL);
+	} else if (p->ref.index >= 0) {
 		ret = reg_tm.t_continue(p->hash_index, p->label, main_rt.rlist[p->ref.index]);
 	} else {
 		name.s = p->ref.name;

@@ -43,6 +43,9 @@ enum p2p_question_kind {
 	P2P_QUESTION_SESSION,	  /* does the gateway know `session`: FOUND: session_by_id has it */
 	P2P_QUESTION_PEERSESSION, /* open one with `hit`: FOUND: session_by_hit has it */
 	P2P_QUESTION_AUTH,	  /* by what is the digest of `name` checked: auth */
+	/* can other peers find `name` as it is registered here now: FOUND. It waits for a gateway
+	 * that is away, and for what has changed last to be published. */
+	P2P_QUESTION_CONFIRM,
 };
 
 #define P2P_QUESTION_FRESH 1u /* flags: past every cache */
@@ -133,6 +136,9 @@ typedef struct p2p_usrloc_api {
 	/* What AUTH last said of a user, if that is not long ago and has not changed since. 0 or
 	 * -1. Neither allocates nor waits. */
 	int (*auth_get)(const struct p2p_name *name, struct p2p_auth *auth);
+	/* What is registered here for the name, is it what other peers find? 1: yes, the gateway
+	 * has said so, or users of that table are not published; 0: ask (P2P_QUESTION_CONFIRM). */
+	int (*confirmed)(const str *table, const struct p2p_name *name);
 } p2p_usrloc_api_t;
 
 typedef int (*p2p_usrloc_bind_f)(p2p_usrloc_api_t *api);

@@ -170,10 +170,25 @@ void pul_users_ask(const struct p2p_name *name);
 int pul_users_aor(const struct p2p_name *name, int n, str *table, str *aor);
 /* Client process only: the next piece of work, false when there is none. */
 bool pul_users_take(struct pul_cursor *cursor, struct pul_job *job);
+/* Client process only: the piece of work of this name, false when there is none. */
+bool pul_users_take_name(const struct p2p_name *name, struct pul_job *job);
 /* Is anybody on a work list? */
 bool pul_users_work(void);
 /* Client process only: the gateway answered. ok: it took it; retry: it is to be sent again. */
 void pul_users_done(const struct p2p_name *name, enum pul_job_kind kind, bool ok, bool retry);
+/* Is what the user has now what the gateway last said others can find? */
+bool pul_users_confirmed(const struct p2p_name *name);
+enum pul_users_progress {
+	PUL_USERS_ABSENT,  /* not known, or the gateway does not want it */
+	PUL_USERS_PENDING, /* to be told to the gateway */
+	PUL_USERS_TOLD,
+};
+enum pul_users_progress pul_users_progress(const struct p2p_name *name);
+/* Client process only: others can find what the gateway was last told. False: it has not said yet
+ * that it took that. */
+bool pul_users_confirm(const struct p2p_name *name);
+/* Client process only: it is another peer's gateway. */
+void pul_users_unconfirm_all(void);
 /* Client process only: everything is to be published again, what is on its way too, once its answer
  * is there (or its loss: each job taken is to be reported done, once). */
 void pul_users_mark_all(void);
@@ -306,6 +321,8 @@ void pul_ul_tables_find(void);
 /* Look at one of `parts` parts of usrloc's contacts. Client process only. 0, EAGAIN (try this
  * part again) or ENOMEM. */
 int pul_ul_scan_part(unsigned int part, unsigned int parts);
+/* Are the users of this table published? */
+bool pul_ul_publishes(const str *table);
 /* All contacts of a user, of any table that is published, are over: usrloc's timer removes them.
  * Returns how many. */
 unsigned int pul_ul_expire(const struct p2p_name *name);
@@ -361,6 +378,9 @@ enum pul_counter {
 	PUL_CNT_DISCONNECTS,
 	PUL_CNT_PROTOCOL_ERRORS,
 	PUL_CNT_SCANS,
+	PUL_CNT_CONFIRMS,
+	PUL_CNT_CONFIRMED,
+	PUL_CNT_UNCONFIRMED,
 	PUL_CNT_N,
 };
 

@@ -23,6 +23,7 @@
 #include "lib/base/bytes.h"
 #include "lib/proto/resp.h"
 #include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_confirm.h"
 #include "modules/p2p_usrloc/p2p_usrloc_conn.h"
 #include "modules/p2p_usrloc/p2p_usrloc_lookup.h"
 
@@ -41,8 +42,8 @@
 #define SESSIONS_SWEEP_MS 10000
 /* How often the gateway is told of calls over sessions. */
 #define REPORT_MS 2000
-/* Channels that are subscribed: users, peers, sessions, auth. */
-#define SUBSCRIPTIONS 4
+/* Channels that are subscribed: users, peers, sessions, auth, and one of our own. */
+#define SUBSCRIPTIONS 5
 /* Lines a minute about the gateway's coming and going */
 #define CHANGES_LOGGED 8
 
@@ -192,6 +193,7 @@ static void gateway_lost(const char *why)
 static void resync_begin(void)
 {
 	pul_users_mark_all();
+	pul_confirm_again();
 	pul_sessions_recheck_all();
 	cursor.left = pul_users_buckets();
 	synced = false;
@@ -237,6 +239,7 @@ static void main_handshake_h(struct pul_conn *conn, const redisReply *r, void *a
 {
 	struct pul_gateway_info info;
 	uint64_t now;
+	bool other;
 
 	(void)arg;
 	if (r == NULL)
@@ -255,8 +258,11 @@ static void main_handshake_h(struct pul_conn *conn, const redisReply *r, void *a
 	main_backoff.up_ms = now;
 	sub_backoff.next_ms = now;
 	lock_get(&pul_shared->info_lock);
+	other = pul_shared->info.known && p2p_hit_cmp(&pul_shared->info.hit, &info.hit) != 0;
 	pul_shared->info = info;
 	lock_release(&pul_shared->info_lock);
+	if (other)
+		pul_users_unconfirm_all();
 	atomic_store(&pul_shared->gateway_changed_ms, now);
 	atomic_store(&pul_shared->gateway_up, 1);
 	pul_count(PUL_CNT_CONNECTS);
@@ -343,6 +349,8 @@ static void published_h(struct pul_conn *conn, const redisReply *r, void *arg)
 		/* After a loss all users are marked at the next handshake; one that was being
 		 * withdrawn is kept until then, or the gateway would never be told. */
 		pul_users_done(&sent->name, sent->kind, r != NULL, r == NULL);
+		if (r != NULL)
+			pul_confirm_taken(&sent->name);
 		/* the gateway told of others because the name was ours; now it has to be asked */
 		if (sent->kind == PUL_JOB_WITHDRAW)
 			pul_cache_drop(pul_routes, sent->name.s, sent->name.len, NULL);
@@ -378,6 +386,7 @@ static void published_h(struct pul_conn *conn, const redisReply *r, void *arg)
 		LM_WARN("the gateway did not take [%s]: %.*s; %s\n", sent->name.s, (int)r->len,
 			r->str, retry ? "trying again" : "given up");
 	pul_users_done(&sent->name, sent->kind, false, retry);
+	pul_confirm_refused(&sent->name, retry);
 	sent_free(sent);
 }
 
@@ -415,6 +424,7 @@ static bool job_send(const struct pul_job *job)
 	}
 	pul_count(job->kind == PUL_JOB_PUBLISH ? PUL_CNT_PUBLISH : PUL_CNT_WITHDRAW);
 	in_window++;
+	pul_confirm_told(&job->name, job->kind, seq);
 	return true;
 }
 
@@ -448,6 +458,23 @@ static void synced_send(void)
 			       NULL) == 0;
 }
 
+static uint64_t seq_next(void)
+{
+	return ++seq;
+}
+
+/* Those for whom a registration waits come first: not behind all users when the gateway has come
+ * back. */
+static bool job_next(struct pul_job *job)
+{
+	struct p2p_name name;
+
+	while (pul_confirm_next(&name))
+		if (pul_users_take_name(&name, job))
+			return true;
+	return pul_users_take(&cursor, job);
+}
+
 static void publish_run(uint64_t now)
 {
 	struct pul_job job;
@@ -456,7 +483,7 @@ static void publish_run(uint64_t now)
 	if (main_conn.state != PUL_CONN_READY || main_conn.doomed || now < hold_until_ms)
 		return;
 	while (in_window < (unsigned int)pul_settings.publish_window) {
-		more = pul_users_take(&cursor, &job);
+		more = job_next(&job);
 		if (!more)
 			break;
 		/* when there is no room for it, the next call to that user asks */
@@ -678,6 +705,8 @@ static void push_h(struct pul_conn *conn, const redisReply *r)
 		session_changed(r->element[2]);
 	else if (strcmp(r->element[1]->str, "auth") == 0)
 		auth_changed(r->element[2]);
+	else if (strcmp(r->element[1]->str, pul_confirm_channel()) == 0)
+		pul_confirm_push(r->element[2]->str, r->element[2]->len);
 }
 
 static void subscribed_h(struct pul_conn *conn, const redisReply *r, void *arg)
@@ -698,6 +727,7 @@ static void subscribed_h(struct pul_conn *conn, const redisReply *r, void *arg)
 		pul_lookup_auth_outdated(NULL);
 		pul_auth_flush();
 		rules_ask();
+		pul_confirm_subscribed();
 	}
 	conn->state = PUL_CONN_READY;
 	sub_backoff.up_ms = pul_now_ms();
@@ -710,17 +740,24 @@ static void sub_handshake_h(struct pul_conn *conn, const redisReply *r, void *ar
 	static const char sessions[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$8\r\nsessions\r\n";
 	static const char auth[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$4\r\nauth\r\n";
 	uint64_t deadline = pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms;
+	uint8_t confirms[128];
+	struct p2p_writer w;
 
 	(void)arg;
 	if (r == NULL)
 		return;
+	p2p_writer_init(&w, confirms, sizeof(confirms));
+	p2p_resp_array(&w, 2);
+	p2p_resp_str(&w, "SUBSCRIBE");
+	p2p_resp_str(&w, pul_confirm_channel());
 	subscriptions = 0;
 	if (r->type != REDIS_REPLY_ARRAY ||
 	    pul_conn_send(conn, users, sizeof(users) - 1, deadline, subscribed_h, NULL) != 0 ||
 	    pul_conn_send(conn, peers, sizeof(peers) - 1, deadline, subscribed_h, NULL) != 0 ||
 	    pul_conn_send(conn, sessions, sizeof(sessions) - 1, deadline, subscribed_h, NULL) !=
 		    0 ||
-	    pul_conn_send(conn, auth, sizeof(auth) - 1, deadline, subscribed_h, NULL) != 0)
+	    pul_conn_send(conn, auth, sizeof(auth) - 1, deadline, subscribed_h, NULL) != 0 ||
+	    pul_conn_send(conn, confirms, w.len, deadline, subscribed_h, NULL) != 0)
 		pul_conn_doom(conn, "handshake refused");
 }
 
@@ -814,7 +851,7 @@ static uint64_t loop_due(void)
 {
 	uint64_t due = earlier(scan_due(), next_sweep_ms);
 
-	due = earlier(due, pul_lookup_due());
+	due = earlier(earlier(due, pul_lookup_due()), pul_confirm_due());
 	if (main_conn.state == PUL_CONN_CLOSED)
 		due = earlier(due, main_backoff.next_ms);
 	else if (main_conn.owed > 0)
@@ -834,6 +871,9 @@ static uint64_t loop_due(void)
 
 static void work_run(uint64_t now)
 {
+	if (pul_confirm_hurry() && main_conn.state == PUL_CONN_READY && now >= hold_until_ms &&
+	    in_window < (unsigned int)pul_settings.publish_window)
+		soon_ms = 0;
 	/* Besides what workers tell there is what changed while it was on its way, and what the
 	 * gateway did not take. */
 	if (soon_ms == UINT64_MAX &&
@@ -868,6 +908,7 @@ void pul_client_run(void)
 	for (i = 0; i < pul_settings.publish_window; i++)
 		sent_free(&window[i]);
 	pul_conn_init(&main_conn);
+	pul_confirm_init(instance, &main_conn, seq_next);
 	pul_conn_init(&sub_conn);
 	sub_conn.push = push_h;
 	soon_ms = UINT64_MAX;
@@ -883,6 +924,7 @@ void pul_client_run(void)
 		if (atomic_exchange(&pul_shared->wake_now, 0))
 			pul_lookup_questions(pul_question_take_all());
 		work_run(now);
+		pul_confirm_run(now);
 		report_run(now);
 		if (now >= next_sweep_ms) {
 			pul_cache_sweep(pul_routes);

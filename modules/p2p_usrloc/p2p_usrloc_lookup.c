@@ -10,6 +10,7 @@
 #include "core/mem/mem.h"
 #include "lib/base/bytes.h"
 #include "lib/proto/resp.h"
+#include "modules/p2p_usrloc/p2p_usrloc_confirm.h"
 #include "modules/p2p_usrloc/p2p_usrloc_lookup.h"
 
 #define TABLE_SIZE 1024
@@ -112,7 +113,10 @@ static void question_answer(struct pul_box *box, enum p2p_answer_code code)
 		box->q.set.n = 0;
 	box->q.took_us = (unsigned int)(pul_now_us() - box->asked_us);
 	box->lookup = NULL;
-	pul_count(counter[code]);
+	if (box->q.kind == P2P_QUESTION_CONFIRM)
+		pul_count(code == P2P_ANSWER_FOUND ? PUL_CNT_CONFIRMED : PUL_CNT_UNCONFIRMED);
+	else
+		pul_count(counter[code]);
 	/* behind those that wait already, so that none is overtaken for ever */
 	if (undelivered == NULL && deliver(box))
 		return;
@@ -120,6 +124,11 @@ static void question_answer(struct pul_box *box, enum p2p_answer_code code)
 	*undelivered_end = box;
 	undelivered_end = &box->next;
 	redeliver_ms = pul_now_ms() + REDELIVER_MS;
+}
+
+void pul_lookup_answer(struct pul_box *box, enum p2p_answer_code code)
+{
+	question_answer(box, code);
 }
 
 static void redeliver(uint64_t now_ms)
@@ -616,6 +625,11 @@ void pul_lookup_questions(struct pul_box *box)
 
 	for (; box != NULL; box = next) {
 		next = box->next;
+		if (box->q.kind == P2P_QUESTION_CONFIRM) {
+			pul_count(PUL_CNT_CONFIRMS);
+			pul_confirm_question(box);
+			continue;
+		}
 		if (!kind_known(box->q.kind)) {
 			question_answer(box, P2P_ANSWER_BADARG);
 			continue;

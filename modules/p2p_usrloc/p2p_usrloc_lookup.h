@@ -18,6 +18,8 @@ typedef int pul_handshake_h(struct pul_conn *conn, uint64_t deadline_ms, pul_rep
 int pul_lookup_init(pul_handshake_h *handshake);
 /* Questions taken from the queue. */
 void pul_lookup_questions(struct pul_box *box);
+/* Hand a question back that was answered elsewhere (_confirm.c). */
+void pul_lookup_answer(struct pul_box *box, enum p2p_answer_code code);
 /* Look up in the background. False: as many as allowed are under way. */
 bool pul_lookup_name(const struct p2p_name *name);
 bool pul_lookup_peer(const struct p2p_hit *hit);

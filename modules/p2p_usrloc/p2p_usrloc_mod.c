@@ -16,6 +16,9 @@
 
 MODULE_VERSION
 
+/* How long the gateway may be away, and others are still said to find who is registered here. */
+#define CONFIRMED_WHILE_AWAY_MS 30000
+
 static uint64_t started_ms;
 
 static int mod_init(void);
@@ -219,6 +222,17 @@ static int api_user_stale(const struct p2p_name *name)
 	return pul_users_stale(name, ruid) > 0;
 }
 
+static int api_confirmed(const str *table, const struct p2p_name *name)
+{
+	if (!pul_ul_publishes(table))
+		return 1;
+	/* what was confirmed is so while the gateway is started again, but not for good */
+	if (!atomic_load(&pul_shared->gateway_up) &&
+	    pul_now_ms() > atomic_load(&pul_shared->gateway_changed_ms) + CONFIRMED_WHILE_AWAY_MS)
+		return 0;
+	return pul_users_confirmed(name);
+}
+
 static int api_name_has_domain(void)
 {
 	return pul_names_have_domain();
@@ -252,5 +266,6 @@ static int p2p_usrloc_bind(p2p_usrloc_api_t *api)
 	api->session_watch = pul_sessions_watch;
 	api->auth_rules = api_auth_rules;
 	api->auth_get = api_auth_get;
+	api->confirmed = api_confirmed;
 	return 0;
 }

@@ -45,6 +45,9 @@ static const struct {
 	[PUL_CNT_PROTOCOL_ERRORS] = {"protocol_errors",
 				     "answers of the gateway that made no sense"},
 	[PUL_CNT_SCANS] = {"scans", "completed scans of usrloc"},
+	[PUL_CNT_CONFIRMS] = {"confirms", "registrations that waited until others can find them"},
+	[PUL_CNT_CONFIRMED] = {"confirmed", "of these, those that the gateway confirmed"},
+	[PUL_CNT_UNCONFIRMED] = {"unconfirmed", "of these, those that were not confirmed in time"},
 };
 
 enum gauge {

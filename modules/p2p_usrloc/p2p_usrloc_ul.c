@@ -260,6 +260,11 @@ void pul_ul_tables_find(void)
 		LM_INFO("usrloc has no table to publish yet\n");
 }
 
+bool pul_ul_publishes(const str *table_)
+{
+	return table_wanted(table_);
+}
+
 /* One contact of the list: its ruid and its AoR's hash, and the next one. Its layout is told in
  * usrloc/dlist.c. NULL at the end. */
 static const char *scan_next(const char *p, const char *end, str *ruid, unsigned int *aorhash)

@@ -30,12 +30,13 @@ struct contact {
 };
 
 enum user_flag {
-	USER_LISTED = 1,    /* on the bucket's work list */
-	USER_CHANGED = 2,   /* the gateway may have to be told */
-	USER_IN_FLIGHT = 4, /* told, not answered yet */
-	USER_CLAIMED = 8,   /* the gateway publishes it, with the instances of `told` */
-	USER_ASK = 16,	    /* who else serves it? */
-	USER_OTHERS = 32,   /* others are known, or were, to serve it */
+	USER_LISTED = 1,     /* on the bucket's work list */
+	USER_CHANGED = 2,    /* the gateway may have to be told */
+	USER_IN_FLIGHT = 4,  /* told, not answered yet */
+	USER_CLAIMED = 8,    /* the gateway publishes it, with the instances of `told` */
+	USER_ASK = 16,	     /* who else serves it? */
+	USER_OTHERS = 32,    /* others are known, or were, to serve it */
+	USER_CONFIRMED = 64, /* others can find it with the instances of `told` */
 };
 
 struct user {
@@ -613,11 +614,14 @@ static bool job_make(struct user *u, struct pul_job *job)
 		u->flags &= ~USER_CHANGED;
 		if (u->contacts == NULL) {
 			job->kind = PUL_JOB_WITHDRAW;
+			u->flags &= ~(USER_CLAIMED | USER_CONFIRMED);
 		} else {
 			job->n_instances = instances_of(u, job->instance);
 			told = instances_signature(job->instance, job->n_instances);
 			if (!(u->flags & USER_CLAIMED) || told != u->told)
 				job->kind = PUL_JOB_PUBLISH;
+			if (told != u->told)
+				u->flags &= ~USER_CONFIRMED;
 			u->told = told;
 		}
 		if (job->kind != PUL_JOB_NONE)
@@ -656,6 +660,23 @@ bool pul_users_take(struct pul_cursor *cursor, struct pul_job *job)
 	}
 }
 
+bool pul_users_take_name(const struct p2p_name *name, struct pul_job *job)
+{
+	struct bucket *b = bucket_of(name->s, name->len);
+	struct user *u;
+	bool got;
+
+	lock_get(&b->lock);
+	u = user_find(b, name->s, name->len);
+	got = u != NULL && (u->flags & USER_LISTED);
+	if (got) {
+		work_del(b, u);
+		got = job_make(u, job);
+	}
+	lock_release(&b->lock);
+	return got;
+}
+
 void pul_users_done(const struct p2p_name *name, enum pul_job_kind kind, bool ok, bool retry)
 {
 	struct bucket *b = bucket_of(name->s, name->len);
@@ -680,6 +701,75 @@ void pul_users_done(const struct p2p_name *name, enum pul_job_kind kind, bool ok
 	lock_release(&b->lock);
 	if (dead != NULL)
 		shm_free(dead);
+}
+
+/* Wants the bucket's lock. Has it the instances that were last told? */
+static bool is_as_told(const struct user *u)
+{
+	uint32_t instance[P2P_CANDIDATE_INSTANCES_MAX];
+
+	return instances_signature(instance, instances_of(u, instance)) == u->told;
+}
+
+bool pul_users_confirmed(const struct p2p_name *name)
+{
+	struct bucket *b = bucket_of(name->s, name->len);
+	const struct user *u;
+	bool yes;
+
+	lock_get(&b->lock);
+	u = user_find(b, name->s, name->len);
+	yes = u != NULL && u->contacts != NULL && (u->flags & USER_CONFIRMED) && is_as_told(u);
+	lock_release(&b->lock);
+	return yes;
+}
+
+enum pul_users_progress pul_users_progress(const struct p2p_name *name)
+{
+	struct bucket *b = bucket_of(name->s, name->len);
+	enum pul_users_progress progress;
+	const struct user *u;
+
+	lock_get(&b->lock);
+	u = user_find(b, name->s, name->len);
+	if (u == NULL)
+		progress = PUL_USERS_ABSENT;
+	else if ((u->flags & USER_CHANGED) &&
+		 (!(u->flags & USER_CLAIMED) || u->contacts == NULL || !is_as_told(u)))
+		progress = PUL_USERS_PENDING;
+	else
+		progress = (u->flags & (USER_CLAIMED | USER_IN_FLIGHT)) ? PUL_USERS_TOLD
+									: PUL_USERS_ABSENT;
+	lock_release(&b->lock);
+	return progress;
+}
+
+bool pul_users_confirm(const struct p2p_name *name)
+{
+	struct bucket *b = bucket_of(name->s, name->len);
+	struct user *u;
+	bool taken;
+
+	lock_get(&b->lock);
+	u = user_find(b, name->s, name->len);
+	taken = u == NULL || !(u->flags & USER_IN_FLIGHT);
+	if (taken && u != NULL && u->contacts != NULL && (u->flags & USER_CLAIMED))
+		u->flags |= USER_CONFIRMED;
+	lock_release(&b->lock);
+	return taken;
+}
+
+void pul_users_unconfirm_all(void)
+{
+	struct user *u;
+	unsigned int i;
+
+	for (i = 0; i < n_buckets; i++) {
+		lock_get(&buckets[i].lock);
+		for (u = buckets[i].users; u != NULL; u = u->next)
+			u->flags &= ~USER_CONFIRMED;
+		lock_release(&buckets[i].lock);
+	}
 }
 
 void pul_users_mark_all(void)

@@ -41,6 +41,8 @@ class Gateway:
         self.verbose = verbose
         self.mode = "good"
         self.delay = 0.5
+        self.confirms = 0    # seconds until CONFIRM is answered on its channel; None: never
+        self.refuse = {}     # name -> the error that PUBLISH answers
         self.hit = OWN_HIT
         self.overlay = "mock"
         self.epoch = 1
@@ -252,6 +254,8 @@ class Gateway:
         if self.mode == "stale" and name not in self.staled:
             self.staled.add(name)
             return b"-STALE %d\r\n" % (seq + 1000)
+        if name in self.refuse:
+            return b"-%s\r\n" % self.refuse[name].encode()
         have = self.users.get(name)
         if have and have[0] == state["instance"] and have[1] > seq:
             return b"-STALE %d\r\n" % have[1]
@@ -262,6 +266,20 @@ class Gateway:
         self.users.pop(argv[1], None)
         self.withdrawn.append(argv[1])
         return b"+OK\r\n"
+
+    def do_confirm(self, _state, argv):
+        wait = self.confirms
+        if wait is not None:
+            tell = threading.Timer(wait, self.confirm, (argv[4], "%s %s" % (argv[2], argv[1])))
+            tell.daemon = True
+            tell.start()
+        return b"+OK\r\n"
+
+    def confirm(self, channel, message):
+        try:
+            self.notify(channel, message)
+        except OSError:
+            pass        # whom it was for is gone
 
     def do_synced(self, state, argv):
         self.synced.append((time.monotonic(), int(argv[1]), state["instance"]))

@@ -233,6 +233,14 @@ static void test_publish(void **state)
 	expect(&c, "BADARG");
 	say(&c, "PUBLISH %s 6", "");
 	expect(&c, "BADARG");
+	say(&c, "CONFIRM alice 6 0");
+	expect(&c, "BADARG");
+	say(&c, "CONFIRM alice x 50");
+	expect(&c, "BADARG");
+	say(&c, "CONFIRM alice 6 50 users");
+	expect(&c, "BADARG");
+	say(&c, "CONFIRM alice 6 50 confirms:");
+	expect(&c, "BADARG");
 	say(&c, "SYNCED 1");
 	expect_int(&c, 0);
 	say(&c, "WITHDRAW alice 3");
@@ -653,18 +661,10 @@ static void test_garbage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_handshake),
-		T(test_publish),
-		T(test_orphans),
-		T(test_route),
-		T(test_pipeline),
-		T(test_gone),
-		T(test_peer),
-		T(test_sessions),
-		T(test_events),
-		T(test_admin),
-		T(test_garbage),
-		cmocka_unit_test(test_metrics_table),
+		T(test_handshake), T(test_publish),  T(test_orphans),
+		T(test_route),	   T(test_pipeline), T(test_gone),
+		T(test_peer),	   T(test_sessions), T(test_events),
+		T(test_admin),	   T(test_garbage),  cmocka_unit_test(test_metrics_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,6 +131,12 @@ static void test_life(void **state)
 	pul_users_done(&alice, PUL_JOB_PUBLISH, true, false);
 	nothing_to_do();
 
+	/* confirmed, for as long as it is the same */
+	assert_false(pul_users_confirmed(&alice));
+	assert_true(pul_users_confirm(&alice));
+	assert_true(pul_users_confirmed(&alice));
+	assert_int_equal(pul_users_progress(&alice), PUL_USERS_TOLD);
+
 	/* a refresh wakes nobody and changes nothing */
 	woken = atomic_load(&wakes);
 	assert_ok(add(&alice, "r1", 7));
@@ -140,12 +146,17 @@ static void test_life(void **state)
 	/* a contact without a new instance is no news */
 	assert_ok(add(&alice, "r2", 7));
 	assert_ok(add(&alice, "r3", 0));
+	assert_true(pul_users_confirmed(&alice));
 	nothing_to_do();
 	assert_ok(add(&alice, "r4", 3));
+	assert_false(pul_users_confirmed(&alice));
+	assert_int_equal(pul_users_progress(&alice), PUL_USERS_PENDING);
 	job = take();
 	assert_int_equal(job.kind, PUL_JOB_PUBLISH);
 	assert_int_equal(job.n_instances, 2);
 	assert_int_equal(job.instance[0], 3); /* in ascending order */
+	/* not before the gateway has said that it took it */
+	assert_false(pul_users_confirm(&alice));
 	/* what changes on the way is told afterwards */
 	del(&alice, "r4");
 	nothing_to_do();
@@ -163,8 +174,10 @@ static void test_life(void **state)
 	assert_false(pul_users_serves(&alice, NULL));
 	job = take();
 	assert_int_equal(job.kind, PUL_JOB_WITHDRAW);
+	assert_false(pul_users_confirmed(&alice));
 	/* who comes back on the way out is published again */
 	assert_ok(add(&alice, "r5", 7));
+	assert_int_equal(pul_users_progress(&alice), PUL_USERS_PENDING);
 	pul_users_done(&alice, PUL_JOB_WITHDRAW, true, false);
 	job = take();
 	assert_int_equal(job.kind, PUL_JOB_PUBLISH);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_confirm.h"
 #include "modules/p2p_usrloc/p2p_usrloc_lookup.h"
 
 #define ASKED_MAX 16
@@ -50,6 +51,29 @@ bool pul_log_ok(const void *source, size_t len)
 	(void)source;
 	(void)len;
 	return false;
+}
+
+static enum pul_users_progress progress;
+static bool is_confirmed, in_flight;
+
+bool pul_users_confirmed(const struct p2p_name *name)
+{
+	(void)name;
+	return is_confirmed;
+}
+
+enum pul_users_progress pul_users_progress(const struct p2p_name *name)
+{
+	(void)name;
+	return progress;
+}
+
+bool pul_users_confirm(const struct p2p_name *name)
+{
+	(void)name;
+	if (!in_flight)
+		is_confirmed = progress == PUL_USERS_TOLD;
+	return !in_flight;
 }
 
 bool pul_users_serves(const struct p2p_name *name, bool *others)
@@ -641,6 +665,157 @@ static void test_auth(void **state)
 	}
 }
 
+/* --- registrations that wait --- */
+
+static uint64_t number;
+
+static uint64_t number_next(void)
+{
+	return ++number;
+}
+
+static struct pul_box *wait_for(unsigned int i, const char *name, unsigned int ms)
+{
+	struct pul_box *box = &boxes[i];
+
+	memset(box, 0, sizeof(*box));
+	box->q.kind = P2P_QUESTION_CONFIRM;
+	box->q.reply_fd = workers[0];
+	box->q.name.len = strlen(name);
+	strcpy(box->q.name.s, name);
+	box->q.deadline_ms = ms;
+	box->deadline_ms = now_ms + ms;
+	pul_lookup_questions(box);
+	return box;
+}
+
+static void push(const char *text)
+{
+	pul_confirm_push(text, strlen(text));
+}
+
+static void test_confirm(void **state)
+{
+	struct pul_conn conn = {.state = PUL_CONN_READY};
+	struct p2p_name alice = {.len = 5, .s = "alice"}, name;
+	struct pul_box *box, *other;
+
+	(void)state;
+	number = 10;
+	is_confirmed = in_flight = false;
+	progress = PUL_USERS_PENDING;
+	pul_confirm_init("abcd", &conn, number_next);
+	assert_string_equal(pul_confirm_channel(), "confirms:abcd");
+	/* published first, ahead of others */
+	box = wait_for(0, "alice", 1000);
+	other = wait_for(1, "alice", 500);
+	assert_true(pul_confirm_hurry());
+	assert_true(pul_confirm_next(&name));
+	assert_string_equal(name.s, "alice");
+	pul_confirm_told(&alice, PUL_JOB_PUBLISH, 11);
+	assert_false(pul_confirm_hurry());
+	assert_int_equal(n_asked, 1); /* one for both, for as long as the longer one waits */
+	assert_non_null(strstr(asked[0].text, "CONFIRM\r\n$5\r\nalice\r\n$2\r\n11\r\n$4\r\n1000"));
+	/* what was told earlier, of others, or makes no sense */
+	push("10 alice");
+	push("11 bob");
+	push("11");
+	push(" alice");
+	push("11 ");
+	push("99999999999999999999999 alice");
+	assert_null(answered());
+	/* before the answer to PUBLISH was read: waits for that */
+	progress = PUL_USERS_TOLD;
+	in_flight = true;
+	push("11 alice");
+	assert_null(answered());
+	in_flight = false;
+	pul_confirm_taken(&alice);
+	assert_int_equal(pul_confirm_waiting(), 0);
+	assert_non_null(answered());
+	assert_non_null(answered());
+	assert_int_equal(box->q.code, P2P_ANSWER_FOUND);
+	assert_int_equal(other->q.code, P2P_ANSWER_FOUND);
+	/* nothing to wait for */
+	one_answer(wait_for(0, "alice", 1000), P2P_ANSWER_FOUND);
+	/* told already: asked at once */
+	is_confirmed = false;
+	box = wait_for(0, "alice", 1000);
+	assert_int_equal(n_asked, 2);
+	/* changed since it was asked: published and asked again */
+	progress = PUL_USERS_PENDING;
+	push("10 alice");
+	assert_false(pul_confirm_hurry());
+	push("11 alice");
+	assert_null(answered());
+	assert_true(pul_confirm_hurry());
+	pul_confirm_told(&alice, PUL_JOB_PUBLISH, 13);
+	progress = PUL_USERS_TOLD;
+	push("13 alice");
+	one_answer(box, P2P_ANSWER_FOUND);
+}
+
+static void test_confirm_ends(void **state)
+{
+	struct pul_conn conn = {.state = PUL_CONN_READY};
+	struct p2p_name alice = {.len = 5, .s = "alice"}, name;
+	struct pul_box *box;
+
+	(void)state;
+	is_confirmed = in_flight = false;
+	progress = PUL_USERS_PENDING;
+	pul_confirm_init("abcd", &conn, number_next);
+	/* deadlines, whatever the order they came in */
+	wait_for(0, "alice", 300);
+	box = wait_for(1, "bob", 100);
+	assert_int_equal(pul_confirm_due(), now_ms + 100);
+	now_ms += 100;
+	pul_confirm_run(now_ms);
+	one_answer(box, P2P_ANSWER_UNKNOWN);
+	/* it left, and came again */
+	pul_confirm_told(&alice, PUL_JOB_WITHDRAW, 20);
+	one_answer(&boxes[0], P2P_ANSWER_UNKNOWN);
+	/* refused for a while, and for good */
+	box = wait_for(0, "alice", 300);
+	assert_true(pul_confirm_next(&name));
+	pul_confirm_told(&alice, PUL_JOB_PUBLISH, 21);
+	pul_confirm_refused(&alice, true);
+	push("21 alice");
+	assert_true(pul_confirm_hurry());
+	pul_confirm_refused(&alice, false);
+	one_answer(box, P2P_ANSWER_DENIED);
+	assert_false(pul_confirm_hurry());
+	/* no gateway: as long as one may come back */
+	shared.gateway_up = 0;
+	shared.gateway_changed_ms = now_ms;
+	box = wait_for(0, "alice", 300);
+	assert_null(answered());
+	now_ms += 300;
+	pul_confirm_run(now_ms);
+	one_answer(box, P2P_ANSWER_UNAVAILABLE);
+	now_ms++;
+	one_answer(wait_for(0, "alice", 300), P2P_ANSWER_UNAVAILABLE);
+	shared.gateway_up = 1;
+	/* neither here nor looked for */
+	progress = PUL_USERS_ABSENT;
+	one_answer(wait_for(0, "alice", 300), P2P_ANSWER_UNKNOWN);
+	shared.rescan = 1;
+	box = wait_for(0, "alice", 300);
+	assert_null(answered());
+	/* all again when the gateway is there again; and when it is heard again */
+	(void)pul_confirm_next(&name);
+	pul_confirm_again();
+	assert_true(pul_confirm_hurry());
+	progress = PUL_USERS_TOLD;
+	n_asked = 0;
+	pul_confirm_subscribed();
+	assert_int_equal(n_asked, 1);
+	assert_int_equal(pul_confirm_waiting(), 1);
+	pul_confirm_refused(&alice, false);
+	one_answer(box, P2P_ANSWER_DENIED);
+	assert_int_equal(pul_confirm_due(), UINT64_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -652,6 +827,8 @@ int main(void)
 		T(test_gives_up_early),
 		T(test_full_worker),
 		T(test_auth),
+		T(test_confirm),
+		T(test_confirm_ends),
 	};
 
 	pul_settings.query_connections = 2;
