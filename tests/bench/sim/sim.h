@@ -101,7 +101,7 @@ struct sim_peer {
 	double x, y;
 	bool up, silent; /* silent: nothing answers for it while it is down */
 	unsigned int life;
-	uint64_t order, epoch, renew, died;
+	uint64_t order, epoch, renew, died, began;
 	struct p2p_held *held;
 	struct p2p_announce *announce;
 	struct sim_target *target;

@@ -8,6 +8,7 @@
 
 #define PERIOD_MS 500 /* GOSSIP_PERIOD_MS */
 #define POLL (50 * SIM_MS)
+#define TRY_MAX 32     /* members that are asked first after a start */
 #define RECORD_LEN 250 /* a peer record with two addresses of each kind */
 #define RENEW_MS 50000
 
@@ -55,7 +56,7 @@ static void changed(const struct p2p_hit *hit, enum p2p_gossip_event event, void
 		break;
 	case P2P_GOSSIP_E_DEAD:
 		*st &= (uint8_t)~SIM_ALIVE;
-		if (s->counting && !s->peer[who].up)
+		if (s->counting && !s->peer[who].up && s->peer[m->self].began <= s->peer[who].died)
 			sim_sample(&s->heard, (double)(s->now - s->peer[who].died) / SIM_MS);
 		break;
 	case P2P_GOSSIP_E_LEFT:
@@ -303,7 +304,8 @@ void sim_member_down(struct sim *s, unsigned int peer)
 	s->peer[peer].n_conn = 0;
 }
 
-/* It knows the members from before it died, as addresses to try. */
+/* It knows the members from before it died: those that lived then count as alive until they are
+ * found not to, as gateway_gossip_file.c has it. */
 void sim_member_up(struct sim *s, unsigned int peer)
 {
 	struct sim_machine *m = &s->machine[machine_of(s, peer)];
@@ -311,7 +313,6 @@ void sim_member_up(struct sim *s, unsigned int peer)
 	struct p2p_gossip_info info;
 	size_t i;
 
-	s->peer[peer].up = true;
 	s->peer[peer].epoch += s->p.peers;
 	if (m->self == peer) {
 		m->g = NULL;
@@ -320,15 +321,15 @@ void sim_member_up(struct sim *s, unsigned int peer)
 			exit(2);
 		for (i = 0; p2p_gossip_at(old, i, &info) == 0; i++) {
 			if (info.seen && index_of(&info.hit) != peer && info.len > 0)
-				hear(m, info.bytes, info.len, false);
+				hear(m, info.bytes, info.len, info.state != P2P_GOSSIP_DEAD);
 		}
 		p2p_gossip_free(old);
-		own_record(s, peer, 0);
-		for (i = 0; i < 3; i++)
-			p2p_gossip_try(m->g, &s->peer[sim_random(s) % s->p.peers].hit);
-		return;
+		for (i = 0; i < TRY_MAX && p2p_gossip_at(m->g, i, &info) == 0; i++)
+			p2p_gossip_try(m->g, &info.hit);
 	}
 	own_record(s, peer, 0);
+	s->peer[peer].up = true;
+	s->peer[peer].began = s->now;
 }
 
 /* --- what a peer sees ---------------------------------------------------------------------------
