@@ -8,7 +8,7 @@ import os
 import signal
 import time
 
-from rig import net, overlay, proc, scene, tap
+from rig import enrol, overlay, proc, scene, tap
 
 N = 8
 
@@ -135,6 +135,31 @@ def test_one_address(s):
     s.whole(8, s.gw[1:])
     s.gw[0].start()
     s.whole(5)
+
+
+def enrolled_three():
+    s = overlay.Overlay(3, enrolled=True, media=False)
+    for p in s.peers:
+        proc.wait_for("%s has two others" % p.name, lambda p=p: alive(p.gateway) == 3, 15, 0.1)
+    return s
+
+
+def alive(g):
+    return int(g.status()["members_alive"])
+
+
+@tap.on(enrolled_three)
+def test_revoked(s):
+    """In an overlay with an authority: who is put out is no member any more, of nobody, and stays
+    out; it is told so in one line."""
+    out = s.c.gateway.status()["hit"]
+    enrol.revoke(s.a, out)
+    for p in (s.a, s.b):
+        proc.wait_for("%s has one other" % p.name, lambda p=p: alive(p.gateway) == 2, 10, 0.1)
+    time.sleep(3)
+    demand([alive(p.gateway) for p in (s.a, s.b)] == [2, 2], "it came back")
+    demand(any(p.gateway.proc.said("gateway of " + out, "is refused") for p in (s.a, s.b)),
+           "nobody says that it is refused")
 
 
 @tap.on(three)

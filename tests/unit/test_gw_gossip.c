@@ -4,7 +4,7 @@
 #include "tests/unit/test_gw_fixture.h"
 #include "dht-gateway/gateway_gossip.h"
 #include "dht-gateway/gateway_records.h"
-#include "lib/base/bytes.h"
+#include "lib/proto/opp_members.h"
 
 static struct {
 	unsigned int n;
@@ -121,12 +121,64 @@ static void test_revoked(void **state)
 	assert_int_equal(told.n, 2);
 }
 
+/* What another member tells is judged as what the engine has; one line says what was wrong. */
+static void test_told(void **state)
+{
+	static struct p2p_opp_members m;
+	static char body[P2P_OPP_MEMBERS_BODY_MAX + 1];
+	struct gw_fixture *f = *state;
+	struct gw_gossip *g = f->gw->gossip;
+	const struct p2p_hit *hit = gw_identity_hit(f->other);
+	struct p2p_record rec = {.kind = P2P_RECORD_PEER,
+				 .overlay = f->gw->overlay,
+				 .order = gw_wall(f->gw),
+				 .epoch = 1,
+				 .n_locators = 1};
+	const char *answer;
+	size_t len, got;
+
+	rec.lease_ms = rec.order + 60000;
+	rec.expiry_ms = rec.order + 3600000;
+	rec.locator[0] = (struct p2p_locator){.service = P2P_SERVICE_GATEWAY,
+					      .transports = P2P_TRANSPORT_TLS,
+					      .family = 4,
+					      .port = 7443,
+					      .addr = {192, 0, 2, 2}};
+	memcpy(rec.pubkey, gw_identity_pubkey(f->other), sizeof(rec.pubkey));
+	/* signed, but at a place that is not its own: whoever made it does not have the secret */
+	m.n_records = 1;
+	assert_ok(p2p_record_sign(&rec, gw_identity_crypto(f->other), m.record[0].b, P2P_RECORD_MAX,
+				  &got));
+	m.record[0].len = (uint16_t)got;
+	assert_ok(p2p_opp_members_encode(&m, body, sizeof(body), &len));
+	assert_ok(gw_gossip_serve(g, hit, body, len, &answer, &got));
+	assert_int_equal(gw_gossip_members(g), 1);
+	assert_non_null(strstr(f->last_warn, "a bad peer record that "));
+	assert_non_null(strstr(f->last_warn, "wrong key"));
+	/* at its own, with a signature of somebody else's bytes */
+	assert_ok(gw_record_key_peer(f->gw, hit, &rec.key));
+	assert_ok(p2p_record_sign(&rec, gw_identity_crypto(f->other), m.record[0].b, P2P_RECORD_MAX,
+				  &got));
+	m.record[0].len = (uint16_t)got;
+	m.record[0].b[got - 1] ^= 1;
+	assert_ok(p2p_opp_members_encode(&m, body, sizeof(body), &len));
+	assert_ok(gw_gossip_serve(g, hit, body, len, &answer, &got));
+	assert_int_equal(gw_gossip_members(g), 1);
+	m.record[0].b[m.record[0].len - 1] ^= 1;
+	assert_ok(p2p_opp_members_encode(&m, body, sizeof(body), &len));
+	assert_ok(gw_gossip_serve(g, hit, body, len, &answer, &got));
+	assert_int_equal(gw_gossip_members(g), 2);
+	assert_true(gw_gossip_alive(g, hit));
+	assert_int_equal(gw_gossip_serve(g, hit, "{\"want\":1}", 10, &answer, &got), EBADMSG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_alone, gw_fixture_setup, gw_fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_comes_and_goes, gw_fixture_setup,
 						gw_fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_told, gw_fixture_setup, gw_fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_revoked, gw_fixture_setup,
 						gw_fixture_teardown),
 	};

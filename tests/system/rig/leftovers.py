@@ -32,9 +32,23 @@ def sessions(p, ended=True):
 
 
 def connections(p):
-    """TCP connections of the site's node, in any state but listening; in words."""
-    out = p.node.run("ss", "-Htan").stdout.splitlines()
-    return [" ".join(x.split()) for x in out if x.strip() and not x.startswith("LISTEN")]
+    """TCP connections of the site's node, in any state but listening, and but one each way to each
+    other gateway, over which members exchange; in words."""
+    out, kept = [], set()
+    for x in map(str.split, p.node.run("ss", "-Htan").stdout.splitlines()):
+        if not x or x[0] == "LISTEN":
+            continue
+        here, there = x[3], x[4]
+        way = (there.rsplit(":", 1)[0], here.endswith(":7443"))
+        if here.endswith(":7443") or there.endswith(":7443"):
+            # another one took the place of one that had been idle for long
+            if x[0] == "TIME-WAIT":
+                continue
+            if x[0] == "ESTAB" and way not in kept:
+                kept.add(way)
+                continue
+        out.append(" ".join(x))
+    return out
 
 
 def dialogs(p):
