@@ -31,6 +31,19 @@ void gw_users_event(struct gw *gw, const char *name, size_t len)
 		gw->users_event(name, len, gw->event_arg);
 }
 
+void gw_moves_event(struct gw *gw, const struct p2p_hit *hit, const uint32_t *instance,
+		    unsigned int n, const char *name, size_t len)
+{
+	char text[P2P_HIT_TEXT_MAX];
+
+	gw->metrics.events_moves++;
+	p2p_hit_print(hit, text);
+	p2p_log(gw->log, P2P_LOG_INFO, "user '%.*s': %u of the phones here have moved to %s",
+		(int)len, name, n, text);
+	if (gw->moves_event)
+		gw->moves_event(hit, instance, n, name, len, gw->event_arg);
+}
+
 void gw_peers_event(struct gw *gw, const struct p2p_hit *hit)
 {
 	gw->metrics.events_peers++;

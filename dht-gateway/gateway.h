@@ -57,7 +57,7 @@ struct gw_metrics {
 	uint64_t values_good;
 	/* by fault: read from the DHT, and wanted stored here by others (a copy of gw.refused) */
 	uint64_t values_bad[P2P_RECORD_FAULTS], values_refused[P2P_RECORD_FAULTS];
-	uint64_t events_users, events_peers, events_sessions, events_auth;
+	uint64_t events_users, events_peers, events_sessions, events_auth, events_moves;
 	/* users' enrolment: questions of the modules, searches for them, changes heard of */
 	uint64_t auths_ok, auths_absent, auths_denied, auths_timeout, auths_busy;
 	uint64_t auth_searches, auth_changes, enrolment_puts;
@@ -158,6 +158,9 @@ struct gw {
 	/* The records of a name changed, or those of a peer, or a session: told to the modules. Set
 	 * by gateway_resp.c; may be NULL. */
 	void (*users_event)(const char *name, size_t len, void *arg);
+	/* phones of a user served here, by their instance hashes, that are at another peer now */
+	void (*moves_event)(const struct p2p_hit *hit, const uint32_t *instance, unsigned int n,
+			    const char *name, size_t len, void *arg);
 	void (*peers_event)(const struct p2p_hit *hit, void *arg);
 	/* what: "open", "change", "close" */
 	void (*sessions_event)(const char *what, const struct p2p_session_id *id, void *arg);
@@ -182,6 +185,8 @@ void gw_warn_source(struct gw *gw, const void *source, size_t len, const char *f
 	__attribute__((format(printf, 4, 5)));
 
 void gw_users_event(struct gw *gw, const char *name, size_t len);
+void gw_moves_event(struct gw *gw, const struct p2p_hit *hit, const uint32_t *instance,
+		    unsigned int n, const char *name, size_t len);
 void gw_peers_event(struct gw *gw, const struct p2p_hit *hit);
 void gw_sessions_event(struct gw *gw, const char *what, const struct p2p_session_id *id);
 void gw_auth_event(struct gw *gw, const char *what, const char *name, size_t len);

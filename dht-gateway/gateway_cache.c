@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "dht-gateway/gateway_map.h"
+#include "dht-gateway/gateway_moves.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_users.h"
 
@@ -142,6 +143,7 @@ static void store(struct gw_cache *c, const char *name, size_t len, const struct
 	next->digest = names_digest(c, next);
 	if (next->digest != old && (was || tell || gw_users_serves(c->gw->users, name, len)))
 		gw_users_event(c->gw, name, len);
+	gw_moves_look(c->gw, name, len, e ? e->e : NULL, e ? e->n : 0, set);
 	if (gw_map_put(c->map, name, len, next))
 		free(next);
 }

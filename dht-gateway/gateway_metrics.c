@@ -172,6 +172,7 @@ const struct metric gw_metrics_table[] = {
 	COUNTER("events_total", events_sessions, "channel=\"sessions\"",
 		"Changes told to the modules."),
 	COUNTER("events_total", events_auth, "channel=\"auth\"", "Changes told to the modules."),
+	COUNTER("events_total", events_moves, "channel=\"moves\"", "Changes told to the modules."),
 	COUNTER("reputs_total", reputs_kicked, NULL,
 		"Times that everything was put again because nodes came."),
 	COUNTER("routes_refuted_total", route_refuted, NULL,

@@ -780,6 +780,23 @@ static void users_event(const char *name, size_t len, void *arg)
 	resp_server_publish(r->server, "users", name, len);
 }
 
+/* "hit hash[,hash]... name" */
+static void moves_event(const struct p2p_hit *hit, const uint32_t *instance, unsigned int n,
+			const char *name, size_t len, void *arg)
+{
+	char text[P2P_HIT_TEXT_MAX + P2P_CANDIDATE_INSTANCES_MAX * 9 + P2P_NAME_MAX + 2];
+	struct gw_resp *r = arg;
+	size_t at;
+
+	p2p_hit_print(hit, text);
+	at = strlen(text);
+	for (unsigned int i = 0; i < n && i < P2P_CANDIDATE_INSTANCES_MAX; i++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%c%08" PRIx32, i ? ',' : ' ',
+				       instance[i]);
+	at += (size_t)snprintf(text + at, sizeof(text) - at, " %.*s", (int)len, name);
+	resp_server_publish(r->server, "moves", text, at);
+}
+
 static void peers_event(const struct p2p_hit *hit, void *arg)
 {
 	struct gw_resp *r = arg;
@@ -850,6 +867,7 @@ int gw_resp_new(struct gw_resp **rp, struct gw *gw, char *err, size_t errlen)
 	if (ret)
 		goto fail;
 	gw->users_event = users_event;
+	gw->moves_event = moves_event;
 	gw->peers_event = peers_event;
 	gw->sessions_event = sessions_event;
 	gw->auth_event = auth_event;
@@ -870,6 +888,7 @@ void gw_resp_free(struct gw_resp *r)
 	if (!r)
 		return;
 	r->gw->users_event = NULL;
+	r->gw->moves_event = NULL;
 	r->gw->peers_event = NULL;
 	r->gw->sessions_event = NULL;
 	r->gw->auth_event = NULL;

@@ -25,6 +25,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_auth_rules.c dht-gateway/gateway_auth_rules.h \
 	dht-gateway/gateway_auth_store.c dht-gateway/gateway_auth_store.h \
 	dht-gateway/gateway_cache.c dht-gateway/gateway_cache.h \
+	dht-gateway/gateway_moves.c dht-gateway/gateway_moves.h \
 	dht-gateway/gateway_confirm.c dht-gateway/gateway_confirm.h \
 	dht-gateway/gateway_core.c dht-gateway/gateway_core.h \
 	dht-gateway/gateway_enrol.c dht-gateway/gateway_enrol.h \

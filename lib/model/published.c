@@ -30,6 +30,8 @@ struct entry {
 	unsigned int failures, stales;
 	enum p2p_desired desired;
 	enum p2p_put_state put, before; /* before: what it was when the put in flight began */
+	uint64_t since;	       /* order of the first record with these instances; 0: none yet */
+	bool fresh, was_fresh; /* they are not in any record that was put */
 	bool dirty, was_dirty, in_flight, killed, spoiled;
 	uint8_t n_instances;
 	uint32_t instance[P2P_CANDIDATE_INSTANCES_MAX];
@@ -458,6 +460,7 @@ int p2p_published_publish(struct p2p_published *p, const char *name, size_t len,
 	memcpy(e->instance, inst, sizeof(inst));
 	if (same)
 		return EALREADY;
+	e->fresh = true;
 	change(p, e, now_ms);
 	return 0;
 }
@@ -545,6 +548,8 @@ static void job_begin(struct p2p_published *p, struct entry *e, struct p2p_publi
 	e->in_flight = true;
 	e->spoiled = false;
 	e->was_dirty = e->dirty;
+	e->was_fresh = e->fresh;
+	e->fresh = false;
 	set_dirty(p, e, false);
 	e->before = e->put;
 	e->put = e->desired == P2P_DESIRED_GONE ? P2P_PUT_KILLING : P2P_PUT_PUTTING;
@@ -642,6 +647,11 @@ void p2p_published_done(struct p2p_published *p, uint64_t id, enum p2p_put_resul
 		e->last_expiry_ms = expiry_ms;
 	if (order > e->order)
 		e->order = order;
+	if (e->was_fresh && result == P2P_PUT_OK)
+		e->since = order;
+	else if (e->was_fresh)
+		e->fresh = true;
+	e->was_fresh = false;
 	if (result == P2P_PUT_OK) {
 		job_succeeded(p, e, wall_ms, now_ms);
 	} else {
@@ -690,6 +700,7 @@ static void fill_info(const struct entry *e, struct p2p_published_info *info)
 	info->kamailio = e->kamailio;
 	info->seq = e->seq;
 	info->order = e->order;
+	info->since = e->fresh || e->was_fresh ? 0 : e->since;
 	info->due_ms = e->in_flight ? UINT64_MAX : e->due_ms;
 	info->n_instances = e->n_instances;
 	memcpy(info->instance, e->instance, sizeof(info->instance));

@@ -131,6 +131,7 @@ struct p2p_published_info {
 	bool confirmed;	       /* what is desired was put, whatever is under way now */
 	unsigned int failures; /* in a row */
 	uint64_t kamailio, seq, order;
+	uint64_t since;	 /* order of the first record with these instances; 0: not put yet */
 	uint64_t due_ms; /* UINT64_MAX: in flight */
 	uint8_t n_instances;
 	uint32_t instance[P2P_CANDIDATE_INSTANCES_MAX];

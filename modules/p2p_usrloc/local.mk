@@ -16,6 +16,7 @@ p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/p2p_usrloc_file_slots.c \
 	modules/p2p_usrloc/p2p_usrloc_lookup.c modules/p2p_usrloc/p2p_usrloc_lookup.h \
 	modules/p2p_usrloc/p2p_usrloc_mod.c \
+	modules/p2p_usrloc/p2p_usrloc_moves.c \
 	modules/p2p_usrloc/p2p_usrloc_names.c \
 	modules/p2p_usrloc/p2p_usrloc_question.c \
 	modules/p2p_usrloc/p2p_usrloc_record.c modules/p2p_usrloc/p2p_usrloc_record.h \

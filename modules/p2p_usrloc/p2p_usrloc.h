@@ -41,6 +41,7 @@ struct pul_settings {
 	int sessions_max;
 	int auth_cache_size;
 	int auth_cache_s;
+	int moves; /* a phone that registers elsewhere is over here */
 	char *contacts_file;
 	char *contacts_memory;
 	int contacts_max;
@@ -332,8 +333,15 @@ struct udomain;
 const struct usrloc_api *pul_ul_api(void);
 /* A table's name, which lives as long as Kamailio does; NULL: its users are not published. */
 const str *pul_ul_table(const struct udomain *domain);
+/* Those of the phone with this instance hash. */
+unsigned int pul_ul_replace(const struct p2p_name *name, uint32_t instance);
 /* Contacts whose AoR gives no name that can be published, since the start. */
 unsigned int pul_ul_skipped(void);
+
+/* --- _moves.c: phones that are at another peer now -------------------------------------------- */
+
+/* Client process only: a message of the channel `moves`. */
+void pul_moves_push(const char *s, size_t len);
 
 /* --- _question.c: questions, as SIP workers see them ------------------------------------------ */
 
@@ -381,6 +389,8 @@ enum pul_counter {
 	PUL_CNT_CONFIRMS,
 	PUL_CNT_CONFIRMED,
 	PUL_CNT_UNCONFIRMED,
+	PUL_CNT_MOVED,
+	PUL_CNT_MOVES_KEPT,
 	PUL_CNT_N,
 };
 

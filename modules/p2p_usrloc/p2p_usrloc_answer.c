@@ -360,3 +360,26 @@ bool pul_answer_rules(struct pul_rules *out, const redisReply *r)
 		*out = rules;
 	return rules.known;
 }
+
+bool pul_answer_move(struct pul_move *move, const char *s, size_t len)
+{
+	const char *end = s + len, *space = memchr(s, ' ', len);
+	uint8_t raw[4];
+
+	memset(move, 0, sizeof(*move));
+	if (space == NULL || p2p_hit_parse(&move->hit, s, (size_t)(space - s)) != 0)
+		return false;
+	do {
+		s = space + 1;
+		if (end - s < 9 || move->n_instances == P2P_CANDIDATE_INSTANCES_MAX ||
+		    p2p_hex_parse(raw, sizeof(raw), s, 8) != 0 || p2p_be32(raw) == 0)
+			return false;
+		move->instance[move->n_instances++] = p2p_be32(raw);
+		space = s + 8;
+	} while (*space == ',');
+	if (*space != ' ')
+		return false;
+	move->name = space + 1;
+	move->name_len = (size_t)(end - move->name);
+	return p2p_name_valid(move->name, move->name_len);
+}

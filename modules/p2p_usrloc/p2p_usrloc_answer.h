@@ -10,6 +10,7 @@
 #include "lib/model/candidate.h"
 #include "lib/model/session.h"
 #include "lib/proto/enrolment.h"
+#include "lib/proto/name.h"
 
 /* What the gateway said at the last handshake, and how it went on, for RPC and own_hit. */
 struct pul_gateway_info {
@@ -51,6 +52,16 @@ bool pul_answer_session_ids(const redisReply *r, uint64_t *cursor,
 bool pul_answer_session(struct p2p_session *s, const redisReply *r);
 /* AUTH's: [realm, ttl_ms, digest, HA1, digest, HA1...], at least one of them known here. */
 bool pul_answer_auth(struct p2p_auth *auth, uint64_t *ttl_ms, const redisReply *r);
+/* A phone of a user that is at another peer now. */
+struct pul_move {
+	struct p2p_hit hit;
+	uint8_t n_instances;
+	uint32_t instance[P2P_CANDIDATE_INSTANCES_MAX];
+	const char *name; /* in the message, canonical */
+	size_t name_len;
+};
+/* A message of the channel `moves`: "hit hash[,hash]... name". */
+bool pul_answer_move(struct pul_move *move, const char *s, size_t len);
 /* RULES': pairs of key and value, `realm` and `digests` among them. */
 bool pul_answer_rules(struct pul_rules *rules, const redisReply *r);
 

@@ -42,8 +42,8 @@
 #define SESSIONS_SWEEP_MS 10000
 /* How often the gateway is told of calls over sessions. */
 #define REPORT_MS 2000
-/* Channels that are subscribed: users, peers, sessions, auth, and one of our own. */
-#define SUBSCRIPTIONS 5
+/* Channels that are subscribed: users, peers, sessions, auth, moves, and one of our own. */
+#define SUBSCRIPTIONS 6
 /* Lines a minute about the gateway's coming and going */
 #define CHANGES_LOGGED 8
 
@@ -705,6 +705,8 @@ static void push_h(struct pul_conn *conn, const redisReply *r)
 		session_changed(r->element[2]);
 	else if (strcmp(r->element[1]->str, "auth") == 0)
 		auth_changed(r->element[2]);
+	else if (strcmp(r->element[1]->str, "moves") == 0)
+		pul_moves_push(r->element[2]->str, r->element[2]->len);
 	else if (strcmp(r->element[1]->str, pul_confirm_channel()) == 0)
 		pul_confirm_push(r->element[2]->str, r->element[2]->len);
 }
@@ -740,6 +742,7 @@ static void sub_handshake_h(struct pul_conn *conn, const redisReply *r, void *ar
 	static const char sessions[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$8\r\nsessions\r\n";
 	static const char auth[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$4\r\nauth\r\n";
 	uint64_t deadline = pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms;
+	static const char moves[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$5\r\nmoves\r\n";
 	uint8_t confirms[128];
 	struct p2p_writer w;
 
@@ -757,6 +760,7 @@ static void sub_handshake_h(struct pul_conn *conn, const redisReply *r, void *ar
 	    pul_conn_send(conn, sessions, sizeof(sessions) - 1, deadline, subscribed_h, NULL) !=
 		    0 ||
 	    pul_conn_send(conn, auth, sizeof(auth) - 1, deadline, subscribed_h, NULL) != 0 ||
+	    pul_conn_send(conn, moves, sizeof(moves) - 1, deadline, subscribed_h, NULL) != 0 ||
 	    pul_conn_send(conn, confirms, w.len, deadline, subscribed_h, NULL) != 0)
 		pul_conn_doom(conn, "handshake refused");
 }

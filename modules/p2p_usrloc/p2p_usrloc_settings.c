@@ -28,6 +28,7 @@ struct pul_settings pul_settings = {
 	.sessions_max = 2048,
 	.auth_cache_size = 4096,
 	.auth_cache_s = 60,
+	.moves = 1,
 	.contacts_file = "",
 	.contacts_memory = "",
 	.contacts_max = 200000,
@@ -53,6 +54,7 @@ param_export_t pul_params[] = {
 	{"sessions_max", PARAM_INT, &pul_settings.sessions_max},
 	{"auth_cache_size", PARAM_INT, &pul_settings.auth_cache_size},
 	{"auth_cache_s", PARAM_INT, &pul_settings.auth_cache_s},
+	{"moves", PARAM_INT, &pul_settings.moves},
 	{"contacts_file", PARAM_STRING, &pul_settings.contacts_file},
 	{"contacts_memory", PARAM_STRING, &pul_settings.contacts_memory},
 	{"contacts_max", PARAM_INT, &pul_settings.contacts_max},
@@ -80,6 +82,7 @@ static const struct {
 	{"sessions_max", &pul_settings.sessions_max, 16, 65536},
 	{"auth_cache_size", &pul_settings.auth_cache_size, 64, 1000000},
 	{"auth_cache_s", &pul_settings.auth_cache_s, 0, 600},
+	{"moves", &pul_settings.moves, 0, 1},
 	{"contacts_max", &pul_settings.contacts_max, 100, 10000000},
 	{"contacts_sync_s", &pul_settings.contacts_sync_s, 0, 3600},
 };

@@ -47,6 +47,8 @@ static const struct {
 	[PUL_CNT_SCANS] = {"scans", "completed scans of usrloc"},
 	[PUL_CNT_CONFIRMS] = {"confirms", "registrations that waited until others can find them"},
 	[PUL_CNT_CONFIRMED] = {"confirmed", "of these, those that the gateway confirmed"},
+	[PUL_CNT_MOVED] = {"moved", "phones that registered at another peer: over here"},
+	[PUL_CNT_MOVES_KEPT] = {"moves_kept", "of these, those that go to and fro and were kept"},
 	[PUL_CNT_UNCONFIRMED] = {"unconfirmed", "of these, those that were not confirmed in time"},
 };
 

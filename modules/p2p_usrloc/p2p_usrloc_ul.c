@@ -168,9 +168,17 @@ void pul_ul_destroy(void)
 	skipped = NULL;
 }
 
-/* One AoR's contacts. They are not deleted here: with a database behind usrloc that takes its
- * connection, which this process has not. */
-static unsigned int aor_expire(const struct p2p_name *name, const char *where, str *aor)
+static uint32_t instance_of(const ucontact_t *c)
+{
+	return c->instance.s != NULL && c->instance.len > 0
+		       ? p2p_instance_hash(c->instance.s, c->instance.len)
+		       : 0;
+}
+
+/* One AoR's contacts; instance 0: all. They are not deleted here: with a database behind usrloc
+ * that takes its connection, which this process has not. */
+static unsigned int aor_expire(const struct p2p_name *name, const char *where, str *aor,
+			       uint32_t instance)
 {
 	udomain_t *domain;
 	urecord_t *r = NULL;
@@ -182,7 +190,8 @@ static unsigned int aor_expire(const struct p2p_name *name, const char *where, s
 	ul.lock_udomain(domain, aor);
 	if (ul.get_urecord(domain, aor, &r) == 0) {
 		for (c = r->contacts; c != NULL; c = c->next) {
-			if (c->server_id != server_id || c->expires == EXPIRED)
+			if (c->server_id != server_id || c->expires == EXPIRED ||
+			    (instance != 0 && instance_of(c) != instance))
 				continue;
 			c->expires = EXPIRED;
 			/* the timer will tell of it, but not soon */
@@ -195,10 +204,10 @@ static unsigned int aor_expire(const struct p2p_name *name, const char *where, s
 	return n;
 }
 
-unsigned int pul_ul_expire(const struct p2p_name *name)
+static unsigned int expire(const struct p2p_name *name, uint32_t instance)
 {
 	char domain_buf[TABLE_NAME_MAX + 1], aor_buf[MAX_URI_SIZE];
-	unsigned int n = pul_store_stale_drop(name), now;
+	unsigned int n = 0, now;
 	int i = 0;
 
 	for (;;) {
@@ -208,10 +217,20 @@ unsigned int pul_ul_expire(const struct p2p_name *name)
 			return n;
 		domain_buf[domain.len] = '\0';
 		/* those of this AoR are known no more; if there are any left, pass over it */
-		now = aor_expire(name, domain_buf, &aor);
+		now = aor_expire(name, domain_buf, &aor, instance);
 		i += now == 0;
 		n += now;
 	}
+}
+
+unsigned int pul_ul_expire(const struct p2p_name *name)
+{
+	return pul_store_stale_drop(name) + expire(name, 0);
+}
+
+unsigned int pul_ul_replace(const struct p2p_name *name, uint32_t instance)
+{
+	return expire(name, instance);
 }
 
 const struct usrloc_api *pul_ul_api(void)
