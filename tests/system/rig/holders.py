@@ -13,7 +13,7 @@ PER_PEER = 5000       # records of one peer that another holds
 class Holders(scene.Scene):
     """count gateways; each knows all others, and holds what is its to hold."""
 
-    def __init__(self, count=8, emulate=None, clocks=()):
+    def __init__(self, count=8, emulate=None, clocks=(), per_peer=PER_PEER):
         super().__init__(emulate)
         self.secret = os.urandom(32).hex()
         self.gw, self.cl = [], []
@@ -24,7 +24,7 @@ class Holders(scene.Scene):
                                 if self.gw else [], self.secret, False,
                                 ["sip:%s:5060;transport=udp" % node.addr4["ovl"]])
             g.settings["overlay"]["holders"] = HOLDERS
-            g.settings["limits"] = {"held_per_peer_max": PER_PEER}
+            g.settings["limits"] = {"held_per_peer_max": per_peer}
             g.clock_s = dict(clocks).get(i, 0)
             self.gw.append(g.start())
             self.cl.append(self.client(g))
