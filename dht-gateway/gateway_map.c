@@ -33,7 +33,8 @@ int gw_map_new(struct gw_map **mp, size_t max, bool evict, void (*drop)(void *va
 
 	if (!m)
 		return ENOMEM;
-	while (n < max && n < (size_t)1 << 20)
+	/* full, a chain has four or so */
+	while (n < max / 4 && n < (size_t)1 << 20)
 		n *= 2;
 	m->bucket = calloc(n, sizeof(struct node *));
 	if (!m->bucket)

@@ -113,6 +113,11 @@ class Gateway(Daemon):
         return st["dht_state"] == "connected" and \
             int(st["dht_nodes_ipv4"]) + int(st["dht_nodes_ipv6"]) > 0
 
+    def holds(self, members):
+        """It knows so many members, and has all records of users that are its to hold."""
+        st = self.status()
+        return int(st["members_alive"]) >= members and int(st["arcs_unsynced"]) == 0
+
     def unpublished(self):
         """Users whose record the DHT was not given yet, or has not taken."""
         st = self.status()
@@ -307,12 +312,17 @@ class Overlay(scene.Scene):
             enrol.join(p, enrol.invite(self.peers[0]))
 
     def joined(self, timeout=15):
-        """Waits until every gateway's DHT node is connected to the others."""
+        """Waits until every gateway's DHT node is connected to the others, and has all that it holds: then
+        it can say that a user is absent."""
         if len(self.peers) < 2:
             return
+        speak = [p for p in self.peers if p.gateway.settings.get("peers", {}).get("enabled") != "no"]
         for p in self.peers:
             proc.wait_for("%s's DHT node is connected" % p.name, p.gateway.joined, timeout, 0.05,
                           [p.gateway.proc])
+        for p in speak:
+            proc.wait_for("%s has what it holds" % p.name, lambda p=p: p.gateway.holds(len(speak)), timeout,
+                          0.05, [p.gateway.proc])
 
     def found(self, name, at, timeout=5):
         """Waits until the peer finds the name in the overlay."""
