@@ -35,7 +35,7 @@
 /* Until the engine is asked, too. */
 #define HOLDERS_MS 30
 /* A majority has said no: for so long the others may still know better. */
-#define NO_GRACE_MS 15
+#define NO_GRACE_MS 100
 #define HOLDERS_MAX 9
 /* So many of the holders are to tell of changes. */
 #define WATCHED_AT 2
