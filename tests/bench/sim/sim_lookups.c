@@ -6,6 +6,8 @@
 #include "lib/model/quorum.h"
 
 #define DEADLINE (1500 * SIM_MS)
+/* A majority has said no: for so long the others may still know better (gateway_lookup.c). */
+#define NO_GRACE (100 * SIM_MS)
 #define QUESTION_BYTES 90
 #define ANSWER_BYTES 60
 #define FOUND_BYTES 290
@@ -15,7 +17,8 @@ struct lookup {
 	uint64_t began;
 	unsigned int n_seen, no, seen[SIM_HOLDERS_MAX];
 	bool ended, registered; /* registered: it was safe when this began */
-	uint64_t changed;	/* of the user, then */
+	bool grace;
+	uint64_t changed; /* of the user, then */
 };
 
 struct question {
@@ -56,6 +59,15 @@ static void ended(struct sim *s, struct lookup *l, bool found, bool absent)
 	}
 }
 
+static void on_grace(struct sim *s, void *arg)
+{
+	struct lookup *l = arg;
+
+	if (!s->ended && !l->ended && s->peer[l->asker].up && s->peer[l->asker].life == l->life)
+		ended(s, l, false, true);
+	let_go(l);
+}
+
 static void take(struct sim *s, struct lookup *l, unsigned int from, bool found, bool synced)
 {
 	unsigned int i;
@@ -68,10 +80,13 @@ static void take(struct sim *s, struct lookup *l, unsigned int from, bool found,
 	}
 	for (i = 0; i < l->n_seen && synced; i++)
 		l->no += l->seen[i] == from;
-	if (p2p_quorum_absent(l->n_seen, l->no))
-		ended(s, l, false, true);
-	else if (l->open == 0)
-		ended(s, l, false, false);
+	if (l->open == 0) {
+		ended(s, l, false, p2p_quorum_absent(l->n_seen, l->no));
+	} else if (!l->grace && p2p_quorum_absent(l->n_seen, l->no)) {
+		l->grace = true;
+		l->uses++;
+		sim_at_last(s, s->now + NO_GRACE, on_grace, l);
+	}
 }
 
 static void on_asked(struct sim *s, struct sim_ask *a)
