@@ -25,6 +25,7 @@
 struct event_base;
 struct gw_anchor;
 struct gw_announces;
+struct gw_moves;
 struct gw_asks;
 struct gw_auth;
 struct gw_auth_rules;
@@ -154,6 +155,7 @@ struct gw {
 	struct gw_holds *holds;
 	struct gw_queries *queries;
 	struct gw_announces *announces;
+	struct gw_moves *moves;
 
 	/* The records of a name changed, or those of a peer, or a session: told to the modules. Set
 	 * by gateway_resp.c; may be NULL. */

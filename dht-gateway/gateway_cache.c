@@ -15,6 +15,7 @@
 /* What the peer of a record said. */
 struct said {
 	uint64_t confirmed_ms, refuted_ms; /* mono; 0: it did not */
+	bool compared;			   /* with who is registered here, gateway_moves.h */
 };
 
 struct names {
@@ -123,6 +124,29 @@ static uint64_t names_digest(struct gw_cache *c, const struct names *e)
 	return digest(&cands);
 }
 
+/* Phones that are registered here may have gone there. */
+static void compare(struct gw_cache *c, const char *name, size_t len, struct names *e)
+{
+	struct p2p_published_info own;
+	struct p2p_candidate_set cands;
+	struct p2p_userset set;
+
+	if (!c->gw->moves || p2p_published_get(gw_users_table(c->gw->users), name, len, &own) ||
+	    own.desired != P2P_DESIRED_CLAIMED)
+		return;
+	/* without tombstones, what has expired, and what revoked peers have signed */
+	set_load(&set, e);
+	gw_peers_candidates(c->gw->peers, &set, &cands);
+	for (unsigned int k = 0; k < cands.n; k++) {
+		int i = names_find(e, &cands.c[k].hit, cands.c[k].order);
+
+		if (i < 0 || cands.c[k].flags & P2P_CANDIDATE_LAPSED || e->said[i].compared)
+			continue;
+		e->said[i].compared = true;
+		gw_moves_other(c->gw->moves, name, len, &e->e[i]);
+	}
+}
+
 static void store(struct gw_cache *c, const char *name, size_t len, const struct p2p_userset *set,
 		  bool tell)
 {
@@ -143,7 +167,7 @@ static void store(struct gw_cache *c, const char *name, size_t len, const struct
 	next->digest = names_digest(c, next);
 	if (next->digest != old && (was || tell || gw_users_serves(c->gw->users, name, len)))
 		gw_users_event(c->gw, name, len);
-	gw_moves_look(c->gw, name, len, e ? e->e : NULL, e ? e->n : 0, set);
+	compare(c, name, len, next);
 	if (gw_map_put(c->map, name, len, next))
 		free(next);
 }

@@ -25,6 +25,7 @@
 #include "dht-gateway/gateway_known.h"
 #include "dht-gateway/gateway_lookup.h"
 #include "dht-gateway/gateway_member.h"
+#include "dht-gateway/gateway_moves.h"
 #include "dht-gateway/gateway_names.h"
 #include "dht-gateway/gateway_peers.h"
 #include "dht-gateway/gateway_query.h"
@@ -346,6 +347,8 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 	if (!ret)
 		ret = gw_lookups_new(&gw->lookups, gw);
 	if (!ret)
+		ret = gw_moves_new(&gw->moves, gw);
+	if (!ret)
 		ret = gw_routes_new(&gw->routes, gw);
 	if (!ret)
 		ret = gw_asks_new(&gw->asks, gw);
@@ -438,6 +441,8 @@ void gw_core_free(struct gw_core *c)
 	gw_holds_stop(gw->holds);
 	gw_queries_free(gw->queries);
 	gw->queries = NULL;
+	gw_moves_free(gw->moves);
+	gw->moves = NULL;
 	gw_asks_free(gw->asks);
 	/* what is under way ends, and its owners are still there to be told */
 	if (gw->dht) {

@@ -123,16 +123,40 @@ static int presence(struct gw_serve *s, const struct p2p_key *key, struct p2p_op
 	return 0;
 }
 
+/* For how long its phones have been here. */
+static void phones(struct gw_serve *s, const struct p2p_key *key, struct p2p_opp_user *user)
+{
+	const struct p2p_published *table = gw_users_table(s->gw->users);
+	struct p2p_published_info info;
+	const char *name;
+	size_t len;
+
+	if (gw_users_find(s->gw->users, key, &name, &len) ||
+	    p2p_published_get(table, name, len, &info))
+		return;
+	for (unsigned int i = 0; i < info.n_instances && user->n_phones < P2P_OPP_LIST_MAX; i++) {
+		uint64_t age =
+			p2p_published_age(table, name, len, info.instance[i], gw_mono(s->gw));
+
+		if (age > P2P_OPP_AGE_MAX_MS)
+			continue;
+		user->phone[user->n_phones].instance = info.instance[i];
+		user->phone[user->n_phones++].age_ms = age;
+	}
+}
+
 static void reply_user(struct gw_serve *s, struct https_exchange *x, const struct p2p_key *key)
 {
 	struct p2p_opp_user user;
-	char body[256];
+	char body[1024];
 	size_t len;
 
 	if (presence(s, key, &user)) {
 		reply_error(x, 503, P2P_OPP_E_BUSY, "Kamailio has not named its users yet");
 		return;
 	}
+	if (user.presence == P2P_OPP_YES)
+		phones(s, key, &user);
 	p2p_opp_user_encode(&user, body, sizeof(body), &len);
 	https_reply(x, 200, 0, body, len);
 }

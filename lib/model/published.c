@@ -30,11 +30,10 @@ struct entry {
 	unsigned int failures, stales;
 	enum p2p_desired desired;
 	enum p2p_put_state put, before; /* before: what it was when the put in flight began */
-	uint64_t since;	       /* order of the first record with these instances; 0: none yet */
-	bool fresh, was_fresh; /* they are not in any record that was put */
 	bool dirty, was_dirty, in_flight, killed, spoiled;
 	uint8_t n_instances;
 	uint32_t instance[P2P_CANDIDATE_INSTANCES_MAX];
+	uint64_t since[P2P_CANDIDATE_INSTANCES_MAX]; /* of each; 0: not known */
 	size_t name_len;
 	char name[];
 };
@@ -426,6 +425,54 @@ static bool is_out(const struct entry *e)
 	return e->put != P2P_PUT_NOTHING || e->last_expiry_ms != 0;
 }
 
+static uint64_t instance_since(const struct entry *e, uint32_t instance)
+{
+	uint8_t i;
+
+	for (i = 0; i < e->n_instances; i++)
+		if (e->instance[i] == instance)
+			return e->since[i];
+	return 0;
+}
+
+static bool instance_has(const struct entry *e, uint32_t instance)
+{
+	uint8_t i;
+
+	for (i = 0; i < e->n_instances && e->instance[i] != instance; i++)
+		;
+	return i < e->n_instances;
+}
+
+/* Those that were there before are there since then. */
+static void instances_set(struct entry *e, const uint32_t inst[P2P_CANDIDATE_INSTANCES_MAX],
+			  uint8_t n, uint64_t now)
+{
+	uint64_t since[P2P_CANDIDATE_INSTANCES_MAX] = {0};
+	bool gone = e->desired == P2P_DESIRED_GONE;
+	uint8_t i;
+
+	for (i = 0; i < n; i++)
+		since[i] = !gone && instance_has(e, inst[i]) ? instance_since(e, inst[i]) : now;
+	e->n_instances = n;
+	memcpy(e->instance, inst, sizeof(e->instance));
+	memcpy(e->since, since, sizeof(e->since));
+}
+
+uint64_t p2p_published_age(const struct p2p_published *p, const char *name, size_t len,
+			   uint32_t instance, uint64_t now_ms)
+{
+	const struct entry *e = find(p, name, len);
+	uint64_t since;
+
+	if (e == NULL || e->desired == P2P_DESIRED_GONE)
+		return UINT64_MAX;
+	since = instance_since(e, instance);
+	if (since == 0)
+		return UINT64_MAX;
+	return now_ms > since ? now_ms - since : 0;
+}
+
 int p2p_published_publish(struct p2p_published *p, const char *name, size_t len, uint64_t kamailio,
 			  uint64_t seq, const uint32_t *instances, size_t n_instances,
 			  uint64_t now_ms, uint64_t *seen)
@@ -453,14 +500,12 @@ int p2p_published_publish(struct p2p_published *p, const char *name, size_t len,
 		same = e->desired != P2P_DESIRED_GONE && n == e->n_instances &&
 		       memcmp(inst, e->instance, sizeof(inst)) == 0;
 	}
+	instances_set(e, inst, n, seq > 0 ? now_ms : 0);
 	claim(p, e, kamailio, seq);
 	set_desired(p, e, P2P_DESIRED_CLAIMED);
 	set_killed(p, e, false);
-	e->n_instances = n;
-	memcpy(e->instance, inst, sizeof(inst));
 	if (same)
 		return EALREADY;
-	e->fresh = true;
 	change(p, e, now_ms);
 	return 0;
 }
@@ -548,8 +593,6 @@ static void job_begin(struct p2p_published *p, struct entry *e, struct p2p_publi
 	e->in_flight = true;
 	e->spoiled = false;
 	e->was_dirty = e->dirty;
-	e->was_fresh = e->fresh;
-	e->fresh = false;
 	set_dirty(p, e, false);
 	e->before = e->put;
 	e->put = e->desired == P2P_DESIRED_GONE ? P2P_PUT_KILLING : P2P_PUT_PUTTING;
@@ -647,11 +690,6 @@ void p2p_published_done(struct p2p_published *p, uint64_t id, enum p2p_put_resul
 		e->last_expiry_ms = expiry_ms;
 	if (order > e->order)
 		e->order = order;
-	if (e->was_fresh && result == P2P_PUT_OK)
-		e->since = order;
-	else if (e->was_fresh)
-		e->fresh = true;
-	e->was_fresh = false;
 	if (result == P2P_PUT_OK) {
 		job_succeeded(p, e, wall_ms, now_ms);
 	} else {
@@ -700,7 +738,6 @@ static void fill_info(const struct entry *e, struct p2p_published_info *info)
 	info->kamailio = e->kamailio;
 	info->seq = e->seq;
 	info->order = e->order;
-	info->since = e->fresh || e->was_fresh ? 0 : e->since;
 	info->due_ms = e->in_flight ? UINT64_MAX : e->due_ms;
 	info->n_instances = e->n_instances;
 	memcpy(info->instance, e->instance, sizeof(info->instance));

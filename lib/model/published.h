@@ -70,6 +70,12 @@ void p2p_published_disconnected(struct p2p_published *p, uint64_t kamailio);
  * now. */
 size_t p2p_published_synced(struct p2p_published *p, uint64_t kamailio, uint64_t now_ms);
 
+/* How long ago a phone (its +sip.instance's hash) was first named here, without having been gone
+ * meanwhile, in ms; UINT64_MAX: it is not here, or that is not known (seq 0 stands for a former
+ * life of this peer). */
+uint64_t p2p_published_age(const struct p2p_published *p, const char *name, size_t len,
+			   uint32_t instance, uint64_t now_ms);
+
 /* SERVES: 0 not ours, 1 claimed, 2 orphan. */
 int p2p_published_serves(const struct p2p_published *p, const char *name, size_t len);
 
@@ -131,7 +137,6 @@ struct p2p_published_info {
 	bool confirmed;	       /* what is desired was put, whatever is under way now */
 	unsigned int failures; /* in a row */
 	uint64_t kamailio, seq, order;
-	uint64_t since;	 /* order of the first record with these instances; 0: not put yet */
 	uint64_t due_ms; /* UINT64_MAX: in flight */
 	uint8_t n_instances;
 	uint32_t instance[P2P_CANDIDATE_INSTANCES_MAX];

@@ -323,6 +323,18 @@ static int put_user(struct p2p_text *t, const struct p2p_opp_user *user)
 		p2p_hit_print(&user->hit, hit);
 		p2p_text_add(t, ",\"hit\":\"%s\"", hit);
 	}
+	if (user->presence != P2P_OPP_YES || user->n_phones == 0)
+		return 0;
+	if (user->n_phones > P2P_OPP_LIST_MAX)
+		return EINVAL;
+	p2p_text_add(t, ",\"phones\":[");
+	for (unsigned int i = 0; i < user->n_phones; i++) {
+		if (user->phone[i].instance == 0 || user->phone[i].age_ms > P2P_OPP_AGE_MAX_MS)
+			return EINVAL;
+		p2p_text_add(t, "%s{\"instance\":\"%08" PRIx32 "\",\"age_ms\":%" PRIu64 "}",
+			     i > 0 ? "," : "", user->phone[i].instance, user->phone[i].age_ms);
+	}
+	p2p_text_add(t, "]");
 	return 0;
 }
 
@@ -685,6 +697,41 @@ static int get_opening(json_object *o, uint8_t nonce[P2P_OPP_NONCE_LEN], uint64_
 	return err;
 }
 
+static int get_phone(json_object *o, struct p2p_opp_user *user)
+{
+	json_object *v;
+	uint8_t raw[4];
+	int64_t age;
+
+	if (!json_object_is_type(o, json_type_object) ||
+	    p2p_opp_get_hex(o, "instance", raw, sizeof(raw)) != 0 ||
+	    !json_object_object_get_ex(o, "age_ms", &v) || !json_object_is_type(v, json_type_int))
+		return EBADMSG;
+	age = json_object_get_int64(v);
+	user->phone[user->n_phones].instance =
+		(uint32_t)raw[0] << 24 | (uint32_t)raw[1] << 16 | (uint32_t)raw[2] << 8 | raw[3];
+	if (age < 0 || age > P2P_OPP_AGE_MAX_MS || user->phone[user->n_phones].instance == 0)
+		return EBADMSG;
+	user->phone[user->n_phones++].age_ms = (uint64_t)age;
+	return 0;
+}
+
+static int get_phones(json_object *o, struct p2p_opp_user *user)
+{
+	json_object *list;
+	int err = 0;
+
+	user->n_phones = 0;
+	if (user->presence != P2P_OPP_YES || !json_object_object_get_ex(o, "phones", &list))
+		return 0;
+	if (!json_object_is_type(list, json_type_array) ||
+	    json_object_array_length(list) > P2P_OPP_LIST_MAX)
+		return EBADMSG;
+	for (size_t i = 0; err == 0 && i < json_object_array_length(list); i++)
+		err = get_phone(json_object_array_get_idx(list, i), user);
+	return err;
+}
+
 static int get_user(json_object *o, struct p2p_opp_user *user)
 {
 	int presence, err = get_word(o, "user", presences, N(presences), &presence);
@@ -694,7 +741,7 @@ static int get_user(json_object *o, struct p2p_opp_user *user)
 		if (user->presence == P2P_OPP_MOVED)
 			err = get_hit(o, &user->hit);
 	}
-	return err;
+	return err != 0 ? err : get_phones(o, user);
 }
 
 int p2p_opp_open_decode(struct p2p_opp_open *out, const char *text, size_t len)

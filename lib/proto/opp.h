@@ -33,6 +33,8 @@
 #define P2P_OPP_MEMBER_SKEW_MS 120000
 /* A request header of DELETE: the caller closes the session whatever runs over it ("yes"). */
 #define P2P_OPP_FINAL_HEADER "P2P-Final"
+/* Highest age of a phone that is told. */
+#define P2P_OPP_AGE_MAX_MS 315360000000 /* ten years */
 /* Longest lifetime of a session, in seconds, and most calls that are counted. */
 #define P2P_OPP_LIFETIME_MAX_S 86400
 #define P2P_OPP_CALLS_MAX 10000000
@@ -97,6 +99,12 @@ enum p2p_opp_presence {
 struct p2p_opp_user {
 	enum p2p_opp_presence presence;
 	struct p2p_hit hit; /* MOVED: where to */
+	/* YES: phones (the hashes of their +sip.instance) and for how long they have been there */
+	uint8_t n_phones;
+	struct {
+		uint32_t instance; /* not 0 */
+		uint64_t age_ms;   /* up to P2P_OPP_AGE_MAX_MS */
+	} phone[P2P_OPP_LIST_MAX];
 };
 
 /* Words of one list, the best first: 1 to 15 of a-z, 0-9 and '-'. Which of them mean something is

@@ -182,7 +182,6 @@ def moving_users(s, users, instance, prefix):
 
 
 @tap.on(near)
-@tap.long
 def test_a_user_who_moved_rings_where_he_is(s):
     moving_users(s, 20, True, "mover")
 
@@ -193,7 +192,6 @@ def test_a_second_phone_elsewhere_rings_too(s):
 
 
 @tap.on(skewed)
-@tap.long
 def test_a_user_who_moved_from_a_clock_ahead_rings_where_he_is(s):
     moving_users(s, 20, True, "skewed")
 

@@ -184,10 +184,17 @@ static void test_user(void **state)
 		"\"yes\"",
 		"{\"user\":\"moved\",\"hit\":\"192.0.2.1\"}",
 		"{\"User\":\"yes\"}",
+		"{\"user\":\"yes\",\"phones\":{}}",
+		"{\"user\":\"yes\",\"phones\":[1]}",
+		"{\"user\":\"yes\",\"phones\":[{\"instance\":\"00000001\"}]}",
+		"{\"user\":\"yes\",\"phones\":[{\"instance\":\"00000000\",\"age_ms\":1}]}",
+		"{\"user\":\"yes\",\"phones\":[{\"instance\":\"0000000g\",\"age_ms\":1}]}",
+		"{\"user\":\"yes\",\"phones\":[{\"instance\":\"00000001\",\"age_ms\":-1}]}",
+		"{\"user\":\"yes\",\"phones\":[0,0,0,0,0,0,0,0,0]}",
 	};
 	static const char later[] = "{\"user\":\"yes\",\"since\":12,\"hit\":false}";
 	struct p2p_opp_user user = {0}, again;
-	char buf[256];
+	char buf[1024];
 	size_t len, i;
 
 	(void)state;
@@ -201,6 +208,19 @@ static void test_user(void **state)
 		assert_memory_equal(&user, &again, sizeof(user));
 		assert_string_not_equal(p2p_opp_presence_text(user.presence), "?");
 	}
+	memset(&user, 0, sizeof(user));
+	user.presence = P2P_OPP_YES;
+	for (i = 0; i < P2P_OPP_LIST_MAX; i++) {
+		user.phone[i].instance = 0xa0000001u + (uint32_t)i;
+		user.phone[i].age_ms = P2P_OPP_AGE_MAX_MS - i;
+	}
+	user.n_phones = P2P_OPP_LIST_MAX;
+	assert_ok(p2p_opp_user_encode(&user, buf, sizeof(buf), &len));
+	assert_ok(p2p_opp_user_decode(&again, buf, len));
+	assert_memory_equal(&user, &again, sizeof(user));
+	user.phone[3].instance = 0;
+	assert_int_equal(p2p_opp_user_encode(&user, buf, sizeof(buf), &len), EINVAL);
+	user.n_phones = 0;
 	user.presence = (enum p2p_opp_presence)0;
 	assert_int_equal(p2p_opp_user_encode(&user, buf, sizeof(buf), &len), EINVAL);
 	user.presence = (enum p2p_opp_presence)99;

@@ -634,6 +634,48 @@ static void test_alloc(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
+/* For how long a phone has been here: from when it was first named, whatever is told after that. */
+static void test_ages(void **state)
+{
+	struct p2p_published *p;
+	struct p2p_published_config cfg = {.max = 8,
+					   .reput_ms = 1000,
+					   .retry_min_ms = 100,
+					   .retry_max_ms = 1000,
+					   .orphan_ms = 1000,
+					   .tombstone_ms = 1000};
+	const uint32_t one[] = {1}, two[] = {1, 2}, other[] = {2};
+	uint64_t seen;
+
+	(void)state;
+	assert_int_equal(p2p_published_new(&p, &cfg), 0);
+	assert_int_equal(p2p_published_publish(p, "a", 1, 7, 1, one, 1, 10000, &seen), 0);
+	assert_true(p2p_published_age(p, "a", 1, 1, 20000) <= 10000);
+	assert_true(p2p_published_age(p, "a", 1, 1, 20000) >= 9800);
+	assert_int_equal(p2p_published_age(p, "a", 1, 2, 20000), UINT64_MAX);
+	assert_int_equal(p2p_published_age(p, "b", 1, 1, 20000), UINT64_MAX);
+	/* a second one comes: it is younger */
+	assert_int_equal(p2p_published_publish(p, "a", 1, 7, 2, two, 2, 15000, &seen), 0);
+	assert_true(p2p_published_age(p, "a", 1, 1, 20000) >= 9800);
+	assert_true(p2p_published_age(p, "a", 1, 2, 20000) <= 5000);
+	/* it was gone meanwhile: it begins anew */
+	assert_int_equal(p2p_published_publish(p, "a", 1, 7, 3, other, 1, 16000, &seen), 0);
+	assert_int_equal(p2p_published_age(p, "a", 1, 1, 20000), UINT64_MAX);
+	assert_int_equal(p2p_published_publish(p, "a", 1, 7, 4, two, 2, 18000, &seen), 0);
+	assert_true(p2p_published_age(p, "a", 1, 1, 20000) <= 2000);
+	assert_true(p2p_published_age(p, "a", 1, 2, 20000) >= 4800);
+	/* withdrawn: all are gone */
+	assert_int_equal(p2p_published_withdraw(p, "a", 1, 7, 5, 18500, &seen), 0);
+	assert_int_equal(p2p_published_age(p, "a", 1, 2, 20000), UINT64_MAX);
+	p2p_published_publish(p, "a", 1, 7, 6, two, 2, 19000, &seen);
+	assert_true(p2p_published_age(p, "a", 1, 2, 20000) <= 1000);
+	/* of a former life nothing is known, until it comes anew */
+	assert_int_equal(p2p_published_publish(p, "c", 1, 7, 0, one, 1, 10000, &seen), 0);
+	p2p_published_publish(p, "c", 1, 7, 1, one, 1, 11000, &seen);
+	assert_int_equal(p2p_published_age(p, "c", 1, 1, 20000), UINT64_MAX);
+	p2p_published_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -646,6 +688,7 @@ int main(void)
 		T(test_full_and_scan), T(test_taken_back),
 		T(test_instances),     T(test_configure),
 		T(test_random),	       T(test_alloc),
+		T(test_ages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
