@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ctl/ctl.h"
-#include "dht-gateway/gateway_cert.h"
-#include "dht-gateway/gateway_setup.h"
+#include "dht-gateway/keys/gateway_cert.h"
+#include "dht-gateway/enrol/gateway_setup.h"
 #include "lib/base/clock.h"
 #include "lib/io/https_client.h"
 #include "lib/proto/key.h"

@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "ctl/ctl.h"
 #include "ctl/ctl_reply.h"
-#include "dht-gateway/gateway_setup.h"
+#include "dht-gateway/enrol/gateway_setup.h"
 #include "lib/base/clock.h"
 #include "lib/proto/key.h"
 

@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include "ctl/ctl.h"
 #include "ctl/ctl_reply.h"
-#include "dht-gateway/gateway_identity.h"
-#include "dht-gateway/gateway_secret.h"
+#include "dht-gateway/keys/gateway_identity.h"
+#include "dht-gateway/keys/gateway_secret.h"
 
 #define RUN CTL_RUN
 #define STATE CTL_STATE

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "dht-gateway/dht_backend.h"
-#include "dht-gateway/gateway_secret.h"
+#include "dht-gateway/engine/dht_backend.h"
+#include "dht-gateway/keys/gateway_secret.h"
 #include "dht-gateway/gateway_settings.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"

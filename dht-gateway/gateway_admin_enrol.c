@@ -6,9 +6,9 @@
 #include <string.h>
 #include <time.h>
 #include "dht-gateway/gateway_admin.h"
-#include "dht-gateway/gateway_enrol.h"
-#include "dht-gateway/gateway_member.h"
-#include "dht-gateway/gateway_rotate.h"
+#include "dht-gateway/enrol/gateway_enrol.h"
+#include "dht-gateway/enrol/gateway_member.h"
+#include "dht-gateway/enrol/gateway_rotate.h"
 #include "lib/base/bytes.h"
 
 #define ADDRESS_MAX 128

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "dht-gateway/gateway_crypto.h"
+#include "dht-gateway/keys/gateway_crypto.h"
 #include "lib/base/hash.h"
 
 struct node {

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "dht-gateway/dht_backend.h"
-#include "dht-gateway/dht_redis_map.h"
-#include "dht-gateway/gateway_policy.h"
+#include "dht-gateway/engine/dht_backend.h"
+#include "dht-gateway/engine/dht_redis_map.h"
+#include "dht-gateway/peers/gateway_policy.h"
 #include "lib/base/bytes.h"
 #include "lib/model/candidate.h"
 #include "lib/proto/opp.h"

@@ -10,7 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 #include "dht-gateway/gateway.h"
-#include "dht-gateway/gateway_file.h"
+#include "dht-gateway/keys/gateway_file.h"
 #include "dht-gateway/gateway_map.h"
 #include "lib/base/bytes.h"
 #include "lib/proto/name.h"

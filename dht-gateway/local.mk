@@ -8,74 +8,74 @@ GATEWAY_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(HIREDIS_CFLAGS) $(INIH_CF
 GATEWAY_LIBS = dht-gateway/libgateway.la $(P2PHTTPS_LIBS) $(P2POPP_LIBS) $(P2PIO_LIBS) $(OPENSSL_LIBS)
 
 dht_gateway_libgateway_la_SOURCES = \
-	dht-gateway/dht_backend.c dht-gateway/dht_backend.h dht-gateway/dht_engines.h \
-	dht-gateway/dht_both.c \
-	dht-gateway/dht_memory.c \
-	dht-gateway/dht_none.c \
-	dht-gateway/dht_redis.c dht-gateway/dht_redis_impl.h \
-	dht-gateway/dht_redis_conn.c dht-gateway/dht_redis_conn.h \
-	dht-gateway/dht_redis_map.c dht-gateway/dht_redis_map.h \
-	dht-gateway/dht_redis_ops.c dht-gateway/dht_redis_servers.c \
+	dht-gateway/engine/dht_backend.c dht-gateway/engine/dht_backend.h dht-gateway/engine/dht_engines.h \
+	dht-gateway/engine/dht_both.c \
+	dht-gateway/engine/dht_memory.c \
+	dht-gateway/engine/dht_none.c \
+	dht-gateway/engine/dht_redis.c dht-gateway/engine/dht_redis_impl.h \
+	dht-gateway/engine/dht_redis_conn.c dht-gateway/engine/dht_redis_conn.h \
+	dht-gateway/engine/dht_redis_map.c dht-gateway/engine/dht_redis_map.h \
+	dht-gateway/engine/dht_redis_ops.c dht-gateway/engine/dht_redis_servers.c \
 	dht-gateway/gateway.c dht-gateway/gateway.h \
 	dht-gateway/gateway_admin.c dht-gateway/gateway_admin.h dht-gateway/gateway_admin_enrol.c \
-	dht-gateway/gateway_ask.c dht-gateway/gateway_ask.h \
-	dht-gateway/gateway_announce.c dht-gateway/gateway_announce.h \
-	dht-gateway/gateway_auth.c dht-gateway/gateway_auth.h \
-	dht-gateway/gateway_auth_admin.c \
-	dht-gateway/gateway_auth_rules.c dht-gateway/gateway_auth_rules.h \
-	dht-gateway/gateway_auth_store.c dht-gateway/gateway_auth_store.h \
-	dht-gateway/gateway_cache.c dht-gateway/gateway_cache.h \
-	dht-gateway/gateway_moves.c dht-gateway/gateway_moves.h \
-	dht-gateway/gateway_confirm.c dht-gateway/gateway_confirm.h \
+	dht-gateway/peers/gateway_ask.c dht-gateway/peers/gateway_ask.h \
+	dht-gateway/location/gateway_announce.c dht-gateway/location/gateway_announce.h \
+	dht-gateway/enrol/gateway_auth.c dht-gateway/enrol/gateway_auth.h \
+	dht-gateway/enrol/gateway_auth_admin.c \
+	dht-gateway/enrol/gateway_auth_rules.c dht-gateway/enrol/gateway_auth_rules.h \
+	dht-gateway/enrol/gateway_auth_store.c dht-gateway/enrol/gateway_auth_store.h \
+	dht-gateway/location/gateway_cache.c dht-gateway/location/gateway_cache.h \
+	dht-gateway/location/gateway_moves.c dht-gateway/location/gateway_moves.h \
+	dht-gateway/location/gateway_confirm.c dht-gateway/location/gateway_confirm.h \
 	dht-gateway/gateway_core.c dht-gateway/gateway_core.h \
-	dht-gateway/gateway_enrol.c dht-gateway/gateway_enrol.h \
-	dht-gateway/gateway_gossip.c dht-gateway/gateway_gossip.h dht-gateway/gateway_gossip_impl.h \
-	dht-gateway/gateway_gossip_file.c dht-gateway/gateway_gossip_seed.c \
-	dht-gateway/gateway_gossip_talk.c \
-	dht-gateway/gateway_hold.c dht-gateway/gateway_hold.h \
-	dht-gateway/gateway_known.c dht-gateway/gateway_known.h \
-	dht-gateway/gateway_lookup.c dht-gateway/gateway_lookup.h \
+	dht-gateway/enrol/gateway_enrol.c dht-gateway/enrol/gateway_enrol.h \
+	dht-gateway/members/gateway_gossip.c dht-gateway/members/gateway_gossip.h dht-gateway/members/gateway_gossip_impl.h \
+	dht-gateway/members/gateway_gossip_file.c dht-gateway/members/gateway_gossip_seed.c \
+	dht-gateway/members/gateway_gossip_talk.c \
+	dht-gateway/location/gateway_hold.c dht-gateway/location/gateway_hold.h \
+	dht-gateway/enrol/gateway_known.c dht-gateway/enrol/gateway_known.h \
+	dht-gateway/location/gateway_lookup.c dht-gateway/location/gateway_lookup.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
-	dht-gateway/gateway_member.c dht-gateway/gateway_member.h \
+	dht-gateway/enrol/gateway_member.c dht-gateway/enrol/gateway_member.h \
 	dht-gateway/gateway_metrics.c dht-gateway/gateway_metrics.h \
-	dht-gateway/gateway_names.c dht-gateway/gateway_names.h \
-	dht-gateway/gateway_nodes.c dht-gateway/gateway_nodes.h \
-	dht-gateway/gateway_peers.c dht-gateway/gateway_peers.h \
-	dht-gateway/gateway_policy.c dht-gateway/gateway_policy.h \
-	dht-gateway/gateway_query.c dht-gateway/gateway_query.h \
-	dht-gateway/gateway_records.c dht-gateway/gateway_records.h \
-	dht-gateway/gateway_renew.c dht-gateway/gateway_renew.h \
+	dht-gateway/engine/gateway_names.c dht-gateway/engine/gateway_names.h \
+	dht-gateway/engine/gateway_nodes.c dht-gateway/engine/gateway_nodes.h \
+	dht-gateway/members/gateway_peers.c dht-gateway/members/gateway_peers.h \
+	dht-gateway/peers/gateway_policy.c dht-gateway/peers/gateway_policy.h \
+	dht-gateway/location/gateway_query.c dht-gateway/location/gateway_query.h \
+	dht-gateway/location/gateway_records.c dht-gateway/location/gateway_records.h \
+	dht-gateway/enrol/gateway_renew.c dht-gateway/enrol/gateway_renew.h \
 	dht-gateway/gateway_resp.c dht-gateway/gateway_resp.h \
-	dht-gateway/gateway_revoke.c dht-gateway/gateway_rotate.c dht-gateway/gateway_rotate.h \
-	dht-gateway/gateway_rotate_impl.h \
-	dht-gateway/gateway_route.c dht-gateway/gateway_route.h \
-	dht-gateway/gateway_serve.c dht-gateway/gateway_serve.h \
-	dht-gateway/gateway_serve_records.c dht-gateway/gateway_serve_records.h \
-	dht-gateway/gateway_session.c dht-gateway/gateway_session.h dht-gateway/gateway_session_impl.h \
-	dht-gateway/gateway_session_open.c dht-gateway/gateway_session_serve.c \
+	dht-gateway/enrol/gateway_revoke.c dht-gateway/enrol/gateway_rotate.c dht-gateway/enrol/gateway_rotate.h \
+	dht-gateway/enrol/gateway_rotate_impl.h \
+	dht-gateway/location/gateway_route.c dht-gateway/location/gateway_route.h \
+	dht-gateway/peers/gateway_serve.c dht-gateway/peers/gateway_serve.h \
+	dht-gateway/peers/gateway_serve_records.c dht-gateway/peers/gateway_serve_records.h \
+	dht-gateway/peers/gateway_session.c dht-gateway/peers/gateway_session.h dht-gateway/peers/gateway_session_impl.h \
+	dht-gateway/peers/gateway_session_open.c dht-gateway/peers/gateway_session_serve.c \
 	dht-gateway/gateway_settings.c dht-gateway/gateway_settings.h \
 	dht-gateway/gateway_state.c dht-gateway/gateway_state.h \
-	dht-gateway/gateway_sync.c dht-gateway/gateway_sync.h \
-	dht-gateway/gateway_tell.c dht-gateway/gateway_tell.h \
-	dht-gateway/gateway_user_enrolment.c dht-gateway/gateway_user_enrolment.h \
-	dht-gateway/gateway_user_enrolment_file.c dht-gateway/gateway_user_enrolment_file.h \
-	dht-gateway/gateway_users.c dht-gateway/gateway_users.h \
-	dht-gateway/gateway_watch.c dht-gateway/gateway_watch.h
+	dht-gateway/location/gateway_sync.c dht-gateway/location/gateway_sync.h \
+	dht-gateway/location/gateway_tell.c dht-gateway/location/gateway_tell.h \
+	dht-gateway/enrol/gateway_user_enrolment.c dht-gateway/enrol/gateway_user_enrolment.h \
+	dht-gateway/enrol/gateway_user_enrolment_file.c dht-gateway/enrol/gateway_user_enrolment_file.h \
+	dht-gateway/location/gateway_users.c dht-gateway/location/gateway_users.h \
+	dht-gateway/location/gateway_watch.c dht-gateway/location/gateway_watch.h
 dht_gateway_libgateway_la_CPPFLAGS = $(GATEWAY_CPPFLAGS)
 dht_gateway_libgateway_la_LIBADD = dht-gateway/libgatewaykeys.la
 
 dht_gateway_libgatewaykeys_la_SOURCES = \
-	dht-gateway/gateway_authority.c dht-gateway/gateway_authority.h \
-	dht-gateway/gateway_bootstrap.c dht-gateway/gateway_bootstrap.h \
-	dht-gateway/gateway_cert.c dht-gateway/gateway_cert.h \
-	dht-gateway/gateway_crypto.c dht-gateway/gateway_crypto.h \
-	dht-gateway/gateway_file.c dht-gateway/gateway_file.h \
-	dht-gateway/gateway_identity.c dht-gateway/gateway_identity.h \
-	dht-gateway/gateway_leaf.c dht-gateway/gateway_leaf.h \
-	dht-gateway/gateway_roster.c dht-gateway/gateway_roster.h \
-	dht-gateway/gateway_seal.c dht-gateway/gateway_seal.h \
-	dht-gateway/gateway_secret.c dht-gateway/gateway_secret.h \
-	dht-gateway/gateway_setup.c dht-gateway/gateway_setup.h
+	dht-gateway/keys/gateway_authority.c dht-gateway/keys/gateway_authority.h \
+	dht-gateway/engine/gateway_bootstrap.c dht-gateway/engine/gateway_bootstrap.h \
+	dht-gateway/keys/gateway_cert.c dht-gateway/keys/gateway_cert.h \
+	dht-gateway/keys/gateway_crypto.c dht-gateway/keys/gateway_crypto.h \
+	dht-gateway/keys/gateway_file.c dht-gateway/keys/gateway_file.h \
+	dht-gateway/keys/gateway_identity.c dht-gateway/keys/gateway_identity.h \
+	dht-gateway/keys/gateway_leaf.c dht-gateway/keys/gateway_leaf.h \
+	dht-gateway/enrol/gateway_roster.c dht-gateway/enrol/gateway_roster.h \
+	dht-gateway/keys/gateway_seal.c dht-gateway/keys/gateway_seal.h \
+	dht-gateway/keys/gateway_secret.c dht-gateway/keys/gateway_secret.h \
+	dht-gateway/enrol/gateway_setup.c dht-gateway/enrol/gateway_setup.h
 dht_gateway_libgatewaykeys_la_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS)
 
 dht_gateway_p2psip_gateway_SOURCES = dht-gateway/main.c
@@ -86,8 +86,8 @@ dht_gateway_p2psip_gateway_LDADD = $(GATEWAY_LIBS)
 if WITH_OPENDHT
 noinst_LTLIBRARIES += dht-gateway/libopendhtshim.la
 dht_gateway_libopendhtshim_la_SOURCES = \
-	dht-gateway/opendht_shim.cpp dht-gateway/opendht_shim.h \
-	dht-gateway/dht_opendht.c
+	dht-gateway/engine/opendht_shim.cpp dht-gateway/engine/opendht_shim.h \
+	dht-gateway/engine/dht_opendht.c
 dht_gateway_libopendhtshim_la_CPPFLAGS = $(GATEWAY_CPPFLAGS) $(OPENDHT_CFLAGS)
 # these checks need the run-time library of C++ itself, and the programs are linked as C
 dht_gateway_libopendhtshim_la_CXXFLAGS = $(AM_CXXFLAGS) -fno-sanitize=undefined
@@ -95,7 +95,7 @@ dht_gateway_libopendhtshim_la_LIBADD = $(OPENDHT_LIBS)
 # libtool takes the C++ library for granted where it links C++, and the programs are linked as C
 dht_gateway_libgateway_la_LIBADD += dht-gateway/libopendhtshim.la -lstdc++
 else
-EXTRA_DIST += dht-gateway/opendht_shim.cpp dht-gateway/opendht_shim.h dht-gateway/dht_opendht.c
+EXTRA_DIST += dht-gateway/engine/opendht_shim.cpp dht-gateway/engine/opendht_shim.h dht-gateway/engine/dht_opendht.c
 endif
 
 if WITH_CMOCKA
@@ -206,20 +206,20 @@ tests_fuzz_fuzz_nodes_LDADD = $(GATEWAY_LIBS)
 if WITH_FUZZERS
 noinst_PROGRAMS += tests/fuzz/lf_enrolled tests/fuzz/lf_journal tests/fuzz/lf_nodes
 tests_fuzz_lf_enrolled_SOURCES = tests/fuzz/fuzz_enrolled.c \
-	dht-gateway/gateway_user_enrolment_file.c dht-gateway/gateway_file.c \
-	dht-gateway/gateway_crypto.c $(lib_libp2pcore_la_SOURCES)
+	dht-gateway/enrol/gateway_user_enrolment_file.c dht-gateway/keys/gateway_file.c \
+	dht-gateway/keys/gateway_crypto.c $(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_enrolled_CPPFLAGS = $(GATEWAY_CPPFLAGS)
 tests_fuzz_lf_enrolled_CFLAGS = $(LF_CFLAGS)
 tests_fuzz_lf_enrolled_LDFLAGS = $(LF_LINK)
 tests_fuzz_lf_enrolled_LDADD = $(OPENSSL_LIBS)
 tests_fuzz_lf_journal_SOURCES = tests/fuzz/fuzz_journal.c \
-	dht-gateway/gateway_file.c dht-gateway/gateway_map.c dht-gateway/gateway_state.c \
+	dht-gateway/keys/gateway_file.c dht-gateway/gateway_map.c dht-gateway/gateway_state.c \
 	$(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_journal_CPPFLAGS = $(GATEWAY_CPPFLAGS)
 tests_fuzz_lf_journal_CFLAGS = $(LF_CFLAGS)
 tests_fuzz_lf_journal_LDFLAGS = $(LF_LINK)
 tests_fuzz_lf_journal_LDADD = $(OPENSSL_LIBS)
-tests_fuzz_lf_nodes_SOURCES = tests/fuzz/fuzz_nodes.c dht-gateway/gateway_nodes.c \
+tests_fuzz_lf_nodes_SOURCES = tests/fuzz/fuzz_nodes.c dht-gateway/engine/gateway_nodes.c \
 	$(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_nodes_CPPFLAGS = $(GATEWAY_CPPFLAGS)
 tests_fuzz_lf_nodes_CFLAGS = $(LF_CFLAGS)

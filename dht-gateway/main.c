@@ -12,10 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "dht-gateway/gateway_core.h"
-#include "dht-gateway/gateway_identity.h"
+#include "dht-gateway/keys/gateway_identity.h"
 #include "dht-gateway/gateway_metrics.h"
 #include "dht-gateway/gateway_resp.h"
-#include "dht-gateway/gateway_secret.h"
+#include "dht-gateway/keys/gateway_secret.h"
 #include "lib/io/daemon.h"
 
 #define NAME "p2psip-gateway"

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "dht-gateway/gateway_user_enrolment_file.h"
+#include "dht-gateway/enrol/gateway_user_enrolment_file.h"
 
 static void user(const char *s, size_t size)
 {

@@ -5,7 +5,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#include "dht-gateway/gateway_nodes.h"
+#include "dht-gateway/engine/gateway_nodes.h"
 
 #define MAX 16
 

@@ -93,7 +93,7 @@ def test_opendht_shim_compiles_against_opendht_3_without_warnings():
             obj = os.path.join(world.WORK, "shim-%s.o" % name)
             text = run("shim-%s-%s" % (name, compiler), compiler, "-std=c++17", "-Wall", "-Wextra",
                        "-Wshadow", "-I" + world.SOURCE, *include, "-c", "-o", obj,
-                       world.SOURCE + "/dht-gateway/opendht_shim.cpp")
+                       world.SOURCE + "/dht-gateway/engine/opendht_shim.cpp")
             no_warnings("\n".join(x for x in text.splitlines() if "opendht_shim.cpp" in x))
             out = run("nm-%s-%s" % (name, compiler), "nm", "--defined-only", "--extern-only", obj)
             symbols[name, compiler] = sorted(set(re.findall(r" T (odht_\w+)", out)))

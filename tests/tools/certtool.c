@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "dht-gateway/gateway_authority.h"
-#include "dht-gateway/gateway_cert.h"
-#include "dht-gateway/gateway_identity.h"
+#include "dht-gateway/keys/gateway_authority.h"
+#include "dht-gateway/keys/gateway_cert.h"
+#include "dht-gateway/keys/gateway_identity.h"
 #include "lib/proto/key.h"
 
 static int fail(const char *why)

@@ -14,10 +14,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "dht-gateway/gateway_authority.h"
-#include "dht-gateway/gateway_cert.h"
-#include "dht-gateway/gateway_file.h"
-#include "dht-gateway/gateway_identity.h"
+#include "dht-gateway/keys/gateway_authority.h"
+#include "dht-gateway/keys/gateway_cert.h"
+#include "dht-gateway/keys/gateway_file.h"
+#include "dht-gateway/keys/gateway_identity.h"
 
 static int fail(const char *what, const char *why)
 {

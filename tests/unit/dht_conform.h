@@ -6,7 +6,7 @@
 
 #include "tests/unit/test.h"
 #include <event2/event.h>
-#include "dht-gateway/dht_backend.h"
+#include "dht-gateway/engine/dht_backend.h"
 
 #define NODES 3
 #define WAIT_MS 15000

@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include "dht-gateway/gateway_authority.h"
-#include "dht-gateway/gateway_cert.h"
-#include "dht-gateway/gateway_crypto.h"
-#include "dht-gateway/gateway_identity.h"
+#include "dht-gateway/keys/gateway_authority.h"
+#include "dht-gateway/keys/gateway_cert.h"
+#include "dht-gateway/keys/gateway_crypto.h"
+#include "dht-gateway/keys/gateway_identity.h"
 #include "lib/proto/key.h"
 
 #define NOW 1800000000ll

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "dht-gateway/gateway_records.h"
-#include "dht-gateway/gateway_secret.h"
+#include "dht-gateway/location/gateway_records.h"
+#include "dht-gateway/keys/gateway_secret.h"
 
 struct fake_dht fake;
 

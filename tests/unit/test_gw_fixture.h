@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "dht-gateway/gateway_core.h"
-#include "dht-gateway/gateway_identity.h"
+#include "dht-gateway/keys/gateway_identity.h"
 
 /* How the scripted DHT behaves; change it at any time. */
 struct fake_dht {

@@ -2,8 +2,8 @@
 /* Members as the gateway's other parts see them. */
 #include "tests/unit/test.h"
 #include "tests/unit/test_gw_fixture.h"
-#include "dht-gateway/gateway_gossip.h"
-#include "dht-gateway/gateway_records.h"
+#include "dht-gateway/members/gateway_gossip.h"
+#include "dht-gateway/location/gateway_records.h"
 #include "lib/proto/opp_members.h"
 
 static struct {

@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-#include "dht-gateway/gateway_cert.h"
-#include "dht-gateway/gateway_crypto.h"
+#include "dht-gateway/keys/gateway_cert.h"
+#include "dht-gateway/keys/gateway_crypto.h"
 #include "lib/io/https_client.h"
 #include "lib/io/https_server.h"
 

@@ -10,12 +10,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "dht-gateway/gateway_crypto.h"
-#include "dht-gateway/gateway_file.h"
-#include "dht-gateway/gateway_identity.h"
+#include "dht-gateway/keys/gateway_crypto.h"
+#include "dht-gateway/keys/gateway_file.h"
+#include "dht-gateway/keys/gateway_identity.h"
 #include "dht-gateway/gateway_map.h"
-#include "dht-gateway/gateway_names.h"
-#include "dht-gateway/gateway_secret.h"
+#include "dht-gateway/engine/gateway_names.h"
+#include "dht-gateway/keys/gateway_secret.h"
 
 static char dir[] = "/tmp/gwkeys.XXXXXX";
 static char path[128];

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "dht-gateway/gateway_lookup.h"
-#include "dht-gateway/gateway_peers.h"
-#include "dht-gateway/gateway_records.h"
+#include "dht-gateway/location/gateway_lookup.h"
+#include "dht-gateway/members/gateway_peers.h"
+#include "dht-gateway/location/gateway_records.h"
 #include "tests/unit/test_gw_fixture.h"
 
 #define URI "sip:192.0.2.2:5060;transport=udp"

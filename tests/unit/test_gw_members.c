@@ -7,16 +7,16 @@
 #include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "dht-gateway/gateway_authority.h"
-#include "dht-gateway/gateway_cert.h"
+#include "dht-gateway/keys/gateway_authority.h"
+#include "dht-gateway/keys/gateway_cert.h"
 #include "dht-gateway/gateway_core.h"
-#include "dht-gateway/gateway_enrol.h"
-#include "dht-gateway/gateway_leaf.h"
-#include "dht-gateway/gateway_member.h"
-#include "dht-gateway/gateway_peers.h"
-#include "dht-gateway/gateway_renew.h"
-#include "dht-gateway/gateway_rotate.h"
-#include "dht-gateway/gateway_setup.h"
+#include "dht-gateway/enrol/gateway_enrol.h"
+#include "dht-gateway/keys/gateway_leaf.h"
+#include "dht-gateway/enrol/gateway_member.h"
+#include "dht-gateway/members/gateway_peers.h"
+#include "dht-gateway/enrol/gateway_renew.h"
+#include "dht-gateway/enrol/gateway_rotate.h"
+#include "dht-gateway/enrol/gateway_setup.h"
 #include "tests/unit/test_gw_world.h"
 
 #define DAY_MS 86400000ll

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "dht-gateway/dht_redis_map.h"
+#include "dht-gateway/engine/dht_redis_map.h"
 #include "tests/unit/dht_conform.h"
 
 #define SERVERS 6

@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include "dht-gateway/gateway_metrics.h"
 #include "dht-gateway/gateway_resp.h"
-#include "dht-gateway/gateway_session.h"
+#include "dht-gateway/peers/gateway_session.h"
 #include "lib/base/bytes.h"
 #include "tests/unit/test_gw_fixture.h"
 

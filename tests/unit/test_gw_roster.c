@@ -6,13 +6,13 @@
 #include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "dht-gateway/gateway_authority.h"
-#include "dht-gateway/gateway_bootstrap.h"
-#include "dht-gateway/gateway_cert.h"
-#include "dht-gateway/gateway_leaf.h"
-#include "dht-gateway/gateway_roster.h"
-#include "dht-gateway/gateway_secret.h"
-#include "dht-gateway/gateway_setup.h"
+#include "dht-gateway/keys/gateway_authority.h"
+#include "dht-gateway/engine/gateway_bootstrap.h"
+#include "dht-gateway/keys/gateway_cert.h"
+#include "dht-gateway/keys/gateway_leaf.h"
+#include "dht-gateway/enrol/gateway_roster.h"
+#include "dht-gateway/keys/gateway_secret.h"
+#include "dht-gateway/enrol/gateway_setup.h"
 
 #define NOW 1800000000000ull
 #define DAY 86400000ull

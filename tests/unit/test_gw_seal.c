@@ -6,10 +6,10 @@
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
-#include "dht-gateway/gateway_authority.h"
-#include "dht-gateway/gateway_crypto.h"
-#include "dht-gateway/gateway_records.h"
-#include "dht-gateway/gateway_seal.h"
+#include "dht-gateway/keys/gateway_authority.h"
+#include "dht-gateway/keys/gateway_crypto.h"
+#include "dht-gateway/location/gateway_records.h"
+#include "dht-gateway/keys/gateway_seal.h"
 #include "lib/base/bytes.h"
 #include "lib/proto/enrolment.h"
 

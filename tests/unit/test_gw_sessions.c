@@ -9,9 +9,9 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "dht-gateway/gateway_ask.h"
-#include "dht-gateway/gateway_session.h"
-#include "dht-gateway/gateway_users.h"
+#include "dht-gateway/peers/gateway_ask.h"
+#include "dht-gateway/peers/gateway_session.h"
+#include "dht-gateway/location/gateway_users.h"
 #include "lib/base/bytes.h"
 #include "lib/io/https_client.h"
 #include "lib/io/https_server.h"

@@ -11,10 +11,10 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "dht-gateway/gateway_peers.h"
-#include "dht-gateway/gateway_records.h"
+#include "dht-gateway/members/gateway_peers.h"
+#include "dht-gateway/location/gateway_records.h"
 #include "dht-gateway/gateway_state.h"
-#include "dht-gateway/gateway_users.h"
+#include "dht-gateway/location/gateway_users.h"
 #include "tests/unit/test_gw_fixture.h"
 
 #define KAMAILIO 0x1111

@@ -9,11 +9,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "dht-gateway/gateway_gossip.h"
-#include "dht-gateway/gateway_cert.h"
-#include "dht-gateway/gateway_records.h"
-#include "dht-gateway/gateway_secret.h"
-#include "dht-gateway/gateway_users.h"
+#include "dht-gateway/members/gateway_gossip.h"
+#include "dht-gateway/keys/gateway_cert.h"
+#include "dht-gateway/location/gateway_records.h"
+#include "dht-gateway/keys/gateway_secret.h"
+#include "dht-gateway/location/gateway_users.h"
 
 static void log_sink(enum p2p_log_level level, const char *msg, void *arg)
 {

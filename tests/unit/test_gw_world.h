@@ -6,8 +6,8 @@
 
 #include <ftw.h>
 #include "dht-gateway/gateway_core.h"
-#include "dht-gateway/gateway_identity.h"
-#include "dht-gateway/gateway_route.h"
+#include "dht-gateway/keys/gateway_identity.h"
+#include "dht-gateway/location/gateway_route.h"
 #include "lib/io/https_tls.h"
 
 #define ASK_MS 300

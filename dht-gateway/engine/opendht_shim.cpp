@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "dht-gateway/engine/opendht_shim.h"
+#include <opendht/dhtrunner.h>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <system_error>
+
+namespace
+{
+
+/* "P2" and the next: the types of this overlay software's values. */
+constexpr dht::ValueType::Id RECORD_TYPE = 0x5032;
+constexpr dht::ValueType::Id BELL_TYPE = 0x5033;
+
+using node_list = std::vector<std::shared_ptr<dht::Node>>;
+
+dht::InfoHash to_hash(const uint8_t key[ODHT_KEY_LEN])
+{
+	static_assert(HASH_LEN == ODHT_KEY_LEN, "OpenDHT's keys are of another length");
+	return dht::InfoHash(key, ODHT_KEY_LEN);
+}
+
+/* What a callback needs, shared with it: it may come while, and shortly after, its owner goes. */
+struct sink {
+	std::mutex mtx;
+	bool open{true};
+	std::atomic<bool> connected{false};
+	odht_config config{};
+	/* of our own copies: see odht_put */
+	std::string mark;
+
+	void value(uint64_t tag, const dht::Value &v)
+	{
+		if (v.type != RECORD_TYPE && v.type != BELL_TYPE)
+			return;
+		std::lock_guard<std::mutex> lock(mtx);
+		if (open)
+			config.value(tag, v.id, v.data.data(), v.data.size(), v.user_type == mark,
+				     config.arg);
+	}
+	void done(uint64_t tag, bool ok, unsigned nodes)
+	{
+		std::lock_guard<std::mutex> lock(mtx);
+		if (open)
+			config.done(tag, ok, nodes, config.arg);
+	}
+	void status()
+	{
+		std::lock_guard<std::mutex> lock(mtx);
+		if (open)
+			config.status(config.arg);
+	}
+};
+
+/* Runs f, and turns whatever it throws into an errno. */
+template <typename F> int guarded(F &&f, char *reason = nullptr, size_t reasonlen = 0) noexcept
+{
+	int err = 0;
+	const char *what = "";
+	try {
+		f();
+	} catch (const std::bad_alloc &) {
+		err = ENOMEM;
+	} catch (const std::system_error &e) {
+		err = e.code().value() > 0 ? e.code().value() : EIO;
+		if (reason)
+			snprintf(reason, reasonlen, "%s", e.what());
+		return err;
+	} catch (const std::exception &e) {
+		err = EIO;
+		if (reason)
+			snprintf(reason, reasonlen, "%s", e.what());
+		return err;
+	} catch (...) {
+		err = EIO;
+		what = "unknown exception";
+	}
+	if (err && reason)
+		snprintf(reason, reasonlen, "%s", what);
+	return err;
+}
+
+} // namespace
+
+struct odht_listener {
+	dht::InfoHash key;
+	std::shared_future<size_t> token;
+};
+
+struct odht {
+	std::shared_ptr<sink> out{std::make_shared<sink>()};
+	std::mutex stats_mtx;
+	odht_info stats{};
+	/* last: goes first, and with it the thread that uses the others */
+	dht::DhtRunner runner;
+};
+
+namespace
+{
+
+using node_handler = void (*)(const uint8_t id[ODHT_KEY_LEN], const void *sa, size_t salen,
+			      void *arg);
+
+/* OpenDHT 3 gives a node's address as an object, 2 as a sockaddr and its length: what does not
+ * compile for the library at hand is no candidate. */
+template <typename N>
+auto node_tell(const N &n, node_handler node, void *arg) -> decltype(n.addr.get(), void())
+{
+	node(n.id.data(), n.addr.get(), n.addr.getLength(), arg);
+}
+
+template <typename N>
+auto node_tell(const N &n, node_handler node, void *arg) -> decltype(n.ss, n.sslen, void())
+{
+	node(n.id.data(), &n.ss, n.sslen, arg);
+}
+
+dht::ValueType value_type(const odht_config &config, odht_type type)
+{
+	const odht_policy policy = config.policy;
+	return dht::ValueType(
+		type == ODHT_BELL ? BELL_TYPE : RECORD_TYPE,
+		type == ODHT_BELL ? "p2psip bell" : "p2psip record",
+		std::chrono::seconds(type == ODHT_BELL ? ODHT_BELL_TTL_S : config.value_ttl_s),
+		[policy, type](dht::InfoHash key, std::shared_ptr<dht::Value> &v,
+			       const dht::InfoHash &, const dht::SockAddr &) {
+			/* nothing of OpenDHT's own around the record: it would be stored unread */
+			if (v->isEncrypted() || v->owner || v->recipient || !v->user_type.empty() ||
+			    !v->signature.empty())
+				return false;
+			return policy.store(type, key.data(), v->id, v->data.data(), v->data.size(),
+					    policy.arg);
+		},
+		[policy, type](dht::InfoHash, const std::shared_ptr<dht::Value> &prev,
+			       std::shared_ptr<dht::Value> &next, const dht::InfoHash &,
+			       const dht::SockAddr &) {
+			return type == ODHT_RECORD && next->type == prev->type &&
+			       policy.edit(prev->data.data(), prev->data.size(), next->data.data(),
+					   next->data.size(), policy.arg);
+		});
+}
+
+void start(odht *d, const odht_config *config)
+{
+	dht::DhtRunner::Config rc;
+	dht::DhtRunner::Context ctx;
+	auto &nc = rc.dht_config.node_config;
+
+	nc.node_id = to_hash(config->node_id);
+	nc.network = config->network;
+	nc.max_req_per_sec = config->max_requests;
+	nc.max_peer_req_per_sec = config->max_peer_requests;
+	nc.max_store_size = static_cast<ssize_t>(config->store_bytes);
+	/* Values are repeated by who put them. OpenDHT's own maintenance would announce them anew
+	 * when they are put, in place of the put, which then fails. */
+	nc.maintain_storage = false;
+	nc.public_stable = true;
+	rc.threaded = true;
+	if (config->bind4) {
+		rc.bind4.setFamily(AF_INET);
+		rc.bind4.setAddress(config->bind4);
+		rc.bind4.setPort(config->port);
+	}
+	if (config->bind6) {
+		rc.bind6.setFamily(AF_INET6);
+		rc.bind6.setAddress(config->bind6);
+		rc.bind6.setPort(config->port);
+	}
+	auto out = d->out;
+	out->mark = "here:" + nc.node_id.toString().substr(0, 8);
+	ctx.statusChangedCallback = [out](dht::NodeStatus s4, dht::NodeStatus s6) {
+		out->connected =
+			s4 == dht::NodeStatus::Connected || s6 == dht::NodeStatus::Connected;
+		out->status();
+	};
+	d->runner.run(rc, std::move(ctx));
+	/* The thread runs now, but knows nobody to talk to yet: the types are there before the
+	 * first packet that could bring a value. */
+	d->runner.registerType(value_type(*config, ODHT_RECORD));
+	d->runner.registerType(value_type(*config, ODHT_BELL));
+	if ((config->bind4 && !d->runner.getBound(AF_INET)) ||
+	    (config->bind6 && !d->runner.getBound(AF_INET6)))
+		throw std::system_error(EADDRNOTAVAIL, std::generic_category(),
+					"one of the addresses cannot be bound");
+	snprintf(d->stats.node_id, sizeof(d->stats.node_id), "%s",
+		 d->runner.getNodeId().toString().c_str());
+}
+
+} // namespace
+
+int odht_new(struct odht **dp, const struct odht_config *config, char *reason, size_t reasonlen)
+{
+	odht *d = new (std::nothrow) odht();
+
+	if (!d)
+		return ENOMEM;
+	int err = guarded(
+		[&] {
+			d->out->config = *config;
+			start(d, config);
+		},
+		reason, reasonlen);
+	if (err) {
+		odht_free(d);
+		return err;
+	}
+	*dp = d;
+	return 0;
+}
+
+void odht_free(struct odht *d)
+{
+	if (!d)
+		return;
+	{
+		std::lock_guard<std::mutex> lock(d->out->mtx);
+		d->out->open = false;
+	}
+	guarded([&] { d->runner.join(); });
+	guarded([&] { delete d; });
+}
+
+int odht_bootstrap(struct odht *d, const char *host, const char *port)
+{
+	return guarded([&] { d->runner.bootstrap(host, port); });
+}
+
+int odht_node_import(struct odht *d, const uint8_t id[ODHT_KEY_LEN], const void *sa, size_t salen)
+{
+	return guarded([&] {
+		dht::SockAddr addr(static_cast<const sockaddr *>(sa),
+				   static_cast<socklen_t>(salen));
+
+		d->runner.bootstrap(to_hash(id), addr);
+		/* that only puts it into the table; this asks it, so that we are connected as soon
+		 * as one answers */
+		d->runner.bootstrap(addr);
+	});
+}
+
+int odht_nodes_export(struct odht *d,
+		      void (*node)(const uint8_t id[ODHT_KEY_LEN], const void *sa, size_t salen,
+				   void *arg),
+		      void *arg)
+{
+	return guarded([&] {
+		for (const auto &n : d->runner.exportNodes())
+			node_tell(n, node, arg);
+	});
+}
+
+int odht_put(struct odht *d, enum odht_type type, const uint8_t key[ODHT_KEY_LEN], uint64_t id,
+	     const void *data, size_t len, uint64_t tag)
+{
+	return guarded([&] {
+		auto out = d->out;
+		auto v = std::make_shared<dht::Value>(type == ODHT_BELL ? BELL_TYPE : RECORD_TYPE,
+						      static_cast<const uint8_t *>(data), len, id);
+		/* Not permanent: a permanent put costs three times the memory, and needs a sequence
+		 * number of 16 bits to be replaced. The gateway repeats its puts itself.
+		 *
+		 * OpenDHT keeps a copy in our own store, and reports each value of a get once: our
+		 * copy hides those of others, so that nothing could be learnt by reading back. Once
+		 * the value has been sent, our copy, which is v itself, is made another by a mark.
+		 * This is OpenDHT's thread, the only one that uses it. */
+		d->runner.put(to_hash(key), v,
+			      dht::DoneCallback([out, tag, v](bool ok, const node_list &n) {
+				      v->user_type = out->mark;
+				      out->done(tag, ok, static_cast<unsigned>(n.size()));
+			      }));
+	});
+}
+
+int odht_get(struct odht *d, const uint8_t key[ODHT_KEY_LEN], uint64_t tag)
+{
+	return guarded([&] {
+		auto out = d->out;
+		d->runner.get(
+			to_hash(key),
+			dht::GetCallback(
+				[out, tag](const std::vector<std::shared_ptr<dht::Value>> &vals) {
+					for (const auto &v : vals)
+						out->value(tag, *v);
+					return true;
+				}),
+			dht::DoneCallback(
+				[out, tag](bool ok,
+					   const std::vector<std::shared_ptr<dht::Node>> &nodes) {
+					out->done(tag, ok, static_cast<unsigned>(nodes.size()));
+				}));
+	});
+}
+
+int odht_listen(struct odht *d, const uint8_t key[ODHT_KEY_LEN], uint64_t tag,
+		struct odht_listener **lp)
+{
+	odht_listener *l = new (std::nothrow) odht_listener();
+
+	if (!l)
+		return ENOMEM;
+	int err = guarded([&] {
+		auto out = d->out;
+		l->key = to_hash(key);
+		l->token = d->runner
+				   .listen(l->key, dht::ValueCallback([out, tag](const auto &vals,
+										 bool expired) {
+						   if (!expired)
+							   for (const auto &v : vals)
+								   out->value(tag, *v);
+						   return true;
+					   }))
+				   .share();
+	});
+	if (err) {
+		delete l;
+		return err;
+	}
+	*lp = l;
+	return 0;
+}
+
+void odht_unlisten(struct odht *d, struct odht_listener *l)
+{
+	if (!l)
+		return;
+	guarded([&] { d->runner.cancelListen(l->key, l->token); });
+	delete l;
+}
+
+void odht_info_get(struct odht *d, struct odht_info *info)
+{
+	std::lock_guard<std::mutex> lock(d->stats_mtx);
+	*info = d->stats;
+	info->connected = d->out->connected;
+}
+
+void odht_info_refresh(struct odht *d)
+{
+	guarded([&] {
+		d->runner.getNodeInfo([d](std::shared_ptr<dht::NodeInfo> ni) {
+			if (!ni)
+				return;
+			std::lock_guard<std::mutex> lock(d->stats_mtx);
+			d->stats.good4 = ni->ipv4.good_nodes;
+			d->stats.good6 = ni->ipv6.good_nodes;
+			d->stats.dubious = ni->ipv4.dubious_nodes + ni->ipv6.dubious_nodes;
+			d->stats.stored = ni->storage_values;
+			d->stats.stored_bytes = ni->storage_size;
+		});
+	});
+}
