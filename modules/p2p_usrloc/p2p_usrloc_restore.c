@@ -133,8 +133,8 @@ static sr_xavp_t *xavp_read(const uint8_t *p, size_t left)
 		p += 2 + p[0];
 		memset(&v, 0, sizeof(v));
 		if (p[-1] == PUL_XAVP_INT && left >= 4) {
-			v.type = SR_XTYPE_INT;
-			v.v.i = (int)p2p_be32(p);
+			v.type = PUL_XTYPE_NUMBER;
+			v.PUL_XVAL_NUMBER = (int32_t)p2p_be32(p);
 			p += 4;
 			left -= 4;
 		} else if (p[-1] == PUL_XAVP_STR && left >= 2 && left >= 2u + p2p_be16(p)) {

@@ -4,6 +4,7 @@
  * call; a process of its own brings the file to the disk and lets it grow. What comes back at the
  * next start is _restore.c's. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -91,6 +92,7 @@ static bool is_stream(const struct socket_info *sock)
 static bool xavp_write(struct p2p_writer *w, const sr_xavp_t *root)
 {
 	const sr_xavp_t *x;
+	long number;
 
 	if (root->val.type != SR_XTYPE_XAVP || root->name.len > UINT8_MAX)
 		return false;
@@ -101,9 +103,10 @@ static bool xavp_write(struct p2p_writer *w, const sr_xavp_t *root)
 			return false;
 		p2p_write_u8(w, (uint8_t)x->name.len);
 		p2p_write(w, x->name.s, (size_t)x->name.len);
-		if (x->val.type == SR_XTYPE_INT) {
+		number = x->val.type == PUL_XTYPE_NUMBER ? x->val.PUL_XVAL_NUMBER : LONG_MAX;
+		if (number >= INT32_MIN && number <= INT32_MAX) {
 			p2p_write_u8(w, PUL_XAVP_INT);
-			p2p_write_be32(w, (uint32_t)x->val.v.i);
+			p2p_write_be32(w, (uint32_t)number);
 		} else if (x->val.type == SR_XTYPE_STR && x->val.v.s.len <= UINT16_MAX) {
 			p2p_write_u8(w, PUL_XAVP_STR);
 			p2p_write_be16(w, (uint16_t)x->val.v.s.len);

@@ -17,6 +17,15 @@ struct ucontact;
 /* The types of values in PUL_RECORD_XAVP */
 enum { PUL_XAVP_INT = 1, PUL_XAVP_STR = 2 };
 
+/* Numbers in xavps are int in Kamailio before 6.0, and long since; configure sees which. */
+#ifdef P2P_XAVP_INT
+#define PUL_XTYPE_NUMBER SR_XTYPE_INT
+#define PUL_XVAL_NUMBER v.i
+#else
+#define PUL_XTYPE_NUMBER SR_XTYPE_LONG
+#define PUL_XVAL_NUMBER v.l
+#endif
+
 /* shm */
 struct pul_store_shared {
 	atomic_int stale; /* contacts whose connection went with an earlier Kamailio */
