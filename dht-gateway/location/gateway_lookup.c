@@ -28,14 +28,14 @@
 #include "lib/model/quorum.h"
 #include "lib/model/userset.h"
 
-/* Between two searches. */
-#define MISS_PAUSE_MS 40
+/* Between two searches: who has just got a 200 may be on the way. */
+#define MISS_PAUSE_MS 60
 #define RETRY_PAUSE_MS 25
 #define RETRY_PAUSE_MAX_MS 400
 /* Until the engine is asked, too. */
 #define HOLDERS_MS 30
-/* A majority has said no: for so long the others may still know better. */
-#define NO_GRACE_MS 100
+/* A majority has said no: for so long the others, and the engine, may still know better. */
+#define NO_GRACE_MS 150
 #define HOLDERS_MAX 9
 /* So many of the holders are to tell of changes. */
 #define WATCHED_AT 2
@@ -334,13 +334,27 @@ static void held_end(struct lookup *l)
 	else if (!complete)
 		gw->metrics.holders_unknown++;
 	search_cancel(l);
-	/* it is said by those who know: no need to ask again */
-	if (complete)
-		l->misses = GW_LOOKUP_MISSES;
 	search_end(l, complete);
 }
 
 static void engine_start(struct lookup *l);
+
+/* Holders say that there is none. Who does not tell them of its users, or has only just begun and
+ * does not know them yet, has put its users into the engine: that has a moment to say so. */
+static bool engine_waits(struct lookup *l)
+{
+	if (l->answered || !p2p_quorum_absent(l->n_seen, l->n_no))
+		return false;
+	if (!l->asked)
+		engine_start(l);
+	if (!l->n_left && !l->op)
+		return false;
+	if (!l->no_grace && !l->grace) {
+		l->no_grace = true;
+		gw_timer_set(l->timer, NO_GRACE_MS);
+	}
+	return true;
+}
 
 /* quick: what is known was told by one who knows all. l may be gone afterwards. */
 static void held_judge(struct lookup *l, bool quick)
@@ -360,16 +374,13 @@ static void held_judge(struct lookup *l, bool quick)
 			tell(l, 0, &cands);
 		}
 	}
+	if (engine_waits(l))
+		return;
 	if (!l->n_left) {
 		if (l->answered || l->n_told >= p2p_quorum(l->n_seen) || (l->asked && !l->op))
 			held_end(l);
 		else if (!l->asked)
 			engine_start(l);
-		return;
-	}
-	if (!l->answered && !l->grace && !l->no_grace && p2p_quorum_absent(l->n_seen, l->n_no)) {
-		l->no_grace = true;
-		gw_timer_set(l->timer, NO_GRACE_MS);
 	}
 }
 
