@@ -370,6 +370,9 @@ static uint64_t hash_of(const struct p2p_record *rec)
 
 	for (size_t i = 0; i < rec->n_locators * sizeof(rec->locator[0]); i++)
 		h = (h ^ p[i]) * 0x100000001b3ull;
+	/* of another secret: those who have it take no other any more */
+	for (size_t i = 0; i < sizeof(rec->key.b); i++)
+		h = (h ^ rec->key.b[i]) * 0x100000001b3ull;
 	return h;
 }
 
