@@ -77,10 +77,13 @@ static void tell(struct move *mv, const struct p2p_opp_user *user)
 
 	for (unsigned int i = 0; i < user->n_phones; i++) {
 		uint32_t instance = user->phone[i].instance;
+		uint64_t age;
+		bool older;
 
-		/* here since a former life, or not any more: then there is nothing to lose */
-		if (p2p_published_age(table, name_of(mv), mv->len, instance, gw_mono(gw)) >
-		    user->phone[i].age_ms)
+		/* older than that, perhaps: it came there later all the same */
+		if (p2p_published_age(table, name_of(mv), mv->len, instance, gw_mono(gw), &age,
+				      &older) &&
+		    age > user->phone[i].age_ms)
 			moved[n++] = instance;
 	}
 	if (n)

@@ -135,10 +135,13 @@ static void phones(struct gw_serve *s, const struct p2p_key *key, struct p2p_opp
 	    p2p_published_get(table, name, len, &info))
 		return;
 	for (unsigned int i = 0; i < info.n_instances && user->n_phones < P2P_OPP_LIST_MAX; i++) {
-		uint64_t age =
-			p2p_published_age(table, name, len, info.instance[i], gw_mono(s->gw));
+		uint64_t age;
+		bool older;
 
-		if (age > P2P_OPP_AGE_MAX_MS)
+		/* told too young, it would move away from others what did not move */
+		if (!p2p_published_age(table, name, len, info.instance[i], gw_mono(s->gw), &age,
+				       &older) ||
+		    older || age > P2P_OPP_AGE_MAX_MS)
 			continue;
 		user->phone[user->n_phones].instance = info.instance[i];
 		user->phone[user->n_phones++].age_ms = age;

@@ -33,7 +33,8 @@ struct entry {
 	bool dirty, was_dirty, in_flight, killed, spoiled;
 	uint8_t n_instances;
 	uint32_t instance[P2P_CANDIDATE_INSTANCES_MAX];
-	uint64_t since[P2P_CANDIDATE_INSTANCES_MAX]; /* of each; 0: not known */
+	uint64_t since[P2P_CANDIDATE_INSTANCES_MAX]; /* of each */
+	uint8_t earlier; /* a bit for each: it was there before since, in a former life */
 	size_t name_len;
 	char name[];
 };
@@ -425,52 +426,49 @@ static bool is_out(const struct entry *e)
 	return e->put != P2P_PUT_NOTHING || e->last_expiry_ms != 0;
 }
 
-static uint64_t instance_since(const struct entry *e, uint32_t instance)
+/* Its place; -1: it is not here. */
+static int instance_at(const struct entry *e, uint32_t instance)
 {
-	uint8_t i;
+	int i;
 
 	for (i = 0; i < e->n_instances; i++)
 		if (e->instance[i] == instance)
-			return e->since[i];
-	return 0;
-}
-
-static bool instance_has(const struct entry *e, uint32_t instance)
-{
-	uint8_t i;
-
-	for (i = 0; i < e->n_instances && e->instance[i] != instance; i++)
-		;
-	return i < e->n_instances;
+			return i;
+	return -1;
 }
 
 /* Those that were there before are there since then. */
 static void instances_set(struct entry *e, const uint32_t inst[P2P_CANDIDATE_INSTANCES_MAX],
-			  uint8_t n, uint64_t now)
+			  uint8_t n, bool restored, uint64_t now_ms)
 {
 	uint64_t since[P2P_CANDIDATE_INSTANCES_MAX] = {0};
 	bool gone = e->desired == P2P_DESIRED_GONE;
-	uint8_t i;
+	uint8_t earlier = 0;
+	int i, at;
 
-	for (i = 0; i < n; i++)
-		since[i] = !gone && instance_has(e, inst[i]) ? instance_since(e, inst[i]) : now;
+	for (i = 0; i < n; i++) {
+		at = gone ? -1 : instance_at(e, inst[i]);
+		since[i] = at >= 0 ? e->since[at] : now_ms;
+		if (at >= 0 ? e->earlier >> at & 1 : restored)
+			earlier |= (uint8_t)(1 << i);
+	}
 	e->n_instances = n;
+	e->earlier = earlier;
 	memcpy(e->instance, inst, sizeof(e->instance));
 	memcpy(e->since, since, sizeof(e->since));
 }
 
-uint64_t p2p_published_age(const struct p2p_published *p, const char *name, size_t len,
-			   uint32_t instance, uint64_t now_ms)
+bool p2p_published_age(const struct p2p_published *p, const char *name, size_t len,
+		       uint32_t instance, uint64_t now_ms, uint64_t *age_ms, bool *older)
 {
 	const struct entry *e = find(p, name, len);
-	uint64_t since;
+	int at = e != NULL && e->desired != P2P_DESIRED_GONE ? instance_at(e, instance) : -1;
 
-	if (e == NULL || e->desired == P2P_DESIRED_GONE)
-		return UINT64_MAX;
-	since = instance_since(e, instance);
-	if (since == 0)
-		return UINT64_MAX;
-	return now_ms > since ? now_ms - since : 0;
+	if (at < 0)
+		return false;
+	*age_ms = now_ms > e->since[at] ? now_ms - e->since[at] : 0;
+	*older = e->earlier >> at & 1;
+	return true;
 }
 
 int p2p_published_publish(struct p2p_published *p, const char *name, size_t len, uint64_t kamailio,
@@ -500,7 +498,7 @@ int p2p_published_publish(struct p2p_published *p, const char *name, size_t len,
 		same = e->desired != P2P_DESIRED_GONE && n == e->n_instances &&
 		       memcmp(inst, e->instance, sizeof(inst)) == 0;
 	}
-	instances_set(e, inst, n, seq > 0 ? now_ms : 0);
+	instances_set(e, inst, n, seq == 0, now_ms);
 	claim(p, e, kamailio, seq);
 	set_desired(p, e, P2P_DESIRED_CLAIMED);
 	set_killed(p, e, false);

@@ -71,10 +71,10 @@ void p2p_published_disconnected(struct p2p_published *p, uint64_t kamailio);
 size_t p2p_published_synced(struct p2p_published *p, uint64_t kamailio, uint64_t now_ms);
 
 /* How long ago a phone (its +sip.instance's hash) was first named here, without having been gone
- * meanwhile, in ms; UINT64_MAX: it is not here, or that is not known (seq 0 stands for a former
- * life of this peer). */
-uint64_t p2p_published_age(const struct p2p_published *p, const char *name, size_t len,
-			   uint32_t instance, uint64_t now_ms);
+ * meanwhile. older: it was here before that, too, in a former life of this peer (seq 0), for
+ * nobody knows how long. false: it is not here. */
+bool p2p_published_age(const struct p2p_published *p, const char *name, size_t len,
+		       uint32_t instance, uint64_t now_ms, uint64_t *age_ms, bool *older);
 
 /* SERVES: 0 not ours, 1 claimed, 2 orphan. */
 int p2p_published_serves(const struct p2p_published *p, const char *name, size_t len);

@@ -634,10 +634,21 @@ static void test_alloc(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
+static const uint64_t none = UINT64_MAX;
+
+/* UINT64_MAX: it is not here. */
+static uint64_t age_of(const struct p2p_published *t, const char *name, uint32_t instance,
+		       uint64_t now_ms, bool *older)
+{
+	uint64_t age;
+
+	return p2p_published_age(t, name, 1, instance, now_ms, &age, older) ? age : none;
+}
+
 /* For how long a phone has been here: from when it was first named, whatever is told after that. */
 static void test_ages(void **state)
 {
-	struct p2p_published *p;
+	struct p2p_published *t;
 	struct p2p_published_config cfg = {.max = 8,
 					   .reput_ms = 1000,
 					   .retry_min_ms = 100,
@@ -645,35 +656,40 @@ static void test_ages(void **state)
 					   .orphan_ms = 1000,
 					   .tombstone_ms = 1000};
 	const uint32_t one[] = {1}, two[] = {1, 2}, other[] = {2};
-	uint64_t seen;
+	uint64_t last;
+	bool older;
 
 	(void)state;
-	assert_int_equal(p2p_published_new(&p, &cfg), 0);
-	assert_int_equal(p2p_published_publish(p, "a", 1, 7, 1, one, 1, 10000, &seen), 0);
-	assert_true(p2p_published_age(p, "a", 1, 1, 20000) <= 10000);
-	assert_true(p2p_published_age(p, "a", 1, 1, 20000) >= 9800);
-	assert_int_equal(p2p_published_age(p, "a", 1, 2, 20000), UINT64_MAX);
-	assert_int_equal(p2p_published_age(p, "b", 1, 1, 20000), UINT64_MAX);
+	assert_int_equal(p2p_published_new(&t, &cfg), 0);
+	assert_int_equal(p2p_published_publish(t, "a", 1, 7, 1, one, 1, 10000, &last), 0);
+	assert_true(age_of(t, "a", 1, 20000, &older) <= 10000);
+	assert_true(age_of(t, "a", 1, 20000, &older) >= 9800);
+	assert_int_equal(age_of(t, "a", 2, 20000, &older), UINT64_MAX);
+	assert_int_equal(age_of(t, "b", 1, 20000, &older), UINT64_MAX);
 	/* a second one comes: it is younger */
-	assert_int_equal(p2p_published_publish(p, "a", 1, 7, 2, two, 2, 15000, &seen), 0);
-	assert_true(p2p_published_age(p, "a", 1, 1, 20000) >= 9800);
-	assert_true(p2p_published_age(p, "a", 1, 2, 20000) <= 5000);
+	assert_int_equal(p2p_published_publish(t, "a", 1, 7, 2, two, 2, 15000, &last), 0);
+	assert_true(age_of(t, "a", 1, 20000, &older) >= 9800);
+	assert_true(age_of(t, "a", 2, 20000, &older) <= 5000);
 	/* it was gone meanwhile: it begins anew */
-	assert_int_equal(p2p_published_publish(p, "a", 1, 7, 3, other, 1, 16000, &seen), 0);
-	assert_int_equal(p2p_published_age(p, "a", 1, 1, 20000), UINT64_MAX);
-	assert_int_equal(p2p_published_publish(p, "a", 1, 7, 4, two, 2, 18000, &seen), 0);
-	assert_true(p2p_published_age(p, "a", 1, 1, 20000) <= 2000);
-	assert_true(p2p_published_age(p, "a", 1, 2, 20000) >= 4800);
+	assert_int_equal(p2p_published_publish(t, "a", 1, 7, 3, other, 1, 16000, &last), 0);
+	assert_int_equal(age_of(t, "a", 1, 20000, &older), UINT64_MAX);
+	assert_int_equal(p2p_published_publish(t, "a", 1, 7, 4, two, 2, 18000, &last), 0);
+	assert_true(age_of(t, "a", 1, 20000, &older) <= 2000);
+	assert_true(age_of(t, "a", 2, 20000, &older) >= 4800);
 	/* withdrawn: all are gone */
-	assert_int_equal(p2p_published_withdraw(p, "a", 1, 7, 5, 18500, &seen), 0);
-	assert_int_equal(p2p_published_age(p, "a", 1, 2, 20000), UINT64_MAX);
-	p2p_published_publish(p, "a", 1, 7, 6, two, 2, 19000, &seen);
-	assert_true(p2p_published_age(p, "a", 1, 2, 20000) <= 1000);
-	/* of a former life nothing is known, until it comes anew */
-	assert_int_equal(p2p_published_publish(p, "c", 1, 7, 0, one, 1, 10000, &seen), 0);
-	p2p_published_publish(p, "c", 1, 7, 1, one, 1, 11000, &seen);
-	assert_int_equal(p2p_published_age(p, "c", 1, 1, 20000), UINT64_MAX);
-	p2p_published_free(p);
+	assert_int_equal(p2p_published_withdraw(t, "a", 1, 7, 5, 18500, &last), 0);
+	assert_int_equal(age_of(t, "a", 2, 20000, &older), UINT64_MAX);
+	p2p_published_publish(t, "a", 1, 7, 6, two, 2, 19000, &last);
+	assert_true(age_of(t, "a", 2, 20000, &older) <= 1000);
+	assert_false(older);
+	/* of a former life: at least since then */
+	assert_int_equal(p2p_published_publish(t, "c", 1, 7, 0, one, 1, 10000, &last), 0);
+	p2p_published_publish(t, "c", 1, 7, 1, two, 2, 11000, &last);
+	assert_int_equal(age_of(t, "c", 1, 20000, &older), 10000);
+	assert_true(older);
+	assert_int_equal(age_of(t, "c", 2, 20000, &older), 9000);
+	assert_false(older);
+	p2p_published_free(t);
 }
 
 int main(void)
