@@ -83,6 +83,10 @@ struct gw_metrics {
 	/* members: exchanges with them, what was told and heard, who was doubted */
 	uint64_t exchanges_ok, exchanges_failed, exchanges_served, news_told, news_heard;
 	uint64_t member_suspicions, member_deaths, member_refuted, member_records_bad;
+	/* how often a bound was reached: docs/limits.md */
+	uint64_t limit_users, limit_confirms, limit_queries, limit_moves, limit_watchers;
+	uint64_t limit_kamailios, limit_held_peer;
+	uint64_t limit_clients, limit_held, limit_cache, limit_watches, limit_peers;
 	/* gauges, filled in when asked */
 	uint64_t members_alive, members_suspect, members_dead;
 	uint64_t users_claimed, users_orphan, users_gone, users_in_flight, users_dirty;

@@ -79,6 +79,14 @@ static void enrolment(FILE *f, const struct gw *gw)
 	pair(f, "secret_generation", "%u", gw->secrets.e[0].generation);
 }
 
+/* Of any of them: METRICS says of which. */
+static uint64_t limits_reached(const struct gw_metrics *m)
+{
+	return m->limit_users + m->limit_confirms + m->limit_queries + m->limit_moves +
+	       m->limit_watchers + m->limit_kamailios + m->limit_held_peer + m->limit_clients +
+	       m->limit_held + m->route_busy;
+}
+
 char *gw_info_text(struct gw *gw)
 {
 	char overlay[2 * P2P_OVERLAY_ID_LEN + 1],
@@ -151,6 +159,11 @@ char *gw_info_text(struct gw *gw)
 	pair(f, "arcs_unsynced", "%" PRIu64, m->arcs_unsynced);
 	pair(f, "holder_queries", "%" PRIu64, m->holder_queries);
 	pair(f, "users_in_flight", "%" PRIu64, m->users_in_flight);
+	fputs("# Limits\r\n", f);
+	pair(f, "limits_reached", "%" PRIu64, limits_reached(m));
+	pair(f, "changes_waiting", "%" PRIu64, m->telling);
+	pair(f, "changes_lost", "%" PRIu64, m->changes_lost);
+	pair(f, "confirms_waiting", "%" PRIu64, m->confirms_waiting);
 	fputs("# Gateways\r\n", f);
 	pair(f, "peer_protocol", "%s", gw->settings->peers_enabled ? "enabled" : "disabled");
 	pair(f, "peer_connections_out", "%" PRIu64, m->ask_connections);

@@ -18,6 +18,7 @@ struct gw_map {
 	struct p2p_hash_key hash_key;
 	struct node **bucket;
 	size_t mask, count, max;
+	uint64_t evicted;
 	bool evict;
 	struct node *newest, *oldest;
 	void (*drop)(void *value, void *arg);
@@ -158,7 +159,7 @@ int gw_map_put(struct gw_map *m, const void *key, size_t len, void *value)
 	n->value = value;
 	n->len = (uint8_t)len;
 	memcpy(n->key, key, len);
-	while (m->count >= m->max)
+	for (; m->count >= m->max; m->evicted++)
 		drop(m, unlink_node(m, slot(m, m->oldest->key, m->oldest->len)));
 	np = slot(m, key, len);
 	n->chain = NULL;
@@ -188,6 +189,11 @@ int gw_map_del(struct gw_map *m, const void *key, size_t len)
 size_t gw_map_count(const struct gw_map *m)
 {
 	return m->count;
+}
+
+uint64_t gw_map_evicted(const struct gw_map *m)
+{
+	return m->evicted;
 }
 
 void *gw_map_oldest(const struct gw_map *m)

@@ -30,6 +30,8 @@ int gw_map_del(struct gw_map *m, const void *key, size_t len);
 /* Out of the table, not dropped. NULL: was not there. */
 void *gw_map_take(struct gw_map *m, const void *key, size_t len);
 size_t gw_map_count(const struct gw_map *m);
+/* How many were put out to make room, so far. */
+uint64_t gw_map_evicted(const struct gw_map *m);
 /* The one longest unused; NULL: empty. */
 void *gw_map_oldest(const struct gw_map *m);
 /* Its key, of a table whose keys have all this length. 0 or ENOENT. */

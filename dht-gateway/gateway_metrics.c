@@ -351,6 +351,30 @@ const struct metric gw_metrics_table[] = {
 	COUNTER("command_errors_total", command_errors, NULL, "Of these, answered by an error."),
 	COUNTER("clients_cut_off_total", clients_cut_off, NULL,
 		"Connections closed because they did not read."),
+	COUNTER("limits_reached_total", limit_users, "limit=\"users\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_confirms, "limit=\"confirms\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_queries, "limit=\"queries\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_moves, "limit=\"moves\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_watchers, "limit=\"watchers\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_kamailios, "limit=\"kamailios\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_held_peer, "limit=\"held_peer\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_clients, "limit=\"clients\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_held, "limit=\"held\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_cache, "limit=\"cache\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_watches, "limit=\"watches\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_peers, "limit=\"peers\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
 	GAUGE("epoch", epoch, NULL, "This peer's epoch."),
 	GAUGE("lease_left_ms", lease_left_ms, NULL, "How long others still believe our records."),
 	GAUGE("uptime_seconds", uptime_s, NULL, "Since the start."),
@@ -372,6 +396,7 @@ static void refresh_held(struct gw *gw)
 	m->announce_waiting = announce.waiting;
 	m->engine_waiting = announce.engine_waiting;
 	m->held = held.records;
+	m->limit_held = held.lost;
 	m->held_bytes = held.bytes;
 	m->watchers = held.watchers;
 	m->telling = held.telling;
@@ -412,6 +437,9 @@ void gw_metrics_refresh(struct gw *gw)
 	m->enrolments = gw_auth_store_count(gw->enrolments);
 	m->permission_required = atomic_load(&gw->permission_required);
 	m->cache_entries = gw_cache_count(gw->cache);
+	m->limit_cache = gw_cache_evicted(gw->cache);
+	m->limit_watches = gw_watches_evicted(gw->watches);
+	m->limit_peers = gw_peers_evicted(gw->peers);
 	m->peers_known = gw_peers_count(gw->peers);
 	m->lookups_pending = gw_lookups_count(gw->lookups);
 	m->watches = gw_watches_count(gw->watches);

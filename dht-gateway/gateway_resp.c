@@ -23,8 +23,6 @@
 #define OUTPUT_MAX 1048576
 /* A module has a window of its own; this is what a client may have waiting for the DHT. */
 #define PENDING_MAX 10000
-/* Kamailio instances that are connected at once. */
-#define INSTANCES_MAX 4096
 
 struct gw_resp {
 	struct gw *gw;
@@ -51,21 +49,28 @@ static void instances_drop(void *value, void *arg)
 	free(value);
 }
 
-static void instance_connected(struct gw_resp *r, uint64_t kamailio)
+/* 0, EBUSY: too many of them, ENOMEM. */
+static int instance_connected(struct gw_resp *r, uint64_t kamailio)
 {
 	unsigned int *n = gw_map_get(r->instances, &kamailio, sizeof(kamailio));
+	int err;
 
 	if (!n) {
 		n = calloc(1, sizeof(*n));
-		if (!n || gw_map_put(r->instances, &kamailio, sizeof(kamailio), n)) {
-			free(n);
-			return;
+		err = n ? gw_users_connected(r->gw->users, kamailio) : ENOMEM;
+		if (!err && gw_map_put(r->instances, &kamailio, sizeof(kamailio), n)) {
+			gw_users_disconnected(r->gw->users, kamailio);
+			err = ENOMEM;
 		}
-		gw_users_connected(r->gw->users, kamailio);
+		if (err) {
+			free(n);
+			return err;
+		}
 		p2p_log(r->gw->log, P2P_LOG_INFO, "Kamailio instance %016" PRIx64 " is connected",
 			kamailio);
 	}
 	++*n;
+	return 0;
 }
 
 static void instance_closed(struct gw_resp *r, uint64_t kamailio)
@@ -135,8 +140,15 @@ static void on_handshake(struct resp_request *req, int argc, const struct resp_a
 			return;
 		}
 		c->kamailio = kamailio_id(&argv[3]);
+		err = instance_connected(r, c->kamailio);
+		if (err) {
+			free(c);
+			resp_reply_error(req, err == EBUSY ? "BUSY" : "INTERNAL",
+					 err == EBUSY ? "too many Kamailio instances"
+						      : "no memory");
+			return;
+		}
 		resp_client_set_data(rc, c);
-		instance_connected(r, c->kamailio);
 	}
 	p2p_overlay_id_print(&gw->overlay, overlay);
 	snprintf(epoch, sizeof(epoch), "%" PRIu64, gw->epoch);
@@ -860,7 +872,7 @@ int gw_resp_new(struct gw_resp **rp, struct gw *gw, char *err, size_t errlen)
 	ret = gw_settings_mode(s->socket_mode, &config.mode);
 	if (ret)
 		goto fail;
-	ret = gw_map_new(&r->instances, INSTANCES_MAX, false, instances_drop, NULL);
+	ret = gw_map_new(&r->instances, P2P_PUBLISHED_KAMAILIOS_MAX, false, instances_drop, NULL);
 	if (ret)
 		goto fail;
 	ret = resp_server_new(&r->server, gw->base, &config);
@@ -908,4 +920,5 @@ void gw_resp_metrics(struct gw_resp *r)
 	m->commands = st.commands;
 	m->command_errors = st.errors;
 	m->clients_cut_off = st.cut_off;
+	m->limit_clients = st.refused;
 }

@@ -367,6 +367,11 @@ void gw_cache_scan(const struct gw_cache *c, uint64_t *cursor, size_t count,
 	gw_map_scan(c->map, cursor, count, scan_names, &s);
 }
 
+uint64_t gw_cache_evicted(const struct gw_cache *c)
+{
+	return gw_map_evicted(c->map);
+}
+
 size_t gw_cache_count(const struct gw_cache *c)
 {
 	return gw_map_count(c->map);

@@ -59,5 +59,7 @@ struct gw_cache_info {
 void gw_cache_scan(const struct gw_cache *c, uint64_t *cursor, size_t count,
 		   void (*fn)(const struct gw_cache_info *info, void *arg), void *arg);
 size_t gw_cache_count(const struct gw_cache *c);
+/* Names that had to go for others, so far. */
+uint64_t gw_cache_evicted(const struct gw_cache *c);
 
 #endif

@@ -114,6 +114,7 @@ void gw_confirms_wait(struct gw_confirms *c, const char *name, size_t len, uint6
 		if (w && w->timer)
 			event_free(w->timer);
 		free(w);
+		c->gw->metrics.limit_confirms++;
 		h(EBUSY, arg);
 		return;
 	}

@@ -232,6 +232,8 @@ static enum p2p_opp_result announced(struct gw_holds *h, const struct p2p_hit *f
 	case ESTALE:
 		return P2P_OPP_STALE;
 	case ENOSPC:
+		h->gw->metrics.limit_held_peer++;
+		return P2P_OPP_FULL;
 	case ENOMEM:
 		return P2P_OPP_FULL;
 	default:
@@ -327,6 +329,7 @@ void gw_holds_asked(struct gw_holds *h, const struct p2p_hit *from, const struct
 		out->a[out->n].n = (uint16_t)n;
 		out->a[out->n].synced = gw_holds_synced(h, key, n);
 		out->a[out->n].watched = in->watch_s && watch(h, from, key, in->watch_s);
+		h->gw->metrics.limit_watchers += in->watch_s && !out->a[out->n].watched;
 	}
 	h->gw->metrics.asked_here += in->n;
 }
@@ -590,6 +593,7 @@ void gw_holds_stats(const struct gw_holds *h, struct gw_holds_stats *st)
 	*st = (struct gw_holds_stats){
 		.records = p2p_held_count(h->held),
 		.bytes = p2p_held_bytes(h->held),
+		.lost = p2p_held_lost(h->held),
 		.watchers = h->watchers,
 		.telling = gw_tells_waiting(h->tells),
 	};

@@ -46,6 +46,7 @@ bool gw_holds_lossy(const struct gw_holds *h);
 
 struct gw_holds_stats {
 	size_t records, bytes, watchers;
+	uint64_t lost;	/* for want of room, so far */
 	size_t telling; /* keys that others are yet to be told of */
 };
 void gw_holds_stats(const struct gw_holds *h, struct gw_holds_stats *st);

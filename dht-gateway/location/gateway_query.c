@@ -254,8 +254,10 @@ int gw_queries_ask(struct gw_queries *all, const struct p2p_hit *holder, const s
 
 	if (!d)
 		return ENOMEM;
-	if (d->n_waiting >= WAITING_MAX)
+	if (d->n_waiting >= WAITING_MAX) {
+		all->gw->metrics.limit_queries++;
 		return EBUSY;
+	}
 	q = calloc(1, sizeof(*q));
 	if (!q)
 		return ENOMEM;

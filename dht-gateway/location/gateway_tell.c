@@ -11,11 +11,13 @@
 #include "lib/proto/opp_records.h"
 
 /* Keys that wait for one of them; beyond, the oldest is not told of. */
-#define WAITING_MAX 4096
+#define WAITING_MAX 65536
 #define TIMEOUT_MS 1000
-/* After a failure; then the same again, twice. */
+/* After a failure; then the same again, twice. Then it is doubted, and told when it is there again,
+ * as long as it is a member. */
 #define RETRY_MS 250
 #define TRIES_MAX 3
+#define AWAY_MS 1000
 #define MEMBERS_MAX 20000
 
 struct teller {
@@ -78,7 +80,7 @@ static void keys_drop(struct teller *l, size_t n)
 static void go_on(struct teller *l)
 {
 	if (l->n) {
-		gw_timer_set(l->timer, l->tries ? RETRY_MS : 0);
+		gw_timer_set(l->timer, l->tries >= TRIES_MAX ? AWAY_MS : l->tries ? RETRY_MS : 0);
 		return;
 	}
 	gw_map_del(l->all->map, &l->hit, sizeof(l->hit));
@@ -90,16 +92,14 @@ static void on_answer(const struct gw_answer *a, void *arg)
 	struct gw_tells *t = l->all;
 
 	l->ask = NULL;
-	if (a->err && ++l->tries < TRIES_MAX) {
+	if (a->err) {
+		if (l->tries < TRIES_MAX && ++l->tries == TRIES_MAX)
+			gw_gossip_doubt(t->gw->gossip, &l->hit);
 		l->n_keys = 0;
 		go_on(l);
 		return;
 	}
-	if (a->err) {
-		gw_gossip_doubt(t->gw->gossip, &l->hit);
-		t->gw->metrics.changes_lost += l->n_keys;
-	}
-	for (unsigned int i = 0; !a->err && i < l->n_sent && i < l->n_results; i++)
+	for (unsigned int i = 0; i < l->n_sent && i < l->n_results; i++)
 		if (l->result[i] == P2P_OPP_UNWANTED)
 			t->unwanted(&l->hit, &l->sent[i], t->arg);
 	keys_drop(l, l->n_keys);
@@ -126,6 +126,20 @@ static void gather(struct teller *l, struct p2p_opp_batch *batch)
 	}
 }
 
+/* One that comes back is told; one that is no member any more is not. l may be gone afterwards. */
+static void away(struct teller *l)
+{
+	struct gw *gw = l->all->gw;
+
+	if (gw_gossip_dead(gw->gossip, &l->hit)) {
+		l->tries = TRIES_MAX;
+		go_on(l);
+		return;
+	}
+	gw->metrics.changes_lost += l->n;
+	gw_map_del(l->all->map, &l->hit, sizeof(l->hit));
+}
+
 static void on_due(evutil_socket_t fd, short what, void *arg)
 {
 	struct teller *l = arg;
@@ -140,6 +154,12 @@ static void on_due(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (!gw_gossip_alive(gw->gossip, &l->hit)) {
+		free(batch);
+		free(body);
+		away(l);
+		return;
+	}
 	if (!err) {
 		p2p_opp_batch_init(batch);
 		gather(l, batch);
@@ -203,7 +223,8 @@ void gw_tells_add(struct gw_tells *t, const struct p2p_hit *hit, const struct p2
 {
 	struct teller *l;
 
-	if (!p2p_hit_cmp(hit, &t->gw->hit) || !gw_gossip_alive(t->gw->gossip, hit))
+	if (!p2p_hit_cmp(hit, &t->gw->hit) ||
+	    (!gw_gossip_alive(t->gw->gossip, hit) && !gw_gossip_dead(t->gw->gossip, hit)))
 		return;
 	l = teller_of(t, hit);
 	/* the last one is told in full when its turn comes */

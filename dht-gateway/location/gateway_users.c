@@ -45,8 +45,6 @@
 #define KICK_MS 5000
 /* More users than this to be told of: those who watch are not told. */
 #define RING_BACKLOG_MAX 2000
-/* Kamailio instances that are connected at once. */
-#define KAMAILIOS_MAX 4096
 /* Addresses are not known yet: look again. */
 #define NO_URIS_MS 200
 
@@ -704,6 +702,8 @@ int gw_users_publish(struct gw_users *u, const char *name, size_t len, uint64_t 
 		arm(u);
 	} else if (err == ESTALE) {
 		u->gw->metrics.stale++;
+	} else if (err == ENOSPC) {
+		u->gw->metrics.limit_users++;
 	}
 	return err;
 }
@@ -726,16 +726,25 @@ int gw_users_withdraw(struct gw_users *u, const char *name, size_t len, uint64_t
 	return err;
 }
 
-void gw_users_connected(struct gw_users *u, uint64_t kamailio)
+int gw_users_connected(struct gw_users *u, uint64_t kamailio)
 {
 	bool *named = calloc(1, sizeof(*named));
+	int err = named ? 0 : ENOMEM;
 
-	p2p_published_connected(u->table, kamailio);
-	if (!named || gw_map_peek(u->kamailios, &kamailio, sizeof(kamailio)) ||
-	    gw_map_put(u->kamailios, &kamailio, sizeof(kamailio), named))
+	if (!err && !p2p_published_connected(u->table, kamailio)) {
+		u->gw->metrics.limit_kamailios++;
+		err = EBUSY;
+	}
+	if (!err) {
+		err = gw_map_put(u->kamailios, &kamailio, sizeof(kamailio), named);
+		if (err)
+			p2p_published_disconnected(u->table, kamailio);
+	}
+	if (err)
 		free(named);
 	else
 		u->kamailios_behind++;
+	return err;
 }
 
 void gw_users_disconnected(struct gw_users *u, uint64_t kamailio)
@@ -916,7 +925,8 @@ int gw_users_new(struct gw_users **up, struct gw *gw)
 	u->gw = gw;
 	err = gw_map_new(&u->keys, (size_t)gw->settings->users_max * 4, false, drop_free, NULL);
 	if (!err)
-		err = gw_map_new(&u->kamailios, KAMAILIOS_MAX, false, drop_free, NULL);
+		err = gw_map_new(&u->kamailios, P2P_PUBLISHED_KAMAILIOS_MAX, false, drop_free,
+				 NULL);
 	if (!err)
 		err = gw_confirms_new(&u->confirms, gw);
 	if (err)

@@ -21,7 +21,8 @@ int gw_users_publish(struct gw_users *u, const char *name, size_t len, uint64_t 
 		     uint64_t seq, const uint32_t *instances, size_t n, uint64_t *seen);
 int gw_users_withdraw(struct gw_users *u, const char *name, size_t len, uint64_t kamailio,
 		      uint64_t seq, uint64_t *seen);
-void gw_users_connected(struct gw_users *u, uint64_t kamailio);
+/* The first connection of this Kamailio. 0; EBUSY: too many of them; ENOMEM. */
+int gw_users_connected(struct gw_users *u, uint64_t kamailio);
 void gw_users_disconnected(struct gw_users *u, uint64_t kamailio);
 size_t gw_users_synced(struct gw_users *u, uint64_t kamailio);
 int gw_users_serves(const struct gw_users *u, const char *name, size_t len);

@@ -44,7 +44,7 @@ struct gw_watches {
 	struct gw_map *map;
 	struct gw_map *held;
 	struct event *tick;
-	uint64_t probe_at;
+	uint64_t probe_at, evicted;
 };
 
 static void held_drop(void *value, void *arg)
@@ -264,6 +264,7 @@ void gw_watches_add(struct gw_watches *ws, const char *name, size_t len, bool ev
 		struct watch *old = gw_map_oldest(ws->map);
 
 		gw_map_del(ws->map, old->name, old->len);
+		ws->evicted++;
 	}
 	w = calloc(1, sizeof(*w));
 	if (!w)
@@ -310,6 +311,11 @@ void gw_watches_rekey(struct gw_watches *ws)
 void gw_watches_del(struct gw_watches *ws, const char *name, size_t len)
 {
 	gw_map_del(ws->map, name, len);
+}
+
+uint64_t gw_watches_evicted(const struct gw_watches *w)
+{
+	return w->evicted + gw_map_evicted(w->held);
 }
 
 size_t gw_watches_count(const struct gw_watches *w)

@@ -30,5 +30,7 @@ void gw_watches_add(struct gw_watches *w, const char *name, size_t len, bool evi
 void gw_watches_rekey(struct gw_watches *w);
 void gw_watches_del(struct gw_watches *w, const char *name, size_t len);
 size_t gw_watches_count(const struct gw_watches *w);
+/* Names that had to go for others, so far. */
+uint64_t gw_watches_evicted(const struct gw_watches *w);
 
 #endif

@@ -851,6 +851,11 @@ void gw_peers_scan(const struct gw_peers *p, uint64_t *cursor, size_t count,
 	gw_map_scan(p->map, cursor, count, scan_peer, &s);
 }
 
+uint64_t gw_peers_evicted(const struct gw_peers *p)
+{
+	return gw_map_evicted(p->map);
+}
+
 size_t gw_peers_count(const struct gw_peers *p)
 {
 	return gw_map_count(p->map);

@@ -62,5 +62,7 @@ struct gw_peer_info {
 void gw_peers_scan(const struct gw_peers *p, uint64_t *cursor, size_t count,
 		   void (*fn)(const struct gw_peer_info *info, void *arg), void *arg);
 size_t gw_peers_count(const struct gw_peers *p);
+/* Peers that had to go for others, so far. */
+uint64_t gw_peers_evicted(const struct gw_peers *p);
 
 #endif

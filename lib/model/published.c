@@ -11,8 +11,8 @@
 #include <string.h>
 #include <sys/queue.h>
 
-/* Kamailio instances known at a time; those without a connection make room. */
-#define KAMAILIOS_MAX 64
+/* Those known; without a connection they make room. */
+#define KAMAILIOS_MAX P2P_PUBLISHED_KAMAILIOS_MAX
 #define FLIGHT_BUCKETS 256
 /* A holder that says STALE again and again is believed to be broken: that is a failed put then. */
 #define STALE_MAX 3
@@ -327,7 +327,7 @@ static bool kamailio_connected(struct p2p_published *p, uint64_t id)
 	return k != NULL && k->connections > 0;
 }
 
-void p2p_published_connected(struct p2p_published *p, uint64_t id)
+bool p2p_published_connected(struct p2p_published *p, uint64_t id)
 {
 	struct kamailio *k = kamailio_find(p, id);
 	size_t i;
@@ -337,13 +337,12 @@ void p2p_published_connected(struct p2p_published *p, uint64_t id)
 			k = &p->kamailio[i];
 		}
 	}
-	/* None free: its users may become orphans when another one synchronises, which takes
-	 * nothing away from them for a long time. The server's limit of clients is far lower. */
 	if (k == NULL)
-		return;
+		return false;
 	if (k->connections++ == 0)
 		k->generation = ++p->last_generation;
 	k->id = id;
+	return true;
 }
 
 void p2p_published_disconnected(struct p2p_published *p, uint64_t id)

@@ -22,6 +22,9 @@
 
 struct p2p_published;
 
+/* Kamailio instances that can be connected at a time. */
+#define P2P_PUBLISHED_KAMAILIOS_MAX 64
+
 struct p2p_published_config {
 	size_t max;	       /* entries, those being withdrawn among them */
 	uint64_t reput_ms;     /* a record is put again after this (less up to a quarter, spread by
@@ -59,8 +62,8 @@ int p2p_published_withdraw(struct p2p_published *p, const char *name, size_t len
 
 /* HANDSHAKE, once per connection: this instance is connected. Nothing is withdrawn. With the first
  * of its connections a synchronisation begins: what it does not name again before SYNCED becomes an
- * orphan then. */
-void p2p_published_connected(struct p2p_published *p, uint64_t kamailio);
+ * orphan then. False: there are P2P_PUBLISHED_KAMAILIOS_MAX others. */
+bool p2p_published_connected(struct p2p_published *p, uint64_t kamailio);
 /* One of its connections closed. After the last one its users stay claimed (it may come back, and
  * phones still are registered there). */
 void p2p_published_disconnected(struct p2p_published *p, uint64_t kamailio);

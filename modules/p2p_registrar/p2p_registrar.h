@@ -111,6 +111,8 @@ void reg_route_run(struct sip_msg *msg, const struct reg_route_ref *ref);
 
 /* Binds what it needs; before forking. 0 or -1, logged. */
 int reg_publish_init(void);
+/* May registrations wait? */
+bool reg_publish_waits(void);
 /* p2p_save() that does not; with ref it ends there, too. */
 int reg_save_async(struct sip_msg *msg, str *table, int flags, str *uri,
 		   const struct reg_route_ref *ref);

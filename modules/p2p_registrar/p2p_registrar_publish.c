@@ -52,6 +52,11 @@ int reg_publish_init(void)
 	return 0;
 }
 
+bool reg_publish_waits(void)
+{
+	return stock_reply != NULL;
+}
+
 bool reg_publish_confirmed(int flags)
 {
 	if (stock_reply == NULL)

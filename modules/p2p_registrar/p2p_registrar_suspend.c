@@ -71,11 +71,19 @@ int reg_pending(void)
 	return pending_count != NULL ? atomic_get(pending_count) : 0;
 }
 
-static struct pending *pending_new(void)
+/* With publish=confirmed a quarter is kept for registrations: calls to users whom nobody finds must
+ * not cost them. */
+static int pending_max(bool save)
+{
+	return reg_settings.lookups_max -
+	       (!save && reg_publish_waits() ? reg_settings.lookups_max / 4 : 0);
+}
+
+static struct pending *pending_new(bool save)
 {
 	struct pending *p;
 
-	if (atomic_add(pending_count, 1) > reg_settings.lookups_max) {
+	if (atomic_add(pending_count, 1) > pending_max(save)) {
 		atomic_dec(pending_count);
 		reg_count(REG_CNT_REFUSED);
 		return NULL;
@@ -207,7 +215,7 @@ int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct r
 		enum p2p_question_kind kind, unsigned int flags, enum reg_stage stage,
 		const struct reg_tried *skip)
 {
-	struct pending *p = pending_new();
+	struct pending *p = pending_new(false);
 
 	if (p == NULL)
 		return -1;
@@ -223,7 +231,7 @@ int reg_suspend(struct sip_msg *msg, const struct reg_lookup *lk, const struct r
 
 int reg_suspend_auth(struct sip_msg *msg, const struct reg_auth *a, const struct reg_route_ref *ref)
 {
-	struct pending *p = pending_new();
+	struct pending *p = pending_new(false);
 
 	if (p == NULL)
 		return -1;
@@ -236,7 +244,7 @@ int reg_suspend_auth(struct sip_msg *msg, const struct reg_auth *a, const struct
 int reg_suspend_save(struct sip_msg *msg, const struct p2p_name *name,
 		     const struct reg_route_ref *ref, bool silent)
 {
-	struct pending *p = pending_new();
+	struct pending *p = pending_new(true);
 
 	if (p == NULL)
 		return -1;

@@ -181,6 +181,8 @@ static struct peer *peer_get(const struct p2p_hit *hit, uint64_t now)
 		if (old == NULL || p->wanted_ms < old->wanted_ms)
 			old = p;
 	}
+	if (old->used)
+		route_count(ROUTE_CNT_PEERS_FULL);
 	if (old->used && old->down)
 		health->n_down--;
 	generation = old->generation + 1;
@@ -352,13 +354,16 @@ void route_health_watch(const struct p2p_hit *hit, struct cell *t, unsigned int 
 	uint64_t now = now_ms();
 	struct watch *w;
 	struct peer *p;
-	bool first;
+	bool first, full;
 
 	lock_get(&health->lock);
 	p = peer_find(hit);
 	/* a peer that just spoke will be found silent by the failure route, or the next call */
-	if (health->n_watches >= WATCHES_MAX || (invite && p != NULL && p->heard_ms + 2000 > now)) {
+	full = health->n_watches >= WATCHES_MAX;
+	if (full || (invite && p != NULL && p->heard_ms + 2000 > now)) {
 		lock_release(&health->lock);
+		if (full)
+			route_count(ROUTE_CNT_UNWATCHED);
 		return;
 	}
 	health->n_watches++;
@@ -369,6 +374,7 @@ void route_health_watch(const struct p2p_hit *hit, struct cell *t, unsigned int 
 		lock_get(&health->lock);
 		health->n_watches--;
 		lock_release(&health->lock);
+		route_count(ROUTE_CNT_UNWATCHED);
 		return;
 	}
 	w->next = NULL;

@@ -74,6 +74,8 @@ struct pul_shared {
 	atomic_int publishing; /* sent and not yet acknowledged */
 	atomic_int lookups;    /* asked and not yet answered */
 	atomic_int connections;
+	/* users who left, over withdrawn_max: the gateway was not told of them */
+	atomic_uint withdrawals_left;
 
 	gen_lock_t ask_lock; /* guards the next two */
 	struct pul_box *ask_head, *ask_tail;
@@ -391,6 +393,9 @@ enum pul_counter {
 	PUL_CNT_UNCONFIRMED,
 	PUL_CNT_MOVED,
 	PUL_CNT_MOVES_KEPT,
+	PUL_CNT_NO_MEMORY,
+	PUL_CNT_OUTPUT_FULL,
+	PUL_CNT_SESSIONS_EVICTED,
 	PUL_CNT_N,
 };
 

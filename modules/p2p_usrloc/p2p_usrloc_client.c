@@ -39,6 +39,9 @@
 #define HOLD_BUSY_MS 100
 #define HOLD_ERROR_MS 1000
 #define SWEEP_MS 60000
+/* All are named anew because of users whose leaving was not told: not more often. */
+#define RENAME_MS 5000
+#define RENAME_POLL_MS 200
 #define SESSIONS_SWEEP_MS 10000
 /* How often the gateway is told of calls over sessions. */
 #define REPORT_MS 2000
@@ -90,6 +93,8 @@ static struct {
 } scan;
 static uint64_t next_sweep_ms, next_sessions_ms;
 static uint64_t next_report_ms;
+static unsigned int left_seen;	   /* pul_shared->withdrawals_left when all were last named */
+static uint64_t named_ms;	   /* when that was */
 static unsigned int subscriptions; /* of SUBSCRIPTIONS, that were answered */
 
 int pul_client_advertise(const str *uri)
@@ -192,6 +197,8 @@ static void gateway_lost(const char *why)
 
 static void resync_begin(void)
 {
+	left_seen = atomic_load(&pul_shared->withdrawals_left);
+	named_ms = pul_now_ms();
 	pul_users_mark_all();
 	pul_confirm_again();
 	pul_sessions_recheck_all();
@@ -475,6 +482,19 @@ static bool job_next(struct pul_job *job)
 	return pul_users_take(&cursor, job);
 }
 
+/* Users have left of whom the gateway was not told (withdrawn_max): naming all others tells it,
+ * once those who wait have been told. */
+static bool rename_wanted(void)
+{
+	return atomic_load(&pul_shared->withdrawals_left) != left_seen && synced;
+}
+
+static bool rename_due(uint64_t now)
+{
+	return rename_wanted() && now >= named_ms + RENAME_MS &&
+	       atomic_load(&pul_shared->withdrawn) <= pul_settings.withdrawn_max / 2;
+}
+
 static void publish_run(uint64_t now)
 {
 	struct pul_job job;
@@ -482,6 +502,8 @@ static void publish_run(uint64_t now)
 
 	if (main_conn.state != PUL_CONN_READY || main_conn.doomed || now < hold_until_ms)
 		return;
+	if (rename_due(now))
+		resync_begin();
 	while (in_window < (unsigned int)pul_settings.publish_window) {
 		more = job_next(&job);
 		if (!more)
@@ -851,7 +873,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static uint64_t loop_due(void)
+static uint64_t loop_due(uint64_t now)
 {
 	uint64_t due = earlier(scan_due(), next_sweep_ms);
 
@@ -865,6 +887,8 @@ static uint64_t loop_due(void)
 	if (main_conn.state == PUL_CONN_READY) {
 		if (pul_sessions_count() > 0)
 			due = earlier(due, next_report_ms);
+		if (rename_wanted())
+			due = earlier(due, now + RENAME_POLL_MS);
 		if (sub_conn.state == PUL_CONN_CLOSED)
 			due = earlier(due, sub_backoff.next_ms);
 		else if (sub_conn.owed > 0)
@@ -875,6 +899,8 @@ static uint64_t loop_due(void)
 
 static void work_run(uint64_t now)
 {
+	if (main_conn.state == PUL_CONN_READY && rename_due(now))
+		soon_ms = 0;
 	if (pul_confirm_hurry() && main_conn.state == PUL_CONN_READY && now >= hold_until_ms &&
 	    in_window < (unsigned int)pul_settings.publish_window)
 		soon_ms = 0;
@@ -951,7 +977,7 @@ void pul_client_run(void)
 		fds[2].events = pul_conn_events(&sub_conn);
 		n = n_fixed + pul_lookup_poll(fds + n_fixed, n_max - n_fixed);
 		now = pul_now_ms();
-		due = loop_due();
+		due = loop_due(now);
 		if (main_conn.doomed || sub_conn.doomed || due <= now)
 			timeout = 0;
 		else

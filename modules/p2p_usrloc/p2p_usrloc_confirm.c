@@ -29,6 +29,7 @@ static TAILQ_HEAD(waiting_list, waiting) all = TAILQ_HEAD_INITIALIZER(all);
 /* whose users are to be published before all others */
 static TAILQ_HEAD(, waiting) unpublished = TAILQ_HEAD_INITIALIZER(unpublished);
 static unsigned int n_waiting;
+static bool unsent; /* CONFIRM of some could not be sent: no room */
 static struct pul_conn *main_conn;
 static uint64_t (*seq_next)(void);
 static char channel[PUL_CONFIRM_CHANNEL_MAX];
@@ -122,8 +123,29 @@ static void confirm_send(const char *name, size_t len, uint64_t seq)
 	p2p_resp_u64(&w, seq);
 	p2p_resp_u64(&w, until - now);
 	p2p_resp_str(&w, channel);
-	pul_conn_send(main_conn, command, w.len, now + (uint64_t)pul_settings.gateway_timeout_ms,
-		      confirm_h, NULL);
+	if (pul_conn_send(main_conn, command, w.len,
+			  now + (uint64_t)pul_settings.gateway_timeout_ms, confirm_h, NULL) == 0)
+		return;
+	LIST_FOREACH(e, &table[slot_of(name, len)], same)
+	if (is_of(e, name, len))
+		e->seq = 0;
+	unsent = true;
+}
+
+/* For all of whose CONFIRM nothing is known; once for each name: confirm_send() numbers all of it.
+ */
+static void confirm_send_missing(void)
+{
+	struct waiting *w;
+
+	unsent = false;
+	TAILQ_FOREACH(w, &all, all)
+	{
+		if (w->seq == 0 && pul_users_progress(&w->box->q.name) == PUL_USERS_TOLD)
+			confirm_send(w->box->q.name.s, w->box->q.name.len, seq_next());
+		if (unsent)
+			break;
+	}
 }
 
 void pul_confirm_question(struct pul_box *box)
@@ -302,18 +324,15 @@ void pul_confirm_subscribed(void)
 
 	TAILQ_FOREACH(w, &all, all)
 	w->seq = 0;
-	/* once for each name: confirm_send() numbers all of it */
-	TAILQ_FOREACH(w, &all, all)
-	{
-		if (w->seq == 0 && pul_users_progress(&w->box->q.name) == PUL_USERS_TOLD)
-			confirm_send(w->box->q.name.s, w->box->q.name.len, seq_next());
-	}
+	confirm_send_missing();
 }
 
 void pul_confirm_run(uint64_t now_ms)
 {
 	struct waiting *w;
 
+	if (unsent && pul_conn_room(main_conn) >= PUL_CONN_OUT_MAX / 2)
+		confirm_send_missing();
 	while ((w = TAILQ_FIRST(&all)) != NULL && w->box->deadline_ms <= now_ms) {
 		if (pul_users_confirmed(&w->box->q.name))
 			finish(w, P2P_ANSWER_FOUND); /* it changed, and back */

@@ -105,8 +105,10 @@ static int out_reserve(struct pul_conn *conn, size_t n)
 		conn->out_len -= conn->out_off;
 		conn->out_off = 0;
 	}
-	if (conn->out_len + n > PUL_CONN_OUT_MAX)
+	if (conn->out_len + n > PUL_CONN_OUT_MAX) {
+		pul_count(PUL_CNT_OUTPUT_FULL);
 		return ENOBUFS;
+	}
 	if (cap == 0)
 		cap = 16384;
 	while (cap < conn->out_len + n)
@@ -149,6 +151,13 @@ int pul_conn_send(struct pul_conn *conn, const void *command, size_t n, uint64_t
 	conn->out_len += n;
 	conn->used_ms = pul_now_ms();
 	return 0;
+}
+
+size_t pul_conn_room(const struct pul_conn *conn)
+{
+	if (conn->state == PUL_CONN_CLOSED || conn->doomed)
+		return 0;
+	return PUL_CONN_OUT_MAX - (conn->out_len - conn->out_off);
 }
 
 short pul_conn_events(const struct pul_conn *conn)

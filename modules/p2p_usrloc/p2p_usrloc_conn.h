@@ -55,6 +55,8 @@ int pul_conn_open(struct pul_conn *conn, const char *path);
  * ENOMEM or ENOTCONN; h is called only after 0. */
 int pul_conn_send(struct pul_conn *conn, const void *command, size_t n, uint64_t deadline_ms,
 		  pul_reply_h *h, void *arg);
+/* Bytes of commands that it would still take; 0 while there is no connection. */
+size_t pul_conn_room(const struct pul_conn *conn);
 /* Events to poll for. */
 short pul_conn_events(const struct pul_conn *conn);
 /* Reads and writes what can be; answers are handed out. */

@@ -177,6 +177,8 @@ static void room_make(uint64_t now_ms)
 		    (s->closed == first->closed && s->until_ms < first->until_ms))
 			first = s;
 	}
+	if (!first->closed)
+		pul_count(PUL_CNT_SESSIONS_EVICTED);
 	slot_release(first);
 }
 

@@ -47,6 +47,12 @@ static const struct {
 	[PUL_CNT_SCANS] = {"scans", "completed scans of usrloc"},
 	[PUL_CNT_CONFIRMS] = {"confirms", "registrations that waited until others can find them"},
 	[PUL_CNT_CONFIRMED] = {"confirmed", "of these, those that the gateway confirmed"},
+	[PUL_CNT_NO_MEMORY] = {"no_memory", "contacts that the table of users had no shared memory "
+					    "for: looked for again"},
+	[PUL_CNT_OUTPUT_FULL] = {"output_full", "commands that had to wait because the gateway did "
+						"not read"},
+	[PUL_CNT_SESSIONS_EVICTED] = {"sessions_evicted",
+				      "sessions that had to go for others: sessions_max"},
 	[PUL_CNT_MOVED] = {"moved", "phones that registered at another peer: over here"},
 	[PUL_CNT_MOVES_KEPT] = {"moves_kept", "of these, those that go to and fro and were kept"},
 	[PUL_CNT_UNCONFIRMED] = {"unconfirmed", "of these, those that were not confirmed in time"},
@@ -57,6 +63,7 @@ enum gauge {
 	GAUGE_USERS,
 	GAUGE_CONTACTS,
 	GAUGE_WITHDRAWN,
+	GAUGE_WITHDRAWALS_LEFT,
 	GAUGE_QUESTIONS_OPEN,
 	GAUGE_CACHE_ENTRIES,
 	GAUGE_CACHE_BYTES,
@@ -84,6 +91,9 @@ static const struct {
 	[GAUGE_WITHDRAWN] =
 		{"withdrawn",
 		 "users without contacts whose withdrawal the gateway has not taken yet"},
+	[GAUGE_WITHDRAWALS_LEFT] =
+		{"withdrawals_left",
+		 "users who left over withdrawn_max: all others were named to the gateway anew"},
 	[GAUGE_QUESTIONS_OPEN] = {"questions_open", "questions not answered or not freed yet"},
 	[GAUGE_CACHE_ENTRIES] = {"cache_entries", "users in the cache"},
 	[GAUGE_CACHE_BYTES] = {"cache_bytes", "shared memory these take"},
@@ -143,6 +153,8 @@ static counter_val_t gauge_get(enum gauge g)
 		return atomic_load(&pul_shared->contacts);
 	case GAUGE_WITHDRAWN:
 		return atomic_load(&pul_shared->withdrawn);
+	case GAUGE_WITHDRAWALS_LEFT:
+		return atomic_load(&pul_shared->withdrawals_left);
 	case GAUGE_QUESTIONS_OPEN:
 		return atomic_load(&pul_shared->questions);
 	case GAUGE_AUTH_ENTRIES:

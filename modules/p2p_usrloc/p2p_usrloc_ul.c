@@ -84,6 +84,7 @@ static void contact_add(const ucontact_t *c, bool scan)
 		/* nothing is lost: usrloc has it, and is looked through again */
 		atomic_store(&pul_shared->rescan, 1);
 		pul_wake_soon();
+		pul_count(PUL_CNT_NO_MEMORY);
 		if (pul_log_ok("shm", 3))
 			LM_ERR("no shared memory for [%.*s]: trying again until there is\n",
 			       c->aor->len, c->aor->s);

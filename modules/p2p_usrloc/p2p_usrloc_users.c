@@ -273,8 +273,9 @@ static struct user *contact_unlink(struct bucket *b, struct user *u, struct cont
 	}
 	atomic_fetch_sub(&pul_shared->users, 1);
 	if (atomic_fetch_add(&pul_shared->withdrawn, 1) >= pul_settings.withdrawn_max) {
-		/* the gateway has been away for very long: it will find out that nobody repeats
-		 * this user, and withdraw it by itself */
+		/* the gateway has been away for very long: all others are named anew, by which it
+		 * finds out */
+		atomic_fetch_add(&pul_shared->withdrawals_left, 1);
 		user_unlink(b, u);
 		return u;
 	}

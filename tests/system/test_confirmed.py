@@ -79,6 +79,7 @@ SCRIPT = """request_route {
 	switch ($hdr(X-How)) {
 	case "stock": save("location"); break;
 	case "late": p2p_lookup("location", "LATE"); break;
+	case "call": p2p_lookup("location", "CALL"); break;
 	case "route": p2p_save("location", "0", "", "SAVED"); break;
 	case "script": p2p_save("location", "2", "", "ANSWER"); break;
 	case "async": p2p_save("location", "64"); break;
@@ -94,6 +95,10 @@ SCRIPT = """request_route {
 route[LATE] {
 	append_to_reply("X-Late: yes\\r\\n");
 	p2p_save("location");
+	exit;
+}
+route[CALL] {
+	p2p_reply();
 	exit;
 }
 route[SAVED] {
@@ -483,6 +488,26 @@ def test_over_the_limit_is_503_at_once(s):
     need(all(s.phone.took[b] < 0.2 for b in refused), "503 took too long")
     need(all(s.phone.final(b).get("Retry-After") == "10" for b in refused), "no Retry-After")
     need(s.stats()["refused"] == 2, "counted %r" % s.stats()["refused"])
+
+
+@tap.on(lambda: Solo(more='modparam("p2p_registrar", "lookups_max", 8)\n'))
+def test_calls_to_nobody_leave_room_for_registrations(s):
+    s.gw.mode = "silent-route"
+    calls = []
+    for i in range(10):
+        b, text = s.phone.text("caller%d" % i, headers=["X-How: call"])
+        calls.append(b)
+        s.phone.send(b, text.replace("sip:127.0.0.1 SIP", "sip:nobody%d@127.0.0.1 SIP" % i, 1))
+    s.phone.read(0.1)
+    branches = []
+    for i in range(2):
+        b, text = s.phone.text("phone%d" % i)
+        branches.append(b)
+        s.phone.send(b, text)
+    s.phone.read(0.3)
+    codes = [s.phone.final(b).code for b in branches]
+    need(codes == [200, 200], "answers: %r" % codes)
+    need(s.stats()["refused"] == 4, "refused: %r" % s.stats()["refused"])
 
 
 @tap.on(solo)

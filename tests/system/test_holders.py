@@ -5,6 +5,7 @@ gateways die and come back, while the network is split, and what a hostile membe
 
 import os
 import random
+import signal
 import statistics
 import threading
 import time
@@ -212,6 +213,30 @@ def test_a_move_is_told_to_who_watches(s):
     for n in moves:
         demand(serves(s, 1, s.route(2, n, fresh=False)[1]), "%s is not at the second", n)
     demand(s.number(2, "holder_queries") == asked, "holders were asked again for what is watched")
+
+
+@tap.on(skewed)
+def test_who_could_not_be_told_of_a_move_is_when_it_is_back(s):
+    hits(s)
+    names = ["away%d" % n for n in range(20)]
+    s.publish(0, names)
+    s.settled(0)
+    for n in names:
+        demand(serves(s, 0, s.route(2, n, fresh=False)[1]), "%s is not at the first", n)
+    s.gw[2].proc.signal(signal.SIGSTOP)
+    try:
+        s.publish(1, names)
+        s.settled(1)
+        proc.wait_for("it is dead for the others", lambda: all(
+            s.number(i, "members_dead") == 1 for i in (0, 1, 3, 4)), 30, 0.05)
+    finally:
+        s.gw[2].proc.signal(signal.SIGCONT)
+    begun = time.monotonic()
+    proc.wait_for("it knows of both peers", lambda: all(
+        sorted(c[0] for c in s.route(2, n, fresh=False)[1]) == sorted(s.hits[:2]) for n in names),
+        20, 0.05)
+    tap.say("told %.1f s after it went on" % (time.monotonic() - begun))
+    demand(all(s.number(i, "changes_lost") == 0 for i in range(5)), "changes were lost")
 
 
 @tap.on(eight)

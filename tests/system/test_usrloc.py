@@ -763,6 +763,39 @@ def test_stale_entries_are_used_and_refreshed(s):
     need(count(s, "ROUTE") - before <= 4, "%d lookups" % (count(s, "ROUTE") - before))
 
 
+# --- limits ---
+
+@tap.on(lambda: Solo(more='modparam("p2p_usrloc", "withdrawn_max", 3)\n'))
+def test_who_left_beyond_withdrawn_max_is_told_by_naming_all_others(s):
+    s.gw.mode = "silent"
+    s.sip.many("left%d" % i for i in range(10))
+    s.sip.register("stays")
+    for i in range(10):
+        s.sip.register("left%d" % i, expires=0)
+    stats = s.stats()
+    need(stats["withdrawn"] <= 3 and stats["withdrawals_left"] >= 7, stats)
+    s.gw.drop_all()
+    s.gw.mode = "good"
+    s.in_step()
+    # and while the gateway is there: it is in step, and all are named again
+    left = s.stats()["withdrawals_left"]
+    synced = len(s.gw.synced)
+    s.sip.many("more%d" % i for i in range(10))
+    s.published("more9")
+    s.gw.mode = "busy"
+    for i in range(10):
+        s.sip.register("more%d" % i, expires=0)
+    need(s.stats()["withdrawals_left"] > left, "nobody was left")
+    s.gw.mode = "good"
+    proc.wait_for("all are named again", lambda: len(s.gw.synced) > synced and
+                  s.gw.synced[-1][1] == 1 and s.status()["synced"] == "yes", 15)
+    proc.wait_for("told who left", lambda: s.stats()["withdrawn"] == 0)
+    again = len(s.gw.synced)
+    s.sip.register("calm")
+    s.published("calm")
+    need(len(s.gw.synced) == again, "named again for nothing")
+
+
 # --- memory ---
 
 def rounds(s, first, n):

@@ -692,6 +692,23 @@ static void test_ages(void **state)
 	p2p_published_free(t);
 }
 
+/* More Kamailios than there is room for are refused; one that has gone makes room. */
+static void test_kamailios_are_bounded(void **state)
+{
+	uint64_t i;
+
+	(void)state;
+	for (i = 1; i <= P2P_PUBLISHED_KAMAILIOS_MAX; i++)
+		assert_true(p2p_published_connected(p, i));
+	assert_false(p2p_published_connected(p, i));
+	assert_true(p2p_published_connected(p, 5));
+	p2p_published_disconnected(p, 5);
+	assert_false(p2p_published_connected(p, i));
+	p2p_published_disconnected(p, 5);
+	assert_true(p2p_published_connected(p, i));
+	assert_false(p2p_published_connected(p, 5));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -704,7 +721,7 @@ int main(void)
 		T(test_full_and_scan), T(test_taken_back),
 		T(test_instances),     T(test_configure),
 		T(test_random),	       T(test_alloc),
-		T(test_ages),
+		T(test_ages),	       T(test_kamailios_are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,13 @@ struct pul_shared *pul_shared = &shared;
 struct p2p_hash_key pul_hash_key;
 struct pul_settings pul_settings;
 static atomic_int wakes;
+static unsigned int counted[PUL_CNT_N];
 static uint64_t now_ms;
+
+void pul_count(enum pul_counter c)
+{
+	counted[c]++;
+}
 
 void pul_wake_soon(void)
 {
@@ -68,6 +74,7 @@ static int setup(void **state)
 {
 	(void)state;
 	memset(&shared, 0, sizeof(shared));
+	memset(counted, 0, sizeof(counted));
 	now_ms = 1000000;
 	pul_settings.cache_fresh_ms = 30000;
 	pul_settings.cache_max_s = 3600;
@@ -234,6 +241,7 @@ static void test_withdrawn_are_bounded(void **state)
 		del(&name, "r");
 	}
 	assert_int_equal(shared.withdrawn, 10);
+	assert_int_equal(shared.withdrawals_left, 90);
 	for (i = 0; i < 10; i++)
 		assert_int_equal(take().kind, PUL_JOB_WITHDRAW);
 	nothing_to_do();
@@ -946,6 +954,7 @@ static void test_sessions_are_bounded(void **state)
 		}
 	}
 	assert_int_equal(pul_sessions_count(), 16);
+	assert_int_equal(counted[PUL_CNT_SESSIONS_EVICTED], 200 - 16 - 1);
 	for (i = 185; i <= 200; i++) { /* those that end last are there */
 		s = session_of(i, i, 0);
 		assert_int_equal(pul_sessions_by_hit(&s.hit, NULL), 0);

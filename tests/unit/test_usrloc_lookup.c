@@ -191,12 +191,23 @@ int pul_conn_open(struct pul_conn *conn, const char *path)
 	return 0;
 }
 
+static bool no_room;
+
+size_t pul_conn_room(const struct pul_conn *conn)
+{
+	(void)conn;
+	return no_room ? 0 : PUL_CONN_OUT_MAX;
+}
+
 int pul_conn_send(struct pul_conn *conn, const void *command, size_t n, uint64_t deadline_ms,
 		  pul_reply_h *h, void *arg)
 {
-	struct asked *a = &asked[n_asked++];
+	struct asked *a;
 
 	(void)deadline_ms;
+	if (no_room)
+		return ENOBUFS;
+	a = &asked[n_asked++];
 	assert_true(n_asked <= ASKED_MAX && n < sizeof(a->text));
 	a->h = h;
 	a->arg = arg;
@@ -816,6 +827,39 @@ static void test_confirm_ends(void **state)
 	assert_int_equal(pul_confirm_due(), UINT64_MAX);
 }
 
+/* The gateway does not read: who waits is asked for when it does again, once for each name. */
+static void test_confirm_no_room(void **state)
+{
+	struct pul_conn conn = {.state = PUL_CONN_READY};
+	struct pul_box *box[3];
+	unsigned int i;
+
+	(void)state;
+	is_confirmed = in_flight = false;
+	progress = PUL_USERS_TOLD;
+	number = 50;
+	pul_confirm_init("abcd", &conn, number_next);
+	no_room = true;
+	box[0] = wait_for(0, "alice", 1000);
+	box[1] = wait_for(1, "bob", 1000);
+	box[2] = wait_for(2, "alice", 1000);
+	pul_confirm_run(now_ms);
+	assert_int_equal(n_asked, 0);
+	no_room = false;
+	pul_confirm_run(now_ms);
+	assert_int_equal(n_asked, 2);
+	pul_confirm_run(now_ms);
+	assert_int_equal(n_asked, 2);
+	push("54 alice");
+	push("55 bob");
+	assert_int_equal(pul_confirm_waiting(), 0);
+	for (i = 0; i < 3; i++)
+		assert_non_null(answered());
+	assert_int_equal(box[0]->q.code, P2P_ANSWER_FOUND);
+	assert_int_equal(box[1]->q.code, P2P_ANSWER_FOUND);
+	assert_int_equal(box[2]->q.code, P2P_ANSWER_FOUND);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -829,6 +873,7 @@ int main(void)
 		T(test_auth),
 		T(test_confirm),
 		T(test_confirm_ends),
+		T(test_confirm_no_room),
 	};
 
 	pul_settings.query_connections = 2;
