@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "dht-gateway/enrol/gateway_auth.h"
+#include "dht-gateway/keys/gateway_crypto.h"
 #include "dht-gateway/location/gateway_lookup.h"
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/members/gateway_peers.h"
@@ -24,10 +25,13 @@
 /* A module has a window of its own; this is what a client may have waiting for the DHT. */
 #define PENDING_MAX 10000
 
+#define RUN_LEN 8
+
 struct gw_resp {
 	struct gw *gw;
 	struct resp_server *server;
-	struct gw_map *instances; /* Kamailio's id -> its connections */
+	struct gw_map *instances;  /* Kamailio's id -> its connections */
+	char run[2 * RUN_LEN + 1]; /* of this process */
 };
 
 /* One connection after its handshake. */
@@ -49,12 +53,13 @@ static void instances_drop(void *value, void *arg)
 	free(value);
 }
 
-/* 0, EBUSY: too many of them, ENOMEM. */
-static int instance_connected(struct gw_resp *r, uint64_t kamailio)
+/* *first: of its connections. 0, EBUSY: too many of them, ENOMEM. */
+static int instance_connected(struct gw_resp *r, uint64_t kamailio, bool *first)
 {
 	unsigned int *n = gw_map_get(r->instances, &kamailio, sizeof(kamailio));
 	int err;
 
+	*first = !n;
 	if (!n) {
 		n = calloc(1, sizeof(*n));
 		err = n ? gw_users_connected(r->gw->users, kamailio) : ENOMEM;
@@ -91,7 +96,20 @@ static void reply_pair(struct resp_request *req, const char *key, const char *va
 	resp_reply_str(req, value);
 }
 
-/* HANDSHAKE version client instance [uri <sip-uri>]... */
+/* The users that a Kamailio has named: does it go on where it was? resume: the run of the gateway
+ * to which it named them; NULL: it does not say, and begins with its first connection. */
+static bool sync_resumed(struct gw_resp *r, uint64_t kamailio, const struct resp_arg *resume,
+			 bool first, uint64_t *seq)
+{
+	if (resume && resume->len == strlen(r->run) && !memcmp(resume->s, r->run, resume->len) &&
+	    !gw_users_resume(r->gw->users, kamailio, seq))
+		return true;
+	if (resume || first)
+		gw_users_begin(r->gw->users, kamailio);
+	return false;
+}
+
+/* HANDSHAKE version client instance [uri <sip-uri>]... [resume run] */
 static void on_handshake(struct resp_request *req, int argc, const struct resp_arg *argv, void *arg)
 {
 	struct gw_resp *r = arg;
@@ -100,19 +118,28 @@ static void on_handshake(struct resp_request *req, int argc, const struct resp_a
 	char overlay[2 * P2P_OVERLAY_ID_LEN + 1], epoch[24], version[8];
 	const char *uri[P2P_CANDIDATE_URIS_MAX];
 	size_t len[P2P_CANDIDATE_URIS_MAX];
+	const struct resp_arg *resume = NULL;
+	bool first = false, resumed;
 	unsigned int n = 0;
+	uint64_t seq = 0;
 	struct client *c;
 	int err;
 
 	if (argc < 4 || !argv[3].len || argv[3].len > 128 || argv[2].len > 128) {
 		resp_reply_error(req, "BADARG",
-				 "HANDSHAKE <version> <client> <instance> [uri <sip-uri>]...");
+				 "HANDSHAKE <version> <client> <instance> [uri <sip-uri>]... "
+				 "[resume <run>]");
 		return;
 	}
 	for (int i = 4; i < argc; i += 2) {
+		if (i + 1 < argc && argv[i].len == 6 && !memcmp(argv[i].s, "resume", 6)) {
+			resume = &argv[i + 1];
+			continue;
+		}
 		if (i + 1 >= argc || argv[i].len != 3 || memcmp(argv[i].s, "uri", 3)) {
 			resp_reply_error(req, "BADARG",
-					 "after the instance come pairs of 'uri' and an address");
+					 "after the instance come pairs of 'uri' and an address, "
+					 "and of 'resume' and a run");
 			return;
 		}
 		/* those beyond are less preferred anyway */
@@ -140,7 +167,7 @@ static void on_handshake(struct resp_request *req, int argc, const struct resp_a
 			return;
 		}
 		c->kamailio = kamailio_id(&argv[3]);
-		err = instance_connected(r, c->kamailio);
+		err = instance_connected(r, c->kamailio, &first);
 		if (err) {
 			free(c);
 			resp_reply_error(req, err == EBUSY ? "BUSY" : "INTERNAL",
@@ -150,15 +177,21 @@ static void on_handshake(struct resp_request *req, int argc, const struct resp_a
 		}
 		resp_client_set_data(rc, c);
 	}
+	resumed = sync_resumed(r, c->kamailio, resume, first, &seq);
 	p2p_overlay_id_print(&gw->overlay, overlay);
 	snprintf(epoch, sizeof(epoch), "%" PRIu64, gw->epoch);
 	snprintf(version, sizeof(version), "%d", P2P_RESP_VERSION);
-	resp_reply_array(req, 10);
+	resp_reply_array(req, resumed ? 14 : 12);
 	reply_pair(req, "server", "p2psip-gateway " P2PSIP_VERSION);
 	reply_pair(req, "version", version);
 	reply_pair(req, "hit", gw->hit_text);
 	reply_pair(req, "overlay", overlay);
 	reply_pair(req, "epoch", epoch);
+	reply_pair(req, "run", r->run);
+	if (resumed) {
+		snprintf(epoch, sizeof(epoch), "%" PRIu64, seq);
+		reply_pair(req, "resumed", epoch);
+	}
 }
 
 static void on_closed(struct resp_client *rc, void *arg)
@@ -863,10 +896,15 @@ int gw_resp_new(struct gw_resp **rp, struct gw *gw, char *err, size_t errlen)
 		.log = gw->log,
 	};
 	struct gw_resp *r = calloc(1, sizeof(*r));
+	uint8_t run[RUN_LEN];
 	int ret = ENOMEM;
 
 	if (!r)
 		goto fail;
+	ret = gw_crypto_random(run, sizeof(run));
+	if (ret)
+		goto fail;
+	p2p_hex_print(r->run, run, sizeof(run));
 	r->gw = gw;
 	config.arg = r;
 	ret = gw_settings_mode(s->socket_mode, &config.mode);

@@ -747,6 +747,32 @@ int gw_users_connected(struct gw_users *u, uint64_t kamailio)
 	return err;
 }
 
+/* It is behind until SYNCED. */
+static void behind(struct gw_users *u, uint64_t kamailio)
+{
+	bool *named = gw_map_peek(u->kamailios, &kamailio, sizeof(kamailio));
+
+	if (!named || !*named)
+		return;
+	*named = false;
+	u->kamailios_behind++;
+}
+
+void gw_users_begin(struct gw_users *u, uint64_t kamailio)
+{
+	p2p_published_begin(u->table, kamailio);
+	behind(u, kamailio);
+}
+
+int gw_users_resume(struct gw_users *u, uint64_t kamailio, uint64_t *seq)
+{
+	int err = p2p_published_resume(u->table, kamailio, seq);
+
+	if (!err)
+		behind(u, kamailio);
+	return err;
+}
+
 void gw_users_disconnected(struct gw_users *u, uint64_t kamailio)
 {
 	const bool *named = gw_map_peek(u->kamailios, &kamailio, sizeof(kamailio));

@@ -23,6 +23,10 @@ int gw_users_withdraw(struct gw_users *u, const char *name, size_t len, uint64_t
 		      uint64_t seq, uint64_t *seen);
 /* The first connection of this Kamailio. 0; EBUSY: too many of them; ENOMEM. */
 int gw_users_connected(struct gw_users *u, uint64_t kamailio);
+/* It is connected, and names all its users anew, or those only that it has not named yet:
+ * p2p_published_begin, p2p_published_resume. */
+void gw_users_begin(struct gw_users *u, uint64_t kamailio);
+int gw_users_resume(struct gw_users *u, uint64_t kamailio, uint64_t *seq);
 void gw_users_disconnected(struct gw_users *u, uint64_t kamailio);
 size_t gw_users_synced(struct gw_users *u, uint64_t kamailio);
 int gw_users_serves(const struct gw_users *u, const char *name, size_t len);

@@ -40,9 +40,10 @@ struct entry {
 };
 
 struct kamailio {
-	uint64_t id;
+	uint64_t id, seq; /* seq: the highest one taken */
 	unsigned int connections;
-	uint32_t generation;
+	uint32_t generation; /* of its synchronisation; 0: the place is free */
+	bool resumable;	     /* it has begun one, and all that it named since is still its own */
 };
 
 LIST_HEAD(entry_list, entry);
@@ -309,15 +310,22 @@ void p2p_published_configure(struct p2p_published *p, const struct p2p_published
 /* --- Kamailio instances ------------------------------------------------------------------------
  */
 
-static struct kamailio *kamailio_find(struct p2p_published *p, uint64_t id)
+static int kamailio_at(const struct p2p_published *p, uint64_t id)
 {
-	size_t i;
+	int i;
 
 	for (i = 0; i < KAMAILIOS_MAX; i++) {
 		if (p->kamailio[i].generation != 0 && p->kamailio[i].id == id)
-			return &p->kamailio[i];
+			return i;
 	}
-	return NULL;
+	return -1;
+}
+
+static struct kamailio *kamailio_find(struct p2p_published *p, uint64_t id)
+{
+	int i = kamailio_at(p, id);
+
+	return i >= 0 ? &p->kamailio[i] : NULL;
 }
 
 static bool kamailio_connected(struct p2p_published *p, uint64_t id)
@@ -339,10 +347,30 @@ bool p2p_published_connected(struct p2p_published *p, uint64_t id)
 	}
 	if (k == NULL)
 		return false;
-	if (k->connections++ == 0)
-		k->generation = ++p->last_generation;
-	k->id = id;
+	if (k->generation == 0 || k->id != id)
+		*k = (struct kamailio){.id = id, .generation = ++p->last_generation};
+	k->connections++;
 	return true;
+}
+
+void p2p_published_begin(struct p2p_published *p, uint64_t id)
+{
+	struct kamailio *k = kamailio_find(p, id);
+
+	if (k == NULL)
+		return;
+	k->generation = ++p->last_generation;
+	k->resumable = true;
+}
+
+int p2p_published_resume(const struct p2p_published *p, uint64_t id, uint64_t *seq)
+{
+	int i = kamailio_at(p, id);
+
+	if (i < 0 || !p->kamailio[i].resumable)
+		return ENOENT;
+	*seq = p->kamailio[i].seq;
+	return 0;
 }
 
 void p2p_published_disconnected(struct p2p_published *p, uint64_t id)
@@ -355,16 +383,28 @@ void p2p_published_disconnected(struct p2p_published *p, uint64_t id)
 
 static void claim(struct p2p_published *p, struct entry *e, uint64_t id, uint64_t seq)
 {
-	const struct kamailio *k = kamailio_find(p, id);
+	struct kamailio *k = kamailio_find(p, e->kamailio);
 
+	if (k != NULL && e->kamailio != id)
+		k->resumable = false;
+	k = kamailio_find(p, id);
 	e->kamailio = id;
 	e->seq = seq;
 	e->generation = k != NULL ? k->generation : 0;
 }
 
+static void taken(struct p2p_published *p, uint64_t id, uint64_t seq)
+{
+	struct kamailio *k = kamailio_find(p, id);
+
+	if (k != NULL && seq > k->seq)
+		k->seq = seq;
+}
+
 size_t p2p_published_synced(struct p2p_published *p, uint64_t id, uint64_t now_ms)
 {
 	const struct kamailio *k = kamailio_find(p, id);
+	struct kamailio *other;
 	struct entry *e;
 	size_t i;
 
@@ -376,6 +416,9 @@ size_t p2p_published_synced(struct p2p_published *p, uint64_t id, uint64_t now_m
 
 			if (e->desired != P2P_DESIRED_CLAIMED || !lost)
 				continue;
+			other = e->kamailio != id ? kamailio_find(p, e->kamailio) : NULL;
+			if (other != NULL)
+				other->resumable = false;
 			set_desired(p, e, P2P_DESIRED_ORPHAN);
 			e->orphan_until_ms = now_ms + p->cfg.orphan_ms;
 			if (!e->in_flight && e->due_ms > e->orphan_until_ms)
@@ -498,6 +541,7 @@ int p2p_published_publish(struct p2p_published *p, const char *name, size_t len,
 		       memcmp(inst, e->instance, sizeof(inst)) == 0;
 	}
 	instances_set(e, inst, n, seq == 0, now_ms);
+	taken(p, kamailio, seq);
 	claim(p, e, kamailio, seq);
 	set_desired(p, e, P2P_DESIRED_CLAIMED);
 	set_killed(p, e, false);
@@ -512,12 +556,13 @@ int p2p_published_withdraw(struct p2p_published *p, const char *name, size_t len
 {
 	struct entry *e = find(p, name, len);
 
-	if (e == NULL)
-		return ENOENT;
-	if (e->kamailio == kamailio && seq < e->seq) {
+	if (e != NULL && e->kamailio == kamailio && seq < e->seq) {
 		*seen = e->seq;
 		return ESTALE;
 	}
+	taken(p, kamailio, seq);
+	if (e == NULL)
+		return ENOENT;
 	if (e->kamailio != kamailio && e->desired == P2P_DESIRED_CLAIMED &&
 	    kamailio_connected(p, e->kamailio))
 		return EBUSY;

@@ -60,10 +60,16 @@ int p2p_published_publish(struct p2p_published *p, const char *name, size_t len,
 int p2p_published_withdraw(struct p2p_published *p, const char *name, size_t len, uint64_t kamailio,
 			   uint64_t seq, uint64_t now_ms, uint64_t *seen);
 
-/* HANDSHAKE, once per connection: this instance is connected. Nothing is withdrawn. With the first
- * of its connections a synchronisation begins: what it does not name again before SYNCED becomes an
- * orphan then. False: there are P2P_PUBLISHED_KAMAILIOS_MAX others. */
+/* HANDSHAKE, once per connection: this instance is connected. Nothing is withdrawn. False: there
+ * are P2P_PUBLISHED_KAMAILIOS_MAX others. */
 bool p2p_published_connected(struct p2p_published *p, uint64_t kamailio);
+/* A connected instance begins a synchronisation: what it does not name again before SYNCED becomes
+ * an orphan then. */
+void p2p_published_begin(struct p2p_published *p, uint64_t kamailio);
+/* A connected instance goes on with the one it began before: what it has named since counts as
+ * named. 0: *seq is the highest one that was taken of it. ENOENT: it cannot, for it is not known,
+ * or some of its users were given up meanwhile, or are another's now; it has to begin anew. */
+int p2p_published_resume(const struct p2p_published *p, uint64_t kamailio, uint64_t *seq);
 /* One of its connections closed. After the last one its users stay claimed (it may come back, and
  * phones still are registered there). */
 void p2p_published_disconnected(struct p2p_published *p, uint64_t kamailio);

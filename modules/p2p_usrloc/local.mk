@@ -27,6 +27,7 @@ p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/p2p_usrloc_shared.c \
 	modules/p2p_usrloc/p2p_usrloc_stats.c \
 	modules/p2p_usrloc/p2p_usrloc_store.c modules/p2p_usrloc/p2p_usrloc_store.h \
+	modules/p2p_usrloc/p2p_usrloc_sync.c modules/p2p_usrloc/p2p_usrloc_sync.h \
 	modules/p2p_usrloc/p2p_usrloc_ul.c \
 	modules/p2p_usrloc/p2p_usrloc_users.c
 # the names by which log lines and the memory statistics call the module
@@ -49,7 +50,8 @@ tests_unit_test_usrloc_file_CPPFLAGS = $(UNIT_CPPFLAGS) -D_GNU_SOURCE
 tests_unit_test_usrloc_file_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) -lpthread
 tests_unit_test_usrloc_SOURCES = tests/unit/test_usrloc.c $(UNIT_ALLOC) $(UNIT_COMMON) \
 	modules/p2p_usrloc/p2p_usrloc_cache.c modules/p2p_usrloc/p2p_usrloc_users.c \
-	modules/p2p_usrloc/p2p_usrloc_auth.c modules/p2p_usrloc/p2p_usrloc_sessions.c
+	modules/p2p_usrloc/p2p_usrloc_auth.c modules/p2p_usrloc/p2p_usrloc_sessions.c \
+	modules/p2p_usrloc/p2p_usrloc_sync.c
 tests_unit_test_usrloc_CPPFLAGS = -I$(top_srcdir)/tests/mock/kamailio $(UNIT_CPPFLAGS) -D_GNU_SOURCE
 tests_unit_test_usrloc_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
 tests_unit_test_usrloc_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) $(LIBEVENT_LIBS) -lpthread

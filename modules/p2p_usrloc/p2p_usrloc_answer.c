@@ -277,6 +277,11 @@ bool pul_answer_handshake(struct pul_gateway_info *info, const redisReply *r)
 			info_take(info->overlay, sizeof(info->overlay), value);
 		else if (strcmp(key->str, "epoch") == 0)
 			info_take(info->epoch, sizeof(info->epoch), value);
+		else if (strcmp(key->str, "run") == 0 && value->len <= PUL_RUN_MAX)
+			info_take(info->run, sizeof(info->run), value);
+		else if (strcmp(key->str, "resumed") == 0)
+			info->resumed =
+				p2p_u64_parse(&info->resumed_seq, value->str, value->len) == 0;
 	}
 	info->known = has_hit;
 	return has_hit;

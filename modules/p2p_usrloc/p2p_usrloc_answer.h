@@ -12,11 +12,17 @@
 #include "lib/proto/enrolment.h"
 #include "lib/proto/name.h"
 
+/* Bytes of a gateway's run. */
+#define PUL_RUN_MAX 32
+
 /* What the gateway said at the last handshake, and how it went on, for RPC and own_hit. */
 struct pul_gateway_info {
 	bool known; /* a handshake has succeeded since Kamailio's start */
 	struct p2p_hit hit;
 	char server[32], version[16], overlay[64], epoch[32];
+	char run[PUL_RUN_MAX + 1]; /* of its process; empty: it does not say */
+	bool resumed;		   /* it has what it took of this Kamailio, up to resumed_seq */
+	uint64_t resumed_seq;
 	char error[160];    /* why it is not connected; empty when it is */
 	uint64_t synced_ms; /* when all users had been told after the last handshake; 0: not yet */
 	int64_t orphans;    /* what SYNCED answered */

@@ -5,7 +5,8 @@
  * Three kinds of connection: `main` publishes and is what "connected" means; `sub` is told of
  * changes; a pool asks (_lookup.c).
  *
- *	away --main's handshake--> connected: publish all users --all told--> SYNCED --> in step
+ *	away --main's handshake--> connected: publish all users, or those that it does not have
+ *	(_sync.c) --all told--> SYNCED --> in step
  *	connected --main lost or silent--> away: questions are answered UNAVAILABLE at once */
 #include <errno.h>
 #include <inttypes.h>
@@ -26,6 +27,7 @@
 #include "modules/p2p_usrloc/p2p_usrloc_confirm.h"
 #include "modules/p2p_usrloc/p2p_usrloc_conn.h"
 #include "modules/p2p_usrloc/p2p_usrloc_lookup.h"
+#include "modules/p2p_usrloc/p2p_usrloc_sync.h"
 
 #define SCAN_PARTS 64
 /* Pause before a scan that could not be finished, or another one, is tried. */
@@ -39,9 +41,6 @@
 #define HOLD_BUSY_MS 100
 #define HOLD_ERROR_MS 1000
 #define SWEEP_MS 60000
-/* All are named anew because of users whose leaving was not told: not more often. */
-#define RENAME_MS 5000
-#define RENAME_POLL_MS 200
 #define SESSIONS_SWEEP_MS 10000
 /* How often the gateway is told of calls over sessions. */
 #define REPORT_MS 2000
@@ -54,6 +53,7 @@ struct sent {
 	struct sent *next; /* of those not in use */
 	struct p2p_name name;
 	enum pul_job_kind kind;
+	uint64_t seq;
 };
 
 enum scan_state { SCAN_NONE, SCAN_RUNS };
@@ -93,8 +93,8 @@ static struct {
 } scan;
 static uint64_t next_sweep_ms, next_sessions_ms;
 static uint64_t next_report_ms;
-static unsigned int left_seen;	   /* pul_shared->withdrawals_left when all were last named */
-static uint64_t named_ms;	   /* when that was */
+static bool name_all_due;	   /* all users are to be named anew */
+static bool naming_asked;	   /* by a handshake that is under way */
 static unsigned int subscriptions; /* of SUBSCRIPTIONS, that were answered */
 
 int pul_client_advertise(const str *uri)
@@ -187,7 +187,7 @@ static void gateway_lost(const char *why)
 	lost_told = true;
 	info_error(why);
 	in_window = 0;
-	window_full = false;
+	window_full = naming_asked = false;
 	atomic_store(&pul_shared->publishing, 0);
 	pul_conn_doom(&sub_conn, "gateway lost");
 	if (pul_conn_reap(&sub_conn))
@@ -195,11 +195,9 @@ static void gateway_lost(const char *why)
 	pul_lookup_gateway_lost();
 }
 
-static void resync_begin(void)
+/* What is on the work lists is told, then SYNCED. */
+static void sync_begin(void)
 {
-	left_seen = atomic_load(&pul_shared->withdrawals_left);
-	named_ms = pul_now_ms();
-	pul_users_mark_all();
 	pul_confirm_again();
 	pul_sessions_recheck_all();
 	cursor.left = pul_users_buckets();
@@ -209,6 +207,18 @@ static void resync_begin(void)
 	lock_get(&pul_shared->info_lock);
 	pul_shared->info.synced_ms = 0;
 	lock_release(&pul_shared->info_lock);
+}
+
+static void sync_all(void)
+{
+	pul_count(PUL_CNT_SYNCS_ALL);
+	pul_users_mark_all();
+	sync_begin();
+}
+
+static unsigned int withdrawals_left(void)
+{
+	return atomic_load(&pul_shared->withdrawals_left);
 }
 
 /* --- the overlay's rules --- */
@@ -242,31 +252,17 @@ static void rules_ask(void)
 		      pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms, rules_h, NULL);
 }
 
-static void main_handshake_h(struct pul_conn *conn, const redisReply *r, void *arg)
+static void shaken(const struct pul_gateway_info *info, enum pul_sync_how how)
 {
-	struct pul_gateway_info info;
-	uint64_t now;
+	uint64_t now = pul_now_ms();
 	bool other;
 
-	(void)arg;
-	if (r == NULL)
-		return;
-	if (r->type == REDIS_REPLY_ERROR) {
-		pul_conn_doom(conn, "handshake refused: %.*s", (int)r->len, r->str);
-		return;
-	}
-	if (!pul_answer_handshake(&info, r)) {
-		pul_count(PUL_CNT_PROTOCOL_ERRORS);
-		pul_conn_doom(conn, "the answer to the handshake makes no sense");
-		return;
-	}
-	conn->state = PUL_CONN_READY;
-	now = pul_now_ms();
+	main_conn.state = PUL_CONN_READY;
 	main_backoff.up_ms = now;
 	sub_backoff.next_ms = now;
 	lock_get(&pul_shared->info_lock);
-	other = pul_shared->info.known && p2p_hit_cmp(&pul_shared->info.hit, &info.hit) != 0;
-	pul_shared->info = info;
+	other = pul_shared->info.known && p2p_hit_cmp(&pul_shared->info.hit, &info->hit) != 0;
+	pul_shared->info = *info;
 	lock_release(&pul_shared->info_lock);
 	if (other)
 		pul_users_unconfirm_all();
@@ -276,21 +272,59 @@ static void main_handshake_h(struct pul_conn *conn, const redisReply *r, void *a
 	lost_told = false;
 	ever_connected = true;
 	if (change_log_ok(now))
-		LM_INFO("connected to the gateway at %s: %s %s, overlay %s, epoch %s\n",
-			pul_settings.gateway_socket, info.server, info.version, info.overlay,
-			info.epoch);
+		LM_INFO("connected to the gateway at %s: %s %s, overlay %s, epoch %s%s\n",
+			pul_settings.gateway_socket, info->server, info->version, info->overlay,
+			info->epoch,
+			how == PUL_SYNC_REST ? "; it has what it was told before" : "");
 	rules_ask();
-	resync_begin();
 }
 
-static int handshake_send(struct pul_conn *conn, uint64_t deadline_ms, pul_reply_h *h)
+static void main_handshake_h(struct pul_conn *conn, const redisReply *r, void *arg)
+{
+	struct pul_gateway_info info;
+	enum pul_sync_how how;
+
+	(void)arg;
+	if (r == NULL)
+		return;
+	if (r->type == REDIS_REPLY_ERROR) {
+		pul_sync_refused();
+		pul_conn_doom(conn, "handshake refused: %.*s", (int)r->len, r->str);
+		return;
+	}
+	if (!pul_answer_handshake(&info, r)) {
+		pul_count(PUL_CNT_PROTOCOL_ERRORS);
+		pul_conn_doom(conn, "the answer to the handshake makes no sense");
+		return;
+	}
+	how = pul_sync_shaken(&info, withdrawals_left(), pul_now_ms());
+	if (conn->state != PUL_CONN_READY)
+		shaken(&info, how);
+	naming_asked = false;
+	switch (how) {
+	case PUL_SYNC_ALL:
+		sync_all();
+		break;
+	case PUL_SYNC_REST:
+		pul_count(PUL_CNT_SYNCS_REST);
+		sync_begin();
+		break;
+	case PUL_SYNC_AGAIN:
+		name_all_due = true;
+		soon_ms = 0;
+		break;
+	}
+}
+
+/* resume: pul_sync_offer(), or NULL. */
+static int shake(struct pul_conn *conn, uint64_t deadline_ms, const char *resume, pul_reply_h *h)
 {
 	uint8_t command[PUL_COMMAND_MAX];
 	struct p2p_writer w;
 	unsigned int i;
 
 	p2p_writer_init(&w, command, sizeof(command));
-	p2p_resp_array(&w, 4 + 2 * n_uris);
+	p2p_resp_array(&w, 4 + 2 * n_uris + (resume != NULL ? 2 : 0));
 	p2p_resp_str(&w, "HANDSHAKE");
 	p2p_resp_u64(&w, P2P_RESP_VERSION);
 	p2p_resp_str(&w, "p2p_usrloc");
@@ -299,7 +333,36 @@ static int handshake_send(struct pul_conn *conn, uint64_t deadline_ms, pul_reply
 		p2p_resp_str(&w, "uri");
 		p2p_resp_str(&w, uris[i]);
 	}
+	if (resume != NULL) {
+		p2p_resp_str(&w, "resume");
+		p2p_resp_str(&w, resume);
+	}
 	return pul_conn_send(conn, command, w.len, deadline_ms, h, NULL);
+}
+
+static int handshake_send(struct pul_conn *conn, uint64_t deadline_ms, pul_reply_h *h)
+{
+	return shake(conn, deadline_ms, NULL, h);
+}
+
+static int main_handshake_send(void)
+{
+	return shake(&main_conn, pul_now_ms() + (uint64_t)pul_settings.gateway_timeout_ms,
+		     pul_sync_offer(withdrawals_left()), main_handshake_h);
+}
+
+/* All users anew, over the connection that there is; when there is no room, later. */
+static void name_all(void)
+{
+	pul_sync_forget();
+	if (pul_sync_offer(withdrawals_left()) == NULL) {
+		pul_sync_named(withdrawals_left(), pul_now_ms());
+		sync_all();
+		name_all_due = false;
+	} else if (main_handshake_send() == 0) {
+		naming_asked = true;
+		name_all_due = false;
+	}
 }
 
 static void ping_h(struct pul_conn *conn, const redisReply *r, void *arg)
@@ -320,7 +383,7 @@ static void main_run(uint64_t now)
 			return;
 		err = pul_conn_open(&main_conn, pul_settings.gateway_socket);
 		if (err == 0)
-			err = handshake_send(&main_conn, now + timeout, main_handshake_h);
+			err = main_handshake_send();
 		if (err != 0 && main_conn.state == PUL_CONN_CLOSED)
 			gateway_lost(strerror(err));
 		else if (err != 0)
@@ -353,11 +416,12 @@ static void published_h(struct pul_conn *conn, const redisReply *r, void *arg)
 		in_window--;
 	atomic_store(&pul_shared->publishing, (int)in_window);
 	if (r == NULL || r->type != REDIS_REPLY_ERROR) {
-		/* After a loss all users are marked at the next handshake; one that was being
-		 * withdrawn is kept until then, or the gateway would never be told. */
+		/* lost: told again after the next handshake */
 		pul_users_done(&sent->name, sent->kind, r != NULL, r == NULL);
-		if (r != NULL)
+		if (r != NULL) {
+			pul_sync_taken(sent->seq);
 			pul_confirm_taken(&sent->name);
+		}
 		/* the gateway told of others because the name was ours; now it has to be asked */
 		if (sent->kind == PUL_JOB_WITHDRAW)
 			pul_cache_drop(pul_routes, sent->name.s, sent->name.len, NULL);
@@ -410,6 +474,7 @@ static bool job_send(const struct pul_job *job)
 	sent->name.len = job->name.len;
 	memcpy(sent->name.s, job->name.s, job->name.len + 1);
 	sent->kind = job->kind;
+	sent->seq = ++seq;
 	p2p_writer_init(&w, command, sizeof(command));
 	if (job->kind == PUL_JOB_PUBLISH) {
 		p2p_resp_array(&w, 3 + job->n_instances);
@@ -419,7 +484,7 @@ static bool job_send(const struct pul_job *job)
 		p2p_resp_str(&w, "WITHDRAW");
 	}
 	p2p_resp_bulk(&w, job->name.s, job->name.len);
-	p2p_resp_u64(&w, ++seq);
+	p2p_resp_u64(&w, sent->seq);
 	for (i = 0; job->kind == PUL_JOB_PUBLISH && i < job->n_instances; i++)
 		p2p_resp_hex32(&w, job->instance[i]);
 	/* the first of a full window waits for all before it; they are all local and quick */
@@ -482,17 +547,11 @@ static bool job_next(struct pul_job *job)
 	return pul_users_take(&cursor, job);
 }
 
-/* Users have left of whom the gateway was not told (withdrawn_max): naming all others tells it,
- * once those who wait have been told. */
-static bool rename_wanted(void)
-{
-	return atomic_load(&pul_shared->withdrawals_left) != left_seen && synced;
-}
-
 static bool rename_due(uint64_t now)
 {
-	return rename_wanted() && now >= named_ms + RENAME_MS &&
-	       atomic_load(&pul_shared->withdrawn) <= pul_settings.withdrawn_max / 2;
+	return synced && !naming_asked &&
+	       pul_sync_rename_due(withdrawals_left(),
+				   (unsigned int)atomic_load(&pul_shared->withdrawn), now);
 }
 
 static void publish_run(uint64_t now)
@@ -502,8 +561,8 @@ static void publish_run(uint64_t now)
 
 	if (main_conn.state != PUL_CONN_READY || main_conn.doomed || now < hold_until_ms)
 		return;
-	if (rename_due(now))
-		resync_begin();
+	if (name_all_due || rename_due(now))
+		name_all();
 	while (in_window < (unsigned int)pul_settings.publish_window) {
 		more = job_next(&job);
 		if (!more)
@@ -848,7 +907,7 @@ static void scan_run(uint64_t now)
 		LM_INFO("%u contacts were gone from usrloc\n", swept);
 	soon_ms = 0;
 	if (atomic_exchange(&pul_shared->resync, 0) && main_conn.state == PUL_CONN_READY)
-		resync_begin();
+		name_all_due = true;
 }
 
 static uint64_t scan_due(void)
@@ -887,8 +946,8 @@ static uint64_t loop_due(uint64_t now)
 	if (main_conn.state == PUL_CONN_READY) {
 		if (pul_sessions_count() > 0)
 			due = earlier(due, next_report_ms);
-		if (rename_wanted())
-			due = earlier(due, now + RENAME_POLL_MS);
+		if (synced)
+			due = earlier(due, pul_sync_due(withdrawals_left(), now));
 		if (sub_conn.state == PUL_CONN_CLOSED)
 			due = earlier(due, sub_backoff.next_ms);
 		else if (sub_conn.owed > 0)
@@ -899,7 +958,8 @@ static uint64_t loop_due(uint64_t now)
 
 static void work_run(uint64_t now)
 {
-	if (main_conn.state == PUL_CONN_READY && rename_due(now))
+	if (main_conn.state == PUL_CONN_READY &&
+	    (rename_due(now) || (name_all_due && pul_conn_room(&main_conn) >= PUL_COMMAND_MAX)))
 		soon_ms = 0;
 	if (pul_confirm_hurry() && main_conn.state == PUL_CONN_READY && now >= hold_until_ms &&
 	    in_window < (unsigned int)pul_settings.publish_window)

@@ -49,6 +49,9 @@ static const struct {
 	[PUL_CNT_CONFIRMED] = {"confirmed", "of these, those that the gateway confirmed"},
 	[PUL_CNT_NO_MEMORY] = {"no_memory", "contacts that the table of users had no shared memory "
 					    "for: looked for again"},
+	[PUL_CNT_SYNCS_ALL] = {"syncs_all", "times that all users were named to the gateway"},
+	[PUL_CNT_SYNCS_REST] = {"syncs_rest", "times that it was told only what it did not have, "
+					      "after a lost connection"},
 	[PUL_CNT_OUTPUT_FULL] = {"output_full", "commands that had to wait because the gateway did "
 						"not read"},
 	[PUL_CNT_SESSIONS_EVICTED] = {"sessions_evicted",

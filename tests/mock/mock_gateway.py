@@ -55,6 +55,9 @@ class Gateway:
         self.handshakes = []  # argv
         self.synced = []     # (time, users it said, instance)
         self.staled = set()
+        self.run = os.urandom(8).hex()   # None: as a gateway that knows nothing of runs
+        self.begun = {}      # instance -> the highest number taken since it began to name its users
+        self.cut_after = None  # PUBLISH commands until all connections are cut, once
         self.lock = threading.RLock()
         self.conns = set()
         self.subscribers = {}
@@ -76,6 +79,13 @@ class Gateway:
 
     def stop(self):
         """As if the process had been stopped: the socket's file goes, connections close."""
+        if self.run:
+            self.run = os.urandom(8).hex()
+        self.begun = {}
+        self.away()
+
+    def away(self):
+        """Nobody reaches it until it is started again, and it forgets nothing."""
         self.running = False
         try:
             os.unlink(self.path)
@@ -233,10 +243,20 @@ class Gateway:
                 return b"-PROTO this gateway speaks version 7\r\n"
             with self.lock:
                 self.handshakes.append(argv)
+            pairs = list(zip(argv[4::2], argv[5::2]))
+            if any(key not in ("uri", "resume") or (key == "resume" and not self.run)
+                   for key, _ in pairs):
+                return b"-BADARG what is that?\r\n"
             state["shaken"] = True
             state["instance"] = argv[3]
-            return self.array(["server", "mock", "version", "2", "hit", self.hit,
-                               "overlay", self.overlay, "epoch", self.epoch])
+            reply = ["server", "mock", "version", "2", "hit", self.hit, "overlay", self.overlay,
+                     "epoch", self.epoch] + (["run", self.run] if self.run else [])
+            resume = dict(pairs).get("resume")
+            if resume == self.run and resume and argv[3] in self.begun:
+                reply += ["resumed", self.begun[argv[3]]]
+            elif resume or argv[3] not in self.begun:
+                self.begun[argv[3]] = 0
+            return self.array(reply)
         if not state["shaken"]:
             return b"-NOHANDSHAKE say HANDSHAKE first\r\n"
         if mode == "busy" and cmd != "SUBSCRIBE":
@@ -259,12 +279,23 @@ class Gateway:
         have = self.users.get(name)
         if have and have[0] == state["instance"] and have[1] > seq:
             return b"-STALE %d\r\n" % have[1]
+        if self.cut_after is not None:
+            self.cut_after -= 1
+            if self.cut_after < 0:
+                self.cut_after = None
+                self.drop_all()
+                raise Gone
         self.users[name] = (state["instance"], seq, argv[3:])
+        self.taken(state, seq)
         return b"+OK\r\n"
+
+    def taken(self, state, seq):
+        self.begun[state["instance"]] = max(seq, self.begun.get(state["instance"], 0))
 
     def do_withdraw(self, state, argv):
         self.users.pop(argv[1], None)
         self.withdrawn.append(argv[1])
+        self.taken(state, int(argv[2]))
         return b"+OK\r\n"
 
     def do_confirm(self, _state, argv):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A part is stopped: what goes on, what is refused and how fast, and how it comes back."""
 
+import signal
 import time
 
 from rig import overlay, proc, scene, sipp, tap
@@ -172,6 +173,37 @@ def test_kamailio_before_its_gateway(s):
     s.joined()
     s.found("carol", s.a)
     del carol
+
+
+def single():
+    return overlay.Overlay(1, media=False)
+
+
+@tap.on(single)
+def test_gateway_that_hangs_for_a_while_is_told_what_changed_and_no_more(s):
+    users = ["steady%03d" % i for i in range(300)]
+    sipp.register_many(s.host("callee"), s.a.address, users, rate=250)
+
+    def in_step(count):
+        status = s.a.kamailio.rpc("p2p_usrloc.status")
+        return status["synced"] == "yes" and status["publishing"] == 0 and \
+            len([u for u in s.a.gateway.users() if u["desired"] == "claimed"]) == count
+
+    proc.wait_for("the gateway has all", lambda: in_step(300), 20, 0.05)
+    before = s.a.kamailio.rpc("p2p_usrloc.stats")
+    s.a.gateway.proc.signal(signal.SIGSTOP)
+    try:
+        proc.wait_for("Kamailio has given it up",
+                      lambda: s.a.kamailio.rpc("p2p_usrloc.status")["gateway"] == "away", 20, 0.05)
+        sipp.register_many(s.host("callee"), s.a.address, ["late"], rate=10)
+    finally:
+        s.a.gateway.proc.signal(signal.SIGCONT)
+    proc.wait_for("it has the one that came", lambda: in_step(301), 20, 0.05)
+    after = s.a.kamailio.rpc("p2p_usrloc.stats")
+    told = after["publishes"] - before["publishes"]
+    tap.say("%d commands for 301 users" % told)
+    if told > 3 or after["syncs_all"] != before["syncs_all"] or after["syncs_rest"] == 0:
+        raise proc.Failed("%d told; %r" % (told, after))
 
 
 if __name__ == "__main__":

@@ -155,6 +155,7 @@ static void test_orphan_is_kept(void **state)
 	/* another Kamailio comes, and does not name dave */
 	gw_users_disconnected(w->p[1].gw->users, 1);
 	gw_users_connected(w->p[1].gw->users, 2);
+	gw_users_begin(w->p[1].gw->users, 2);
 	gw_users_synced(w->p[1].gw->users, 2);
 	r = route(w, 0, "dave", true);
 	assert_at(&r, w, 1);
@@ -175,6 +176,7 @@ static void test_not_synced(void **state)
 	assert_int_equal(metrics(w, 0)->asks_failed, 1);
 	assert_int_equal(metrics(w, 0)->breaker_opened, 0);
 	gw_users_connected(w->p[1].gw->users, 3);
+	gw_users_begin(w->p[1].gw->users, 3);
 	run_for(w, 1100); /* its Retry-After */
 	route(w, 0, "erin", true);
 	assert_int_equal(metrics(w, 1)->answers_unknown, 2);

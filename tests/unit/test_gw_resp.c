@@ -163,7 +163,7 @@ static void shake(struct conn *c, const char *instance)
 	say(c, "HANDSHAKE 2 test %s", instance);
 	r = hear(c);
 	assert_int_equal(r->type, REDIS_REPLY_ARRAY);
-	assert_int_equal(r->elements, 10);
+	assert_int_equal(r->elements, 12);
 	assert_string_equal(r->element[4]->str, "hit");
 	assert_string_equal(r->element[5]->str, c->s->f->gw->hit_text);
 	freeReplyObject(r);
@@ -205,6 +205,67 @@ static void test_handshake(void **state)
 	say(&c, "NONSENSE");
 	expect(&c, "BADARG");
 	hang_up(&c);
+}
+
+/* HANDSHAKE with `resume`: what the gateway says was resumed, or -1; its run is kept. */
+static long long go_on(struct conn *c, char run[17], const char *resume)
+{
+	long long seq = -1;
+	redisReply *r;
+
+	say(c, "HANDSHAKE 2 test abcd resume %s", resume);
+	r = hear(c);
+	assert_int_equal(r->type, REDIS_REPLY_ARRAY);
+	for (size_t i = 0; i + 1 < r->elements; i += 2) {
+		if (!strcmp(r->element[i]->str, "run"))
+			snprintf(run, 17, "%s", r->element[i + 1]->str);
+		else if (!strcmp(r->element[i]->str, "resumed"))
+			seq = atoll(r->element[i + 1]->str);
+	}
+	freeReplyObject(r);
+	return seq;
+}
+
+/* Who lost its connection goes on; what is not named in a new beginning is an orphan. */
+static void test_resume(void **state)
+{
+	struct socks *s = *state;
+	char run[17] = "", again[17];
+	struct conn c = dial(s, s->f->settings.socket);
+
+	assert_int_equal(go_on(&c, run, "0"), -1);
+	assert_int_equal(strlen(run), 16);
+	say(&c, "PUBLISH alice 1");
+	expect(&c, "OK");
+	say(&c, "PUBLISH bob 5");
+	expect(&c, "OK");
+	hang_up(&c);
+	c = dial(s, s->f->settings.socket);
+	assert_int_equal(go_on(&c, again, run), 5);
+	assert_string_equal(again, run);
+	say(&c, "SYNCED 2");
+	expect_int(&c, 0);
+	/* of another run, and when it wants to begin anew, here on the same connection */
+	assert_int_equal(go_on(&c, again, "0123456789abcdef"), -1);
+	assert_int_equal(go_on(&c, again, "0"), -1);
+	say(&c, "PUBLISH alice 6");
+	expect(&c, "OK");
+	say(&c, "SYNCED 1");
+	expect_int(&c, 1);
+	say(&c, "SERVES bob");
+	expect_int(&c, 2);
+	/* a further connection, which says nothing of it, begins nothing */
+	struct conn d = dial(s, s->f->settings.socket);
+
+	shake(&d, "abcd");
+	say(&d, "SYNCED 1");
+	expect_int(&d, 1);
+	say(&d, "SERVES alice");
+	expect_int(&d, 1);
+	say(&d, "HANDSHAKE 2 test abcd resume");
+	expect(&d, "BADARG");
+	hang_up(&c);
+	hang_up(&d);
 }
 
 static void test_publish(void **state)
@@ -661,10 +722,19 @@ static void test_garbage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_handshake), T(test_publish),  T(test_orphans),
-		T(test_route),	   T(test_pipeline), T(test_gone),
-		T(test_peer),	   T(test_sessions), T(test_events),
-		T(test_admin),	   T(test_garbage),  cmocka_unit_test(test_metrics_table),
+		T(test_handshake),
+		T(test_resume),
+		T(test_publish),
+		T(test_orphans),
+		T(test_route),
+		T(test_pipeline),
+		T(test_gone),
+		T(test_peer),
+		T(test_sessions),
+		T(test_events),
+		T(test_admin),
+		T(test_garbage),
+		cmocka_unit_test(test_metrics_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

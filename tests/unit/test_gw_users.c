@@ -72,6 +72,7 @@ static void test_publish(void **state)
 	char uri[P2P_LOCATOR_URI_MAX];
 
 	gw_users_connected(f->gw->users, KAMAILIO);
+	gw_users_begin(f->gw->users, KAMAILIO);
 	publish(f, "alice", 1);
 	settle(f);
 	assert_true(ours(f, "alice", &rec));
@@ -345,6 +346,7 @@ static void test_restart(void **state)
 	assert_int_equal(gw_users_serves(f->gw->users, "alice", 5), 1);
 	/* the Kamailio that had them is gone, another names what it has */
 	gw_users_connected(f->gw->users, 0x2222);
+	gw_users_begin(f->gw->users, 0x2222);
 	assert_int_equal(gw_users_synced(f->gw->users, 0x2222), 1);
 	assert_int_equal(gw_users_serves(f->gw->users, "alice", 5), 2);
 }

@@ -105,6 +105,7 @@ void peer_start(struct world *w, unsigned int i, const char *enabled)
 	p->gw->sessions_event = on_session;
 	p->gw->event_arg = p;
 	gw_users_connected(p->gw->users, 1);
+	gw_users_begin(p->gw->users, 1);
 	gw_users_synced(p->gw->users, 1);
 }
 

@@ -91,6 +91,13 @@ static int serves(const char *name)
 	return p2p_published_serves(p, name, strlen(name));
 }
 
+/* The first connection of an instance, or of its next life. */
+static void connect_anew(uint64_t kamailio)
+{
+	assert_true(p2p_published_connected(p, kamailio));
+	p2p_published_begin(p, kamailio);
+}
+
 static void published(const char *name, uint64_t kamailio, uint64_t seq)
 {
 	assert_ok(publish(name, kamailio, seq, 1));
@@ -102,7 +109,7 @@ static void test_life(void **state)
 {
 	(void)state;
 	assert_true(p2p_published_due(p) == UINT64_MAX);
-	p2p_published_connected(p, K1);
+	connect_anew(K1);
 	assert_int_equal(serves("alice"), 0);
 	assert_ok(publish("alice", K1, 1, 5));
 	is("alice", P2P_DESIRED_CLAIMED, P2P_PUT_NOTHING, true);
@@ -152,7 +159,7 @@ static void test_life(void **state)
 static void test_sequence(void **state)
 {
 	(void)state;
-	p2p_published_connected(p, K1);
+	connect_anew(K1);
 	published("alice", K1, 5);
 	assert_int_equal(publish("alice", K1, 4, 9), ESTALE);
 	assert_true(seen == 5);
@@ -164,7 +171,7 @@ static void test_sequence(void **state)
 	/* another instance counts from its own start */
 	assert_int_equal(publish("alice", K2, 1, 1), EALREADY);
 	is("alice", P2P_DESIRED_CLAIMED, P2P_PUT_PUT, false);
-	p2p_published_connected(p, K2);
+	connect_anew(K2);
 	assert_int_equal(withdraw("alice", K1, 99), EBUSY); /* K2 has it now */
 	is("alice", P2P_DESIRED_CLAIMED, P2P_PUT_PUT, false);
 	assert_ok(withdraw("alice", K2, 2));
@@ -307,7 +314,7 @@ static void test_late_answer(void **state)
 static void test_orphans(void **state)
 {
 	(void)state;
-	p2p_published_connected(p, K1);
+	connect_anew(K1);
 	published("alice", K1, 1);
 	published("bob", K1, 2);
 	published("carol", K1, 3);
@@ -315,7 +322,7 @@ static void test_orphans(void **state)
 	p2p_published_disconnected(p, K1);
 	assert_int_equal(serves("alice"), 1);
 	now += 5000;
-	p2p_published_connected(p, K2);
+	connect_anew(K2);
 	assert_int_equal(publish("alice", K2, 1, 1), EALREADY);
 	assert_int_equal(p2p_published_synced(p, K2, now), 2);
 	assert_int_equal(serves("alice"), 1);
@@ -326,7 +333,7 @@ static void test_orphans(void **state)
 	/* a second synchronisation gives carol no new time */
 	now += 100000;
 	p2p_published_disconnected(p, K2);
-	p2p_published_connected(p, K2);
+	connect_anew(K2);
 	assert_int_equal(publish("alice", K2, 3, 1), EALREADY);
 	assert_int_equal(publish("bob", K2, 4, 1), EALREADY);
 	assert_int_equal(p2p_published_synced(p, K2, now), 1);
@@ -350,15 +357,15 @@ static void test_orphans(void **state)
 static void test_same_instance(void **state)
 {
 	(void)state;
-	p2p_published_connected(p, K1);
+	connect_anew(K1);
 	published("alice", K1, 1);
 	published("bob", K1, 2);
-	p2p_published_connected(p, K1);
+	assert_true(p2p_published_connected(p, K1));
 	assert_int_equal(p2p_published_synced(p, K1, now), 0);
 	p2p_published_disconnected(p, K1);
 	p2p_published_disconnected(p, K1);
 	p2p_published_disconnected(p, K1); /* once too often */
-	p2p_published_connected(p, K1);
+	connect_anew(K1);
 	assert_int_equal(publish("alice", K1, 3, 1), EALREADY);
 	assert_int_equal(p2p_published_synced(p, K1, now), 1);
 	assert_int_equal(serves("bob"), 2);
@@ -371,11 +378,11 @@ static void test_empty_sync(void **state)
 	struct p2p_published_stats st;
 
 	(void)state;
-	p2p_published_connected(p, K1);
+	connect_anew(K1);
 	published("alice", K1, 1);
 	published("bob", K1, 2);
 	p2p_published_disconnected(p, K1);
-	p2p_published_connected(p, K2);
+	connect_anew(K2);
 	assert_int_equal(p2p_published_synced(p, K2, now), 2);
 	nothing_due();
 	p2p_published_stats(p, &st);
@@ -553,7 +560,7 @@ static void test_random(void **state)
 
 	(void)state;
 	memset(user, 0, sizeof(user));
-	p2p_published_connected(p, K1);
+	connect_anew(K1);
 	for (step = 0; step < STEPS + 1000; step++) {
 		bool calm = step >= STEPS;
 
@@ -692,6 +699,58 @@ static void test_ages(void **state)
 	p2p_published_free(t);
 }
 
+/* A connection is lost, and the same instance goes on: what it named is still named. */
+static void test_resume(void **state)
+{
+	uint64_t seq = 0;
+
+	(void)state;
+	assert_int_equal(p2p_published_resume(p, K1, &seq), ENOENT);
+	assert_true(p2p_published_connected(p, K1));
+	assert_int_equal(p2p_published_resume(p, K1, &seq), ENOENT); /* it has named nobody */
+	p2p_published_begin(p, K1);
+	published("alice", K1, 1);
+	published("bob", K1, 2);
+	/* in the middle, before SYNCED */
+	p2p_published_disconnected(p, K1);
+	assert_true(p2p_published_connected(p, K1));
+	assert_ok(p2p_published_resume(p, K1, &seq));
+	assert_int_equal(seq, 2);
+	published("carol", K1, 3);
+	assert_int_equal(p2p_published_synced(p, K1, now), 0);
+	/* a wish that changes nothing counts as taken, one that is stale does not */
+	assert_int_equal(publish("alice", K1, 9, 1), EALREADY);
+	assert_int_equal(publish("alice", K1, 8, 1), ESTALE);
+	assert_int_equal(withdraw("nobody", K1, 10), ENOENT);
+	p2p_published_disconnected(p, K1);
+	assert_true(p2p_published_connected(p, K1));
+	assert_ok(p2p_published_resume(p, K1, &seq));
+	assert_int_equal(seq, 10);
+	/* anew, and one is not named again */
+	p2p_published_begin(p, K1);
+	assert_int_equal(publish("alice", K1, 11, 1), EALREADY);
+	assert_int_equal(publish("bob", K1, 12, 1), EALREADY);
+	assert_int_equal(p2p_published_synced(p, K1, now), 1);
+	assert_int_equal(serves("carol"), 2);
+	/* its own orphans are no reason, but those that another one made are */
+	assert_ok(p2p_published_resume(p, K1, &seq));
+	p2p_published_disconnected(p, K1);
+	connect_anew(K2);
+	assert_int_equal(p2p_published_synced(p, K2, now), 3);
+	assert_true(p2p_published_connected(p, K1));
+	assert_int_equal(p2p_published_resume(p, K1, &seq), ENOENT);
+	p2p_published_begin(p, K1);
+	assert_int_equal(publish("alice", K1, 13, 1), EALREADY);
+	assert_int_equal(publish("bob", K1, 14, 1), EALREADY);
+	assert_int_equal(p2p_published_synced(p, K1, now), 1);
+	assert_ok(p2p_published_resume(p, K1, &seq));
+	/* so is a user that is another's now */
+	p2p_published_disconnected(p, K1);
+	assert_int_equal(publish("bob", K2, 1, 1), EALREADY);
+	assert_true(p2p_published_connected(p, K1));
+	assert_int_equal(p2p_published_resume(p, K1, &seq), ENOENT);
+}
+
 /* More Kamailios than there is room for are refused; one that has gone makes room. */
 static void test_kamailios_are_bounded(void **state)
 {
@@ -722,6 +781,7 @@ int main(void)
 		T(test_instances),     T(test_configure),
 		T(test_random),	       T(test_alloc),
 		T(test_ages),	       T(test_kamailios_are_bounded),
+		T(test_resume),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

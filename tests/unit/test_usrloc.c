@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_sync.h"
 #include "tests/unit/alloc.h"
 
 #define NAMES 40
@@ -961,6 +962,67 @@ static void test_sessions_are_bounded(void **state)
 	}
 }
 
+/* --- what the gateway knows after a lost connection --- */
+
+static struct pul_gateway_info gateway(const char *run, bool resumed, uint64_t seq)
+{
+	struct pul_gateway_info info = {.known = true, .resumed = resumed, .resumed_seq = seq};
+
+	strcpy(info.run, run);
+	return info;
+}
+
+static void test_sync(void **state)
+{
+	struct pul_gateway_info old = gateway("", false, 0), a = gateway("aa", false, 0),
+				go_on = gateway("aa", true, 7), less = gateway("aa", true, 6),
+				b = gateway("bb", false, 0);
+
+	(void)state;
+	pul_settings.withdrawn_max = 10;
+	/* one that knows nothing of it is not told a word of it */
+	pul_sync_refused();
+	assert_null(pul_sync_offer(0));
+	assert_int_equal(pul_sync_shaken(&old, 0, now_ms), PUL_SYNC_ALL);
+	assert_null(pul_sync_offer(0));
+	/* the first time, and after that */
+	assert_int_equal(pul_sync_shaken(&a, 0, now_ms), PUL_SYNC_ALL);
+	assert_string_equal(pul_sync_offer(0), "aa");
+	pul_sync_taken(7);
+	pul_sync_taken(3);
+	assert_int_equal(pul_sync_shaken(&go_on, 0, now_ms), PUL_SYNC_REST);
+	/* it has less than it took: all, and it is told that all come */
+	assert_int_equal(pul_sync_shaken(&less, 0, now_ms), PUL_SYNC_AGAIN);
+	assert_string_equal(pul_sync_offer(0), "0");
+	assert_int_equal(pul_sync_shaken(&a, 0, now_ms), PUL_SYNC_ALL);
+	assert_int_equal(pul_sync_shaken(&less, 0, now_ms),
+			 PUL_SYNC_REST); /* none was taken since */
+	/* another process */
+	assert_int_equal(pul_sync_shaken(&b, 0, now_ms), PUL_SYNC_ALL);
+	assert_string_equal(pul_sync_offer(0), "bb");
+	/* resumed without having been asked to */
+	pul_sync_forget();
+	assert_string_equal(pul_sync_offer(0), "0");
+	assert_int_equal(pul_sync_shaken(&go_on, 0, now_ms), PUL_SYNC_AGAIN);
+	assert_int_equal(pul_sync_shaken(&a, 0, now_ms), PUL_SYNC_ALL);
+	/* users left of whom it was not told: all are named, when half of those who wait are told,
+	 * and not again and again */
+	assert_false(pul_sync_rename_due(0, 0, now_ms + 100000));
+	assert_true(pul_sync_due(0, now_ms) == UINT64_MAX);
+	assert_string_equal(pul_sync_offer(3), "0");
+	assert_true(pul_sync_due(3, now_ms) < now_ms + 1000);
+	assert_false(pul_sync_rename_due(3, 5, now_ms));
+	now_ms += 10000;
+	assert_false(pul_sync_rename_due(3, 6, now_ms));
+	assert_true(pul_sync_rename_due(3, 5, now_ms));
+	assert_int_equal(pul_sync_shaken(&a, 3, now_ms), PUL_SYNC_ALL);
+	assert_false(pul_sync_rename_due(3, 0, now_ms + 100000));
+	assert_string_equal(pul_sync_offer(3), "aa");
+	/* one of before refuses the word */
+	pul_sync_refused();
+	assert_null(pul_sync_offer(3));
+}
+
 /* --- what digests are checked by --- */
 
 static struct p2p_name auth_name(unsigned int i)
@@ -1041,6 +1103,7 @@ int main(void)
 		T(test_sessions),
 		T(test_sessions_in_dialogs),
 		T(test_sessions_are_bounded),
+		T(test_sync),
 		T(test_sessions_refused_and_rechecked),
 		T(test_a_cached_user_needs_the_session),
 		T(test_auth),
