@@ -142,9 +142,20 @@ static void compare(struct gw_cache *c, const char *name, size_t len, struct nam
 
 		if (i < 0 || cands.c[k].flags & P2P_CANDIDATE_LAPSED || e->said[i].compared)
 			continue;
-		e->said[i].compared = true;
-		gw_moves_other(c->gw->moves, name, len, &e->e[i]);
+		e->said[i].compared = gw_moves_other(c->gw->moves, name, len, &e->e[i]);
 	}
+}
+
+static void compare_one(const void *key, size_t len, void *value, void *arg)
+{
+	compare(arg, key, len, value);
+}
+
+void gw_cache_compare(struct gw_cache *c)
+{
+	uint64_t cursor = 0;
+
+	gw_map_scan(c->map, &cursor, SIZE_MAX, compare_one, c);
 }
 
 static void store(struct gw_cache *c, const char *name, size_t len, const struct p2p_userset *set,

@@ -58,6 +58,8 @@ struct gw_cache_info {
 };
 void gw_cache_scan(const struct gw_cache *c, uint64_t *cursor, size_t count,
 		   void (*fn)(const struct gw_cache_info *info, void *arg), void *arg);
+/* Records that were not compared with who is registered here, gateway_moves.h, are now. */
+void gw_cache_compare(struct gw_cache *c);
 size_t gw_cache_count(const struct gw_cache *c);
 /* Names that had to go for others, so far. */
 uint64_t gw_cache_evicted(const struct gw_cache *c);

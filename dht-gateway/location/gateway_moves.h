@@ -13,8 +13,12 @@ struct gw_moves;
 int gw_moves_new(struct gw_moves **mp, struct gw *gw);
 /* Questions under way are told nothing more. */
 void gw_moves_free(struct gw_moves *m);
-/* A verified record of another peer, of a user that is served here. */
-void gw_moves_other(struct gw_moves *m, const char *name, size_t len,
+/* A verified record of another peer, of a user that is served here. False: there is no room for it;
+ * gw_cache_compare() is called when there is. */
+bool gw_moves_other(struct gw_moves *m, const char *name, size_t len,
 		    const struct p2p_userset_entry *e);
+
+/* Questions that wait or are under way. */
+size_t gw_moves_count(const struct gw_moves *m);
 
 #endif

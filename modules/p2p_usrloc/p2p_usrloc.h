@@ -158,9 +158,12 @@ void pul_users_remove(const struct p2p_name *name, const str *ruid);
 /* This contact has lost its connection: no scan finds it in usrloc, and it is kept all the same. */
 void pul_users_set_stale(const struct p2p_name *name, const str *ruid);
 #define PUL_USERS_STALE_MAX 8
-/* Such contacts of a user, PUL_USERS_STALE_MAX at most: their ruids are copied (s and len in, len
- * out; longer ones are passed over). Returns how many. */
-unsigned int pul_users_stale(const struct p2p_name *name, str ruid[PUL_USERS_STALE_MAX]);
+/* Such contacts of a user, or of the phone with this instance hash (0: all), PUL_USERS_STALE_MAX at
+ * most: their ruids are copied (s and len in, len out; longer ones are passed over). Returns how
+ * many.
+ */
+unsigned int pul_users_stale(const struct p2p_name *name, uint32_t instance,
+			     str ruid[PUL_USERS_STALE_MAX]);
 /* Drop contacts that no scan since generation gen has seen. Returns how many. */
 unsigned int pul_users_sweep(unsigned int gen);
 /* Does this server have contacts for name? others (may be NULL): other peers are known, or were,

@@ -219,7 +219,7 @@ static int api_user_stale(const struct p2p_name *name)
 		ruid[i].s = buf[i];
 		ruid[i].len = sizeof(buf[i]);
 	}
-	return pul_users_stale(name, ruid) > 0;
+	return pul_users_stale(name, 0, ruid) > 0;
 }
 
 static int api_confirmed(const str *table, const struct p2p_name *name)

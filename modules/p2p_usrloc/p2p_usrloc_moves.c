@@ -1,38 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* p2p_usrloc: phones that have moved to another peer: their bindings here are over. A phone that
- * goes to and fro, or keeps registrations at two peers on purpose, loses its binding here
- * MOVES_MAX times at most within MOVES_MS: then it stays. Client process only. */
+ * goes to and fro stays after a while (lib/model/moves.h). Client process only. */
 #include <string.h>
 
 #include "core/dprint.h"
+#include "lib/model/moves.h"
 #include "modules/p2p_usrloc/p2p_usrloc.h"
 
-#define MOVES_MAX 2
-#define MOVES_MS 600000
-/* Phones that are remembered; of two that share a place the later one is. */
-#define PLACES 4096
-
-static struct place {
-	uint64_t key, since_ms;
-	unsigned int n;
-} places[PLACES];
+static struct p2p_moves_limit limit;
 
 static bool may_go(const struct p2p_name *name, uint32_t instance)
 {
-	uint64_t key = p2p_hash(&pul_hash_key, name->s, name->len) ^
-		       (uint64_t)instance * 0x9e3779b97f4a7c15u,
-		 now = pul_now_ms();
-	struct place *p = &places[key % PLACES];
-
-	if (p->key != key || now - p->since_ms >= MOVES_MS) {
-		p->key = key;
-		p->since_ms = now;
-		p->n = 0;
-	}
-	if (p->n >= MOVES_MAX)
-		return false;
-	p->n++;
-	return true;
+	return p2p_moves_may(&limit,
+			     p2p_hash(&pul_hash_key, name->s, name->len) ^
+				     (uint64_t)instance * 0x9e3779b97f4a7c15u,
+			     pul_now_ms());
 }
 
 void pul_moves_push(const char *s, size_t len)

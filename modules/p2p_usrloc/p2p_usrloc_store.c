@@ -176,7 +176,7 @@ static void returned(const ucontact_t *c)
 		ruid[i].s = buf[i];
 		ruid[i].len = sizeof(buf[i]);
 	}
-	n = pul_users_stale(&name, ruid);
+	n = pul_users_stale(&name, 0, ruid);
 	for (i = 0; i < n; i++) {
 		if (!pul_file_get(pul_store_file, ruid[i].s, (size_t)ruid[i].len, &rec) ||
 		    !rec.mark || !pul_record_read(&r, rec.data, rec.len, rec.key_len))
@@ -233,7 +233,7 @@ void pul_store_drop(const str *ruid)
 		pul_file_drop(pul_store_file, ruid->s, (size_t)ruid->len);
 }
 
-unsigned int pul_store_stale_drop(const struct p2p_name *name)
+unsigned int pul_store_stale_drop(const struct p2p_name *name, uint32_t instance)
 {
 	str ruid[PUL_USERS_STALE_MAX];
 	char buf[PUL_USERS_STALE_MAX][PUL_RECORD_RUID_MAX];
@@ -246,7 +246,7 @@ unsigned int pul_store_stale_drop(const struct p2p_name *name)
 			ruid[i].s = buf[i];
 			ruid[i].len = sizeof(buf[i]);
 		}
-		n = pul_users_stale(name, ruid);
+		n = pul_users_stale(name, instance, ruid);
 		for (i = 0; i < n; i++) {
 			if (pul_file_drop(pul_store_file, ruid[i].s, (size_t)ruid[i].len))
 				atomic_fetch_sub(&pul_store_shared->stale, 1);

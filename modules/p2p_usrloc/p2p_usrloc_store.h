@@ -52,8 +52,9 @@ bool pul_store_put(const struct ucontact *c);
 void pul_store_drop(const str *ruid);
 /* This process puts and drops nothing until it is called again. */
 void pul_store_pause(bool pause);
-/* All of a user's contacts whose connections are lost. Returns how many there were. */
-unsigned int pul_store_stale_drop(const struct p2p_name *name);
+/* All of a user's contacts whose connections are lost, or those of the phone with this instance
+ * hash (0: all). Returns how many there were. */
+unsigned int pul_store_stale_drop(const struct p2p_name *name, uint32_t instance);
 
 /* --- _restore.c --- */
 

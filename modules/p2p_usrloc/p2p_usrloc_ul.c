@@ -226,12 +226,12 @@ static unsigned int expire(const struct p2p_name *name, uint32_t instance)
 
 unsigned int pul_ul_expire(const struct p2p_name *name)
 {
-	return pul_store_stale_drop(name) + expire(name, 0);
+	return pul_store_stale_drop(name, 0) + expire(name, 0);
 }
 
 unsigned int pul_ul_replace(const struct p2p_name *name, uint32_t instance)
 {
-	return expire(name, instance);
+	return pul_store_stale_drop(name, instance) + expire(name, instance);
 }
 
 const struct usrloc_api *pul_ul_api(void)

@@ -439,7 +439,8 @@ void pul_users_set_stale(const struct p2p_name *name, const str *ruid)
 	lock_release(&b->lock);
 }
 
-unsigned int pul_users_stale(const struct p2p_name *name, str ruid[PUL_USERS_STALE_MAX])
+unsigned int pul_users_stale(const struct p2p_name *name, uint32_t instance,
+			     str ruid[PUL_USERS_STALE_MAX])
 {
 	struct bucket *b = bucket_of(name->s, name->len);
 	const struct contact *c;
@@ -450,7 +451,8 @@ unsigned int pul_users_stale(const struct p2p_name *name, str ruid[PUL_USERS_STA
 	u = user_find(b, name->s, name->len);
 	for (c = u != NULL ? u->contacts : NULL; c != NULL && n < PUL_USERS_STALE_MAX;
 	     c = c->next) {
-		if (c->stale && str_copy_in(&ruid[n], c->data + c->aor_len, c->ruid_len))
+		if (c->stale && (instance == 0 || c->instance == instance) &&
+		    str_copy_in(&ruid[n], c->data + c->aor_len, c->ruid_len))
 			n++;
 	}
 	lock_release(&b->lock);

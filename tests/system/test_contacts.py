@@ -373,6 +373,15 @@ def test_a_lost_connection_is_480_until_the_phone_is_back(s):
     # and once more: what came back before is stale now
     s.again()
     need(s.store()["stale"] == 2, str(s.store()))
+    # the phone has registered at another peer meanwhile: what is kept of it is over
+    s.in_step()
+    need("tess" in s.gw.users and s.gw.users["tess"][2], "%r" % s.gw.users)
+    phone = s.gw.users["tess"][2][0]
+    s.gw.notify("moves", "2001:21:aaaa::1 %s wanda" % phone)
+    s.gw.notify("moves", "2001:21:aaaa::1 %s tess" % phone)
+    proc.wait_for("it is withdrawn", lambda: "tess" not in s.gw.users, 5)
+    need("wanda" in s.gw.users and s.store()["stale"] == 1, str(s.store()))
+    s.absent("tess")
 
 
 @alone()

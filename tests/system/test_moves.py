@@ -123,6 +123,8 @@ def move(s, user):
     at_a.register(user + "2", instance=PHONE)       # the same phone's other line stays
     s.found(user, s.b)
     s.found(user + "2", s.b)
+    at_b.register(user + "2", instance=OTHER)       # though its user has another phone at b
+    s.found(user + "2", s.a)
     at_b.register(user, instance=PHONE)
     start = time.monotonic()
     proc.wait_for("a has let it go", lambda: s.a.kamailio.rpc("p2p_usrloc.stats")["moved"] == 1, 10)
@@ -142,6 +144,27 @@ def move(s, user):
 @tap.on(two)
 def test_registers_at_another_peer(s):
     move(s, "mover")
+
+
+@tap.on(two)
+def test_a_whole_network_of_phones_moves_at_once(s):
+    at_a = registrant.Registrant(s.host(), s.a.address)
+    at_b = registrant.Registrant(s.host("elsewhere"), s.b.address)
+    users = ["crowd%d" % i for i in range(300)]
+    for u in users:
+        at_a.register(u, instance=PHONE)
+    proc.wait_for("a has published them", lambda: s.a.gateway.unpublished() == 0, 20, 0.05)
+    before = s.a.kamailio.rpc("p2p_usrloc.stats")["moved"]
+    there = s.b.kamailio.rpc("p2p_usrloc.stats")["contacts"]
+    for u in users:
+        at_b.register(u, instance=PHONE)
+    start = time.monotonic()
+    proc.wait_for("a has let all go", lambda: s.a.kamailio.rpc("p2p_usrloc.stats")["moved"] - before == 300,
+                  20, 0.05)
+    tap.say("300 phones are over at a %.2f s after the last 200 at b" % (time.monotonic() - start))
+    stats = s.b.kamailio.rpc("p2p_usrloc.stats")
+    if stats["moved"] or stats["contacts"] - there != 300:
+        raise proc.Failed("b has let some go, too: %r" % stats)
 
 
 @tap.on(a_ahead)

@@ -21,6 +21,7 @@
 #include "dht-gateway/gateway_core.h"
 #include "dht-gateway/keys/gateway_identity.h"
 #include "dht-gateway/members/gateway_peers.h"
+#include "dht-gateway/location/gateway_moves.h"
 #include "dht-gateway/location/gateway_records.h"
 #include "dht-gateway/location/gateway_route.h"
 #include "dht-gateway/keys/gateway_secret.h"
@@ -645,6 +646,159 @@ static int skip_without_loopback(void)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* --- phones that have gone to another peer --- */
+
+static struct {
+	unsigned int n;
+	uint32_t instance;
+	char name[16];
+} moved;
+
+static void on_moved(const struct p2p_hit *hit, const uint32_t *instance, unsigned int n,
+		     const char *name, size_t len, void *arg)
+{
+	(void)hit;
+	(void)arg;
+	moved.n += n;
+	moved.instance = instance[0];
+	snprintf(moved.name, sizeof(moved.name), "%.*s", (int)len, name);
+}
+
+static void has_phone(struct world *w, unsigned int i, const char *name, uint32_t instance)
+{
+	uint64_t seen;
+
+	gw_users_publish(w->p[i].gw->users, name, strlen(name), 1, ++w->p[i].seq, &instance, 1,
+			 &seen);
+}
+
+/* The record by which peer i says that it has it. */
+static struct p2p_userset_entry record_of(struct world *w, unsigned int i, uint32_t instance)
+{
+	struct p2p_userset_entry e = {
+		.hit = w->p[i].gw->hit, .n_gateways = 1, .n_instances = 1, .instance = {instance}};
+
+	e.gateway[0].family = 4;
+	e.gateway[0].port = w->p[i].port;
+	memcpy(e.gateway[0].addr, (const uint8_t[]){127, 0, 0, 1}, 4);
+	return e;
+}
+
+/* Nobody else, such as the cache, tells it of records. */
+static struct gw_moves *moves_alone(struct world *w, unsigned int i)
+{
+	struct gw_moves *m;
+
+	gw_moves_free(w->p[i].gw->moves);
+	w->p[i].gw->moves = NULL;
+	w->p[i].gw->moves_event = on_moved;
+	assert_int_equal(gw_moves_new(&m, w->p[i].gw), 0);
+	return m;
+}
+
+static void no_moves_left(struct world *w, const struct gw_moves *m)
+{
+	for (unsigned int k = 0; k < 500 && gw_moves_count(m); k++)
+		run_for(w, 20);
+	assert_int_equal(gw_moves_count(m), 0);
+}
+
+static void test_moves(void **state)
+{
+	struct world *w = *state;
+	struct gw_moves *m = moves_alone(w, 0), *theirs = moves_alone(w, 1);
+	struct p2p_userset_entry e;
+
+	memset(&moved, 0, sizeof(moved));
+	has_phone(w, 0, "alice", 5);
+	run_for(w, 30);
+	has_phone(w, 1, "alice", 5);
+	e = record_of(w, 1, 5);
+	assert_true(gw_moves_other(m, "alice", 5, &e));
+	no_moves_left(w, m);
+	assert_int_equal(moved.n, 1);
+	assert_int_equal(moved.instance, 5);
+	assert_string_equal(moved.name, "alice");
+	assert_int_equal(metrics(w, 0)->asks_yes, 1);
+	/* the other one has it for longer, and asks as well */
+	e = record_of(w, 0, 5);
+	assert_true(gw_moves_other(theirs, "alice", 5, &e));
+	no_moves_left(w, theirs);
+	assert_int_equal(moved.n, 1);
+	/* what concerns nobody here is not asked */
+	e = record_of(w, 1, 6);
+	assert_true(gw_moves_other(m, "alice", 5, &e));
+	assert_true(gw_moves_other(m, "nobody", 6, &e));
+	e = record_of(w, 1, 5);
+	e.tombstone = true;
+	assert_true(gw_moves_other(m, "alice", 5, &e));
+	assert_int_equal(gw_moves_count(m), 0);
+	gw_moves_free(theirs);
+	gw_moves_free(m);
+}
+
+/* A record that changes while it is asked about is asked about again. */
+static void test_moves_again(void **state)
+{
+	struct world *w = *state;
+	struct gw_moves *m = moves_alone(w, 0);
+	struct p2p_userset_entry e = record_of(w, 1, 5);
+
+	memset(&moved, 0, sizeof(moved));
+	has_phone(w, 0, "alice", 5);
+	serve(w, 1, "alice");
+	run_for(w, 30);
+	assert_true(gw_moves_other(m, "alice", 5, &e));
+	assert_true(gw_moves_other(m, "alice", 5, &e)); /* not asked yet: once will do */
+	assert_int_equal(gw_moves_count(m), 1);
+	for (unsigned int i = 0; i < 100 && !metrics(w, 1)->answers_yes; i++)
+		event_base_loop(w->base, EVLOOP_ONCE);
+	assert_int_equal(metrics(w, 0)->asks_yes, 0);
+	/* it has answered that the phone is not there; now it is, and its record says so */
+	has_phone(w, 1, "alice", 5);
+	assert_true(gw_moves_other(m, "alice", 5, &e));
+	no_moves_left(w, m);
+	assert_int_equal(metrics(w, 0)->asks_yes, 2);
+	assert_int_equal(moved.n, 1);
+	gw_moves_free(m);
+}
+
+/* More than can be under way at once wait for their turn; more than can wait are compared again. */
+static void test_many_moves(void **state)
+{
+	struct world *w = *state;
+	struct gw_moves *m = moves_alone(w, 0);
+	struct p2p_userset_entry e = record_of(w, 1, 5);
+	unsigned int refused = 0;
+	char name[16];
+
+	memset(&moved, 0, sizeof(moved));
+	for (unsigned int i = 0; i < 300; i++) {
+		snprintf(name, sizeof(name), "user%u", i);
+		has_phone(w, 0, name, 5);
+	}
+	run_for(w, 30);
+	for (unsigned int i = 0; i < 300; i++) {
+		snprintf(name, sizeof(name), "user%u", i);
+		has_phone(w, 1, name, 5);
+		assert_true(gw_moves_other(m, name, strlen(name), &e));
+	}
+	assert_int_equal(gw_moves_count(m), 300);
+	no_moves_left(w, m);
+	assert_int_equal(moved.n, 300);
+	/* its gateway is away: asked for a while, then no more; none more than there is room for */
+	peer_stop(&w->p[1]);
+	for (unsigned int i = 0; i < 9000; i++) {
+		snprintf(name, sizeof(name), "more%u", i);
+		has_phone(w, 0, name, 5);
+		refused += !gw_moves_other(m, name, strlen(name), &e);
+	}
+	assert_int_equal(gw_moves_count(m), 9000 - refused);
+	assert_true(refused > 0);
+	assert_int_equal(metrics(w, 0)->limit_moves, refused);
+	gw_moves_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -664,6 +818,9 @@ int main(void)
 		TEST(test_strangers),
 		TEST(test_stop_while_asking),
 		TEST(test_distance),
+		TEST(test_moves),
+		TEST(test_moves_again),
+		TEST(test_many_moves),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

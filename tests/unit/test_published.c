@@ -2,6 +2,7 @@
 /* The table of published users: docs/states.md, row by row. */
 #include "tests/unit/test.h"
 
+#include "lib/model/moves.h"
 #include "lib/model/published.h"
 #include "tests/unit/alloc.h"
 
@@ -699,6 +700,84 @@ static void test_ages(void **state)
 	p2p_published_free(t);
 }
 
+/* --- phones that have gone to another peer (moves.h) --- */
+
+static void test_moves_concern(void **state)
+{
+	struct p2p_published_info here = {.n_instances = 2, .instance = {5, 9}};
+	const uint32_t other[] = {4, 6}, same[] = {4, 9};
+
+	(void)state;
+	assert_true(p2p_moves_concern(&here, same, 2));
+	assert_false(p2p_moves_concern(&here, same, 1));
+	assert_false(p2p_moves_concern(&here, other, 2));
+	assert_false(p2p_moves_concern(&here, NULL, 0));
+	here.desired = P2P_DESIRED_ORPHAN; /* nobody here to be told */
+	assert_false(p2p_moves_concern(&here, same, 2));
+	here.desired = P2P_DESIRED_GONE;
+	assert_false(p2p_moves_concern(&here, same, 2));
+	here.desired = P2P_DESIRED_CLAIMED;
+	here.n_instances = 0;
+	assert_false(p2p_moves_concern(&here, same, 2));
+}
+
+static size_t over(uint32_t instance, uint64_t age_ms, uint32_t out[2])
+{
+	/* one more, that is not here */
+	const struct p2p_moves_phone there[] = {{77, 0}, {instance, age_ms}};
+
+	return p2p_moves_over(p, "alice", 5, there, 2, now, out);
+}
+
+static void test_moves_over(void **state)
+{
+	uint32_t both[] = {5, 9}, out[2];
+
+	(void)state;
+	assert_ok(publish("alice", K1, 1, 5));
+	now += 1000;
+	/* it came there later, at the same time, earlier */
+	assert_int_equal(over(5, 999, out), 1);
+	assert_int_equal(out[0], 5);
+	assert_int_equal(over(5, 1000, out), 0);
+	assert_int_equal(over(5, 1001, out), 0);
+	/* another one of the same user is not touched, and neither is one that is gone */
+	assert_int_equal(over(9, 0, out), 0);
+	assert_int_equal(p2p_published_publish(p, "alice", 5, K1, 2, both, 2, now, &seen), 0);
+	now += 10;
+	assert_int_equal(over(9, 500, out), 0);
+	assert_int_equal(over(9, 5, out), 1);
+	assert_ok(withdraw("alice", K1, 3));
+	assert_int_equal(over(5, 0, out), 0);
+	/* of a former life: at least since then */
+	assert_ok(p2p_published_publish(p, "bob", 3, K1, 0, both, 2, now, &seen));
+	now += 100;
+	assert_int_equal(p2p_moves_over(p, "bob", 3, &(struct p2p_moves_phone){5, 50}, 1, now, out),
+			 1);
+	assert_int_equal(
+		p2p_moves_over(p, "bob", 3, &(struct p2p_moves_phone){5, 150}, 1, now, out), 0);
+}
+
+static void test_moves_limit(void **state)
+{
+	struct p2p_moves_limit *l = calloc(1, sizeof(*l));
+
+	(void)state;
+	assert_true(p2p_moves_may(l, 42, 1000));
+	assert_true(p2p_moves_may(l, 42, 2000));
+	assert_false(p2p_moves_may(l, 42, 3000));
+	assert_false(p2p_moves_may(l, 42, 1000 + P2P_MOVES_MS - 1));
+	assert_true(p2p_moves_may(l, 43, 3000)); /* another phone */
+	assert_true(p2p_moves_may(l, 42, 1000 + P2P_MOVES_MS));
+	/* of two that share a place the later one is known */
+	assert_true(p2p_moves_may(l, 42 + P2P_MOVES_PLACES, 2000 + P2P_MOVES_MS));
+	assert_true(p2p_moves_may(l, 42, 3000 + P2P_MOVES_MS));
+	assert_true(p2p_moves_may(l, 0, 0)); /* the place of a key of 0 is empty, too */
+	assert_true(p2p_moves_may(l, 0, 0));
+	assert_false(p2p_moves_may(l, 0, 0));
+	free(l);
+}
+
 /* A connection is lost, and the same instance goes on: what it named is still named. */
 static void test_resume(void **state)
 {
@@ -781,7 +860,8 @@ int main(void)
 		T(test_instances),     T(test_configure),
 		T(test_random),	       T(test_alloc),
 		T(test_ages),	       T(test_kamailios_are_bounded),
-		T(test_resume),
+		T(test_resume),	       T(test_moves_concern),
+		T(test_moves_over),    T(test_moves_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
