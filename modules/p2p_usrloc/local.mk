@@ -18,6 +18,8 @@ p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/p2p_usrloc_mod.c \
 	modules/p2p_usrloc/p2p_usrloc_moves.c \
 	modules/p2p_usrloc/p2p_usrloc_names.c \
+	modules/p2p_usrloc/p2p_usrloc_pages.h \
+	modules/p2p_usrloc/p2p_usrloc_pieces.c \
 	modules/p2p_usrloc/p2p_usrloc_question.c \
 	modules/p2p_usrloc/p2p_usrloc_record.c modules/p2p_usrloc/p2p_usrloc_record.h \
 	modules/p2p_usrloc/p2p_usrloc_restore.c \

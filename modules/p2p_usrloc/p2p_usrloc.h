@@ -34,6 +34,7 @@ struct pul_settings {
 	int question_max;
 	int publish_window;
 	int publish_delay_ms;
+	int memory_pieces;
 	int query_connections;
 	int gateway_timeout_ms;
 	int reconnect_max_ms;
@@ -149,6 +150,8 @@ struct pul_user_view {
 
 int pul_users_init(unsigned int hash_size);
 void pul_users_destroy(void);
+/* This process will work on the table. */
+void pul_users_populate(void);
 unsigned int pul_users_buckets(void);
 /* A contact is there (a new one, or seen again). 0 or ENOMEM: nothing changed. table must live as
  * long as Kamailio does; it is kept, the rest is copied. */
@@ -203,6 +206,16 @@ unsigned int pul_users_page(uint64_t *position, struct pul_user_view *view, unsi
 /* 0 or ENOENT. *n: in, room in contacts; out, how many there are (maybe more than fitted). */
 int pul_users_show(const struct p2p_name *name, struct pul_user_view *view,
 		   struct pul_contact_view *contacts, unsigned int *n);
+
+/* --- _pieces.c: free memory in pieces --------------------------------------------------------- */
+
+/* Client process only. */
+void pul_pieces_shared_init(void);
+/* Client process only, now and then: when half of the pieces are used up there are as many again.
+ */
+void pul_pieces_shared_run(void);
+/* Once, in a process that works on SIP messages. */
+void pul_pieces_private(void);
 
 /* --- _cache.c: remote records ----------------------------------------------------------------- */
 

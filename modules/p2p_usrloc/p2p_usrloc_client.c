@@ -1005,9 +1005,11 @@ void pul_client_run(void)
 	cursor.left = pul_users_buckets();
 	next_sweep_ms = pul_now_ms() + SWEEP_MS;
 	next_sessions_ms = pul_now_ms() + SESSIONS_SWEEP_MS;
+	pul_pieces_shared_init();
 
 	for (;;) {
 		now = pul_now_ms();
+		pul_pieces_shared_run();
 		main_run(now);
 		sub_run(now);
 		scan_run(now);

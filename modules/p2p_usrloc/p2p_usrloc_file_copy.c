@@ -7,12 +7,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
 #include "modules/p2p_usrloc/p2p_usrloc_file_priv.h"
+#include "modules/p2p_usrloc/p2p_usrloc_pages.h"
 
 #define TMPFS 0x01021994 /* statfs(2) */
 #define RUN_MAX 64	 /* pages that are written at once */
@@ -204,25 +204,14 @@ int pul_file_open_copied(struct pul_file **fp, const char *memory, const char *d
 	return code;
 }
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* an old kernel refuses it: the faults come when they come */
-#endif
-
-/* Whole pages that p to p + len is in. */
-static void populate(void *p, size_t len)
-{
-	uintptr_t from = (uintptr_t)p / PUL_FILE_PAGE * PUL_FILE_PAGE, to = (uintptr_t)p + len;
-
-	madvise((void *)from, to - from, MADV_POPULATE_WRITE);
-}
-
 void pul_file_populate_slots(struct pul_file *f)
 {
 	uint32_t slots = atomic_load(&f->sh->slots), from = f->populated / PUL_FILE_STEP;
 
-	populate(f->entry, (size_t)(slots < f->room ? slots : f->room) * sizeof(*f->entry));
-	populate(f->map + PUL_FILE_HEADER + from * PUL_FILE_CHUNK,
-		 (slots / PUL_FILE_STEP - from) * PUL_FILE_CHUNK);
+	pul_pages_populate(f->entry,
+			   (size_t)(slots < f->room ? slots : f->room) * sizeof(*f->entry));
+	pul_pages_populate(f->map + PUL_FILE_HEADER + from * PUL_FILE_CHUNK,
+			   (slots / PUL_FILE_STEP - from) * PUL_FILE_CHUNK);
 	f->populated = slots;
 }
 
@@ -231,9 +220,9 @@ void pul_file_populate(struct pul_file *f)
 	size_t buckets = (size_t)f->n_buckets * sizeof(*f->bucket);
 	struct statfs fs;
 
-	populate(f->sh, sizeof(*f->sh));
+	pul_pages_populate(f->sh, sizeof(*f->sh));
 	if (buckets <= BUCKETS_POPULATE_MAX)
-		populate(f->bucket, buckets);
+		pul_pages_populate(f->bucket, buckets);
 	/* on a disk each page would be written, and be lost for writing with that */
 	if (fstatfs(f->fd, &fs) == 0 && fs.f_type == TMPFS) {
 		f->populated = 0;

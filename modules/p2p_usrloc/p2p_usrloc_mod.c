@@ -112,7 +112,11 @@ static int child_init(int rank)
 	default:
 		break;
 	}
-	if (pul_store_file != NULL && rank > 0)
+	if (rank <= 0)
+		return 0;
+	pul_pieces_private();
+	pul_users_populate();
+	if (pul_store_file != NULL)
 		pul_file_populate(pul_store_file);
 	return 0;
 }

@@ -29,6 +29,7 @@ struct pul_settings pul_settings = {
 	.auth_cache_size = 4096,
 	.auth_cache_s = 60,
 	.moves = 1,
+	.memory_pieces = 1,
 	.contacts_file = "",
 	.contacts_memory = "",
 	.contacts_max = 200000,
@@ -55,6 +56,7 @@ param_export_t pul_params[] = {
 	{"auth_cache_size", PARAM_INT, &pul_settings.auth_cache_size},
 	{"auth_cache_s", PARAM_INT, &pul_settings.auth_cache_s},
 	{"moves", PARAM_INT, &pul_settings.moves},
+	{"memory_pieces", PARAM_INT, &pul_settings.memory_pieces},
 	{"contacts_file", PARAM_STRING, &pul_settings.contacts_file},
 	{"contacts_memory", PARAM_STRING, &pul_settings.contacts_memory},
 	{"contacts_max", PARAM_INT, &pul_settings.contacts_max},
@@ -83,6 +85,7 @@ static const struct {
 	{"auth_cache_size", &pul_settings.auth_cache_size, 64, 1000000},
 	{"auth_cache_s", &pul_settings.auth_cache_s, 0, 600},
 	{"moves", &pul_settings.moves, 0, 1},
+	{"memory_pieces", &pul_settings.memory_pieces, 0, 1},
 	{"contacts_max", &pul_settings.contacts_max, 100, 10000000},
 	{"contacts_sync_s", &pul_settings.contacts_sync_s, 0, 3600},
 };

@@ -16,6 +16,10 @@
 #include "core/dprint.h"
 #include "core/mem/shm_mem.h"
 #include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_pages.h"
+
+/* A larger table comes page by page. */
+#define POPULATE_MAX (4u << 20) /* bytes */
 
 struct contact {
 	struct contact *next;
@@ -84,6 +88,14 @@ int pul_users_init(unsigned int hash_size)
 	for (i = 0; i < n_buckets / 64; i++)
 		atomic_init(&work_map[i], 0);
 	return 0;
+}
+
+void pul_users_populate(void)
+{
+	const size_t len = n_buckets * sizeof(*buckets);
+
+	if (len <= POPULATE_MAX)
+		pul_pages_populate(buckets, len);
 }
 
 static void contacts_free(struct contact *c)
