@@ -8,7 +8,8 @@ p2p_route_la_SOURCES = \
 	modules/p2p_route/p2p_route_dialog.c \
 	modules/p2p_route/p2p_route_hdr.c \
 	modules/p2p_route/p2p_route_header.c modules/p2p_route/p2p_route_header.h \
-	modules/p2p_route/p2p_route_health.c \
+	modules/p2p_route/p2p_route_health.c modules/p2p_route/p2p_route_health.h \
+	modules/p2p_route/p2p_route_knock.c modules/p2p_route/p2p_route_knock.h \
 	modules/p2p_route/p2p_route_mod.c \
 	modules/p2p_route/p2p_route_next.c \
 	modules/p2p_route/p2p_route_peer.c \
@@ -19,7 +20,8 @@ p2p_route_la_SOURCES = \
 	modules/p2p_route/p2p_route_tls_gate.c \
 	modules/p2p_route/p2p_route_tls_prove.c \
 	modules/p2p_route/p2p_route_tls_reload.c \
-	modules/p2p_route/p2p_route_tls_table.c modules/p2p_route/p2p_route_tls_table.h
+	modules/p2p_route/p2p_route_tls_table.c modules/p2p_route/p2p_route_tls_table.h \
+	modules/p2p_route/p2p_route_watch.c
 p2p_route_la_CPPFLAGS = $(MODULE_CPPFLAGS) -D_GNU_SOURCE -DMOD_NAME='"p2p_route"' \
 	-DMOD_NAMEID=p2p_route
 p2p_route_la_CFLAGS = $(MODULE_CFLAGS)

@@ -156,12 +156,9 @@ int route_tls_info(int i, struct route_tls_info *info);
 /* _health.c: which peers answer */
 int route_health_init(void);
 void route_health_destroy(void);
-int route_health_child(void); /* in PROC_MAIN: forks the watching process */
 int route_peer_usable(const struct p2p_hit *hit);
 void route_peer_failed(const struct p2p_hit *hit, const char *what);
 void route_peer_heard(const struct p2p_hit *hit);
-/* A request went out to the peer on branch b: watch whether it answers. */
-void route_health_watch(const struct p2p_hit *hit, struct cell *t, unsigned int b, bool invite);
 /* route_peer_usable() said yes, but no branch came of it. */
 void route_health_unused(const struct p2p_hit *hit);
 /* Remember where a peer is reached, and from which socket of ours (proto:address:port), for
@@ -179,6 +176,13 @@ struct route_peer_info {
 /* The i-th known peer (0: there is one; -1: past the end; 1: empty slot). */
 int route_health_info(int i, struct route_peer_info *info);
 int route_health_find(const struct p2p_hit *hit, struct route_peer_info *info);
+
+/* _watch.c: branches that wait for a peer */
+int route_watch_init(void);
+void route_watch_destroy(void);
+int route_watch_child(void); /* in PROC_MAIN: forks the watching process */
+/* A request went out to the peer on branch b: watch whether it answers. */
+void route_watch(const struct p2p_hit *hit, struct cell *t, unsigned int b, bool invite);
 
 /* Mark in uac[].flags (tm uses the low bits only): the peer was heard of while a request other
  * than INVITE was waiting, so that its time-out is the phone's, not the peer's. */
@@ -200,6 +204,7 @@ enum route_counter {
 	ROUTE_CNT_PEER_DOWN,
 	ROUTE_CNT_PEER_UP,
 	ROUTE_CNT_PROBES,
+	ROUTE_CNT_KNOCKS,
 	ROUTE_CNT_REFUSED,
 	ROUTE_CNT_STRIPPED,
 	ROUTE_CNT_SIGNED,

@@ -1,55 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Which peers answer.
  *
- *            a branch got no answer in peer_timeout_ms
+ *            a branch got no answer in peer_timeout_ms, or nobody listens there (p2p_route_watch.c)
  *     UP  ----------------------------------------------->  DOWN (until retry_at)
- *      ^                                                      |  probed by OPTIONS every
- * peer_down_ms
+ *      ^                                                      |  knocked at, and asked by OPTIONS
  *      '------------------------------------------------------'
  *            anything heard from it; or retry_at has passed: one branch may try
  *
- * An INVITE towards a peer fails after peer_timeout_ms without any reply: a peer says 100 at once.
- * Another request may be answered late because the phone behind the peer is slow, and a proxy sends
- * no 100 for it (RFC 4320). So the peer is asked by OPTIONS when it has been silent for
- * probe_after_ms; if it is heard of, the branch gets the ordinary time-out back, else it fails.
- *
- * All of it is in shared memory under one lock; nothing is called with the lock held. One process
- * looks at what is due every TICK_MS, or every IDLE_MS while no branch is watched. */
-#include <errno.h>
-#include <poll.h>
+ * All of it is in shared memory under one lock; nothing is called with the lock held. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "core/cfg/cfg_struct.h"
 #include "core/locking.h"
 #include "core/mem/shm_mem.h"
-#include "core/pt.h"
-#include "core/timer.h"
-#include "core/timer_ticks.h"
-#include "core/globals.h"
 #include "modules/tm/h_table.h"
 #include "modules/tm/t_hooks.h"
 #include "modules/tm/uac.h"
 #include "p2p_route.h"
+#include "p2p_route_health.h"
+#include "p2p_route_knock.h"
 
-#define TICK_MS 100
-#define IDLE_MS 1000
 #define SOCKET_TEXT_MAX 64
-#define VERDICT_MS 250	  /* after the branch's time is up, tm has said so by then */
-#define WATCHES_MAX 20000 /* more are not watched: their calls go on as usual */
-#define PROBES_A_TICK 16
+#define PROBES_AT_ONCE 16
 #define WANTED_MS 20000 /* a peer that is down is probed while somebody wants it */
-#define BATCH 64
-/* How often calls over sessions are looked through. */
-#define CALLS_SWEEP_MS 5000
+/* Pauses between knocks at one that is silent; at one that is down: a part of the time it has been
+ * so for, up to a limit. */
+#define KNOCK_SILENT_MS 150
+#define KNOCK_SHARE 50
+#define KNOCK_PAUSE_MAX_MS 5000
+/* Between requests that try one whose host lives. */
+#define RETRY_PAUSE_MIN_MS 25
+#define RETRY_SHARE 20
+/* The host of a peer that answered all the same refused a knock: it is not to be believed. */
+#define DISTRUST_MS 600000
 
 struct peer { /* shm, under lock */
 	bool used, down;
-	bool trying; /* DOWN: the one try was granted, and no branch added yet */
+	bool trying;  /* DOWN: the one try was granted, and no branch added yet */
+	bool refused; /* DOWN: its host says so; it will be started again, most likely */
 	struct p2p_hit hit;
 	char uri[P2P_CANDIDATE_URI_MAX];
 	char socket[SOCKET_TEXT_MAX]; /* ours towards it */
@@ -57,36 +46,21 @@ struct peer { /* shm, under lock */
 	uint64_t wanted_ms;	      /* last branch towards it */
 	uint64_t retry_ms;	      /* DOWN: not before */
 	uint64_t probe_ms;	      /* last probe sent */
+	uint64_t down_ms;	      /* DOWN: since */
+	uint64_t knock_ms;	      /* last knock */
+	uint64_t distrust_ms;	      /* until then what a knock says is not believed */
 	unsigned int sent, failures, recoveries;
 	unsigned int generation;
 };
 
-enum watch_stage {
-	WATCH_PROBE,   /* not INVITE: due when the peer has been silent for long enough to ask */
-	WATCH_ALIVE,   /* not INVITE: probed; due each tick until it is heard of */
-	WATCH_VERDICT, /* due after the branch's time: did it answer? */
-};
-
-struct watch { /* shm, under lock */
-	struct watch *next;
-	struct p2p_hit hit;
-	unsigned int hash_index, label, branch;
-	uint64_t sent_ms;
-	enum watch_stage stage;
-	bool invite;
-};
-
 struct health { /* shm */
 	gen_lock_t lock;
-	int n_watches;
-	struct watch *first, **last; /* in the order they were sent */
-	int n_down;		     /* peers that are down: nothing to probe without */
-	int n_peers;		     /* slots of peer[] */
+	int n_down;  /* peers that are down: nothing to probe without */
+	int n_peers; /* slots of peer[] */
 	struct peer peer[];
 };
 
 static struct health *health;
-static int wake_fd = -1; /* eventfd: the first branch that is watched */
 
 static uint64_t now_ms(void)
 {
@@ -100,11 +74,6 @@ int route_health_init(void)
 {
 	size_t size = sizeof(*health) + (size_t)route_settings.max_peers * sizeof(struct peer);
 
-	wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (wake_fd < 0) {
-		LM_ERR("eventfd: %s\n", strerror(errno));
-		return -1;
-	}
 	health = shm_malloc(size);
 	if (health == NULL) {
 		SHM_MEM_ERROR;
@@ -112,7 +81,6 @@ int route_health_init(void)
 	}
 	memset(health, 0, size);
 	health->n_peers = route_settings.max_peers;
-	health->last = &health->first;
 	if (lock_init(&health->lock) == 0) {
 		LM_ERR("no lock\n");
 		shm_free(health);
@@ -124,14 +92,8 @@ int route_health_init(void)
 
 void route_health_destroy(void)
 {
-	struct watch *w, *next;
-
 	if (health == NULL)
 		return;
-	for (w = health->first; w != NULL; w = next) {
-		next = w->next;
-		shm_free(w);
-	}
 	lock_destroy(&health->lock);
 	shm_free(health);
 	health = NULL;
@@ -194,6 +156,28 @@ static struct peer *peer_get(const struct p2p_hit *hit, uint64_t now)
 	return old;
 }
 
+/* The younger the outage, the more often: what it lasts longer for that is a part of it. */
+static uint64_t knock_pause(const struct peer *p, uint64_t now)
+{
+	uint64_t pause = (now - p->down_ms) / KNOCK_SHARE;
+
+	return pause < ROUTE_KNOCK_AGAIN_MS ? ROUTE_KNOCK_AGAIN_MS
+	       : pause > KNOCK_PAUSE_MAX_MS ? KNOCK_PAUSE_MAX_MS
+					    : pause;
+}
+
+/* A request that tries costs its caller a moment, if in vain; one that does not is refused, perhaps
+ * by a peer that has just come back. */
+static uint64_t retry_pause(const struct peer *p, uint64_t now)
+{
+	uint64_t pause = (now - p->down_ms) / RETRY_SHARE,
+		 most = (uint64_t)route_settings.peer_down_ms;
+
+	if (!p->refused || pause > most)
+		return most;
+	return pause < RETRY_PAUSE_MIN_MS ? RETRY_PAUSE_MIN_MS : pause;
+}
+
 int route_peer_usable(const struct p2p_hit *hit)
 {
 	uint64_t now = now_ms();
@@ -207,7 +191,7 @@ int route_peer_usable(const struct p2p_hit *hit)
 		if (now < p->retry_ms) {
 			usable = 0;
 		} else { /* one tries; the others wait for what comes of it */
-			p->retry_ms = now + (uint64_t)route_settings.peer_down_ms;
+			p->retry_ms = now + retry_pause(p, now);
 			p->trying = true;
 		}
 	}
@@ -231,7 +215,7 @@ void route_health_unused(const struct p2p_hit *hit)
 	lock_release(&health->lock);
 }
 
-void route_peer_failed(const struct p2p_hit *hit, const char *what)
+static void failed(const struct p2p_hit *hit, const char *what, bool refused)
 {
 	uint64_t now = now_ms();
 	char text[P2P_HIT_TEXT_MAX], uri[P2P_CANDIDATE_URI_MAX];
@@ -244,14 +228,15 @@ void route_peer_failed(const struct p2p_hit *hit, const char *what)
 	p = peer_get(hit, now);
 	p->failures++;
 	p->trying = false;
-	p->retry_ms = now + (uint64_t)route_settings.peer_down_ms;
 	if (!p->down) {
 		p->down = true;
+		p->refused = refused;
 		health->n_down++;
-		p->probe_ms = now;
+		p->down_ms = p->probe_ms = now;
 		changed = true;
 		memcpy(uri, p->uri, sizeof(uri));
 	}
+	p->retry_ms = now + retry_pause(p, now);
 	lock_release(&health->lock);
 	if (changed) {
 		p2p_hit_print(hit, text);
@@ -260,6 +245,16 @@ void route_peer_failed(const struct p2p_hit *hit, const char *what)
 			text, uri[0] != '\0' ? uri : "address unknown", what,
 			route_settings.peer_down_ms);
 	}
+}
+
+void route_peer_failed(const struct p2p_hit *hit, const char *what)
+{
+	failed(hit, what, false);
+}
+
+void route_health_gone(const struct p2p_hit *hit)
+{
+	failed(hit, "nobody listens there", true);
 }
 
 void route_peer_heard(const struct p2p_hit *hit)
@@ -346,66 +341,7 @@ int route_health_find(const struct p2p_hit *hit, struct route_peer_info *info)
 	return rc;
 }
 
-/* --- watching branches ---------------------------------------------------------------------- */
-
-void route_health_watch(const struct p2p_hit *hit, struct cell *t, unsigned int b, bool invite)
-{
-	static const uint64_t one = 1;
-	uint64_t now = now_ms();
-	struct watch *w;
-	struct peer *p;
-	bool first, full;
-
-	lock_get(&health->lock);
-	p = peer_find(hit);
-	/* a peer that just spoke will be found silent by the failure route, or the next call */
-	full = health->n_watches >= WATCHES_MAX;
-	if (full || (invite && p != NULL && p->heard_ms + 2000 > now)) {
-		lock_release(&health->lock);
-		if (full)
-			route_count(ROUTE_CNT_UNWATCHED);
-		return;
-	}
-	health->n_watches++;
-	lock_release(&health->lock);
-	w = shm_malloc(sizeof(*w));
-	if (w == NULL) {
-		SHM_MEM_ERROR;
-		lock_get(&health->lock);
-		health->n_watches--;
-		lock_release(&health->lock);
-		route_count(ROUTE_CNT_UNWATCHED);
-		return;
-	}
-	w->next = NULL;
-	w->hit = *hit;
-	w->hash_index = t->hash_index;
-	w->label = t->label;
-	w->branch = b;
-	w->sent_ms = now;
-	w->invite = invite;
-	w->stage = invite ? WATCH_VERDICT : WATCH_PROBE;
-	lock_get(&health->lock);
-	first = health->first == NULL;
-	*health->last = w;
-	health->last = &w->next;
-	lock_release(&health->lock);
-	if (first && write(wake_fd, &one, sizeof(one)) < 0)
-		LM_DBG("the process that watches the peers is late\n");
-}
-
-static bool is_due(const struct watch *w, uint64_t now)
-{
-	switch (w->stage) {
-	case WATCH_PROBE:
-		return now >= w->sent_ms + (uint64_t)route_settings.probe_after_ms;
-	case WATCH_ALIVE:
-		return true;
-	case WATCH_VERDICT:
-	default:
-		return now >= w->sent_ms + (uint64_t)route_settings.peer_timeout_ms + VERDICT_MS;
-	}
-}
+/* --- asking them ---------------------------------------------------------------------------- */
 
 static void probe_done_h(struct cell *t, int type, struct tmcb_params *ps)
 {
@@ -465,208 +401,105 @@ static void probe(const struct probe *pr)
 		route_count(ROUTE_CNT_PROBES);
 }
 
-/* Look at the branch. Returns true when the watch goes on. Runs without our lock. */
-static bool watch_look(struct watch *w, uint64_t heard_ms)
+uint64_t route_health_heard(const struct p2p_hit *hit, bool *down)
 {
-	struct ua_client *uac;
-	struct cell *t = NULL;
-	struct p2p_hit hit;
-	bool go_on = false, dead = false;
+	uint64_t heard = 0;
+	struct peer *p;
 
-	if (route_tm.t_lookup_ident(&t, w->hash_index, w->label) < 0 || t == NULL)
-		return false;
-	if ((int)w->branch < t->nr_of_outgoings) {
-		uac = &t->uac[w->branch];
-		switch (w->stage) {
-		case WATCH_PROBE:
-			go_on = uac->last_received < 200;
-			break;
-		case WATCH_ALIVE:
-			if (uac->last_received >= 200) {
-				w->stage = WATCH_VERDICT;
-				go_on = true;
-			} else if (heard_ms > w->sent_ms) {
-				uac->flags |= ROUTE_UAC_ALIVE;
-				uac->request.fr_expire = get_ticks_raw() + t->fr_timeout;
-			} else {
-				go_on = true;
-			}
-			break;
-		case WATCH_VERDICT:
-			dead = route_branch_state(t, (int)w->branch, &hit) == P2P_BRANCH_DEAD;
-			break;
-		}
+	*down = false;
+	lock_get(&health->lock);
+	p = peer_find(hit);
+	if (p != NULL) {
+		heard = p->heard_ms;
+		*down = p->down;
 	}
-	route_tm.unref_cell(t);
-	route_tm.t_sett(T_UNDEFINED, T_BR_UNDEFINED);
-	if (dead)
-		route_peer_failed(&w->hit,
-				  w->invite ? "no reply to INVITE" : "no reply to a request");
-	return go_on;
+	lock_release(&health->lock);
+	return heard;
 }
 
-/* Ask the watched peer now, unless it has been asked this moment. */
-static void watch_probe(const struct watch *w, uint64_t now)
+void route_health_ask(const struct p2p_hit *hit, uint64_t since_ms, uint64_t pause_ms, uint64_t now)
 {
 	struct probe pr = {.ref = 0};
 	struct peer *p;
 
 	lock_get(&health->lock);
-	p = peer_find(&w->hit);
-	if (p != NULL && now >= p->probe_ms + 500 && p->heard_ms <= w->sent_ms)
+	p = peer_find(hit);
+	if (p != NULL && now >= p->probe_ms + pause_ms && p->heard_ms <= since_ms)
 		probe_fill(&pr, p, now);
 	lock_release(&health->lock);
 	if (pr.uri[0] != '\0')
 		probe(&pr);
 }
 
-/* Take up to n watches that are due off the list. The list is in the order of sending, and no
- * stage comes earlier than probe_after_ms: stop at the first that is younger. */
-static int watches_take(struct watch **out, int n, uint64_t now)
+static void knock(const struct p2p_hit *hit, const char *uri, uint64_t now)
 {
-	struct watch **wp;
-	int got = 0;
+	str from;
 
-	lock_get(&health->lock);
-	for (wp = &health->first; *wp != NULL && got < n;) {
-		struct watch *w = *wp;
-
-		if (now < w->sent_ms + (uint64_t)route_settings.probe_after_ms)
-			break;
-		if (!is_due(w, now)) {
-			wp = &w->next;
-			continue;
-		}
-		*wp = w->next;
-		out[got++] = w;
-	}
-	for (wp = &health->first; *wp != NULL;)
-		wp = &(*wp)->next;
-	health->last = wp;
-	lock_release(&health->lock);
-	return got;
+	if (route_own_uri(&from) == 0 && route_knock(hit, uri, from.s, now))
+		route_count(ROUTE_CNT_KNOCKS);
 }
 
-static void watches_run(uint64_t now)
+void route_health_knock(const struct p2p_hit *hit, uint64_t since_ms, uint64_t now)
 {
-	struct watch *batch[BATCH], *again = NULL, *w;
+	char uri[P2P_CANDIDATE_URI_MAX] = "";
 	struct peer *p;
-	uint64_t heard;
-	int i, n;
 
-	while ((n = watches_take(batch, BATCH, now)) > 0) {
-		for (i = 0; i < n; i++) {
-			w = batch[i];
-			lock_get(&health->lock);
-			p = peer_find(&w->hit);
-			heard = p != NULL ? p->heard_ms : 0;
-			lock_release(&health->lock);
-			if (watch_look(w, heard)) {
-				if (w->stage == WATCH_PROBE) {
-					watch_probe(w, now);
-					w->stage = WATCH_ALIVE;
-				}
-				w->next = again;
-				again = w;
-			} else {
-				shm_free(w);
-				lock_get(&health->lock);
-				health->n_watches--;
-				lock_release(&health->lock);
-			}
-		}
-	}
-	/* what goes on is older than what has come meanwhile: back to the front */
 	lock_get(&health->lock);
-	while (again != NULL) {
-		w = again;
-		again = w->next;
-		w->next = health->first;
-		if (health->first == NULL)
-			health->last = &w->next;
-		health->first = w;
+	p = peer_find(hit);
+	if (p != NULL && !p->down && p->heard_ms <= since_ms && now >= p->distrust_ms &&
+	    now >= p->knock_ms + KNOCK_SILENT_MS) {
+		p->knock_ms = now;
+		memcpy(uri, p->uri, sizeof(uri));
 	}
+	lock_release(&health->lock);
+	if (uri[0] != '\0')
+		knock(hit, uri, now);
+}
+
+void route_health_distrust(const struct p2p_hit *hit, uint64_t now)
+{
+	struct peer *p;
+
+	lock_get(&health->lock);
+	p = peer_find(hit);
+	if (p != NULL)
+		p->distrust_ms = now + DISTRUST_MS;
 	lock_release(&health->lock);
 }
 
-/* Peers that are down and still wanted are asked from time to time. */
-static void probes_run(uint64_t now)
+bool route_health_probes(uint64_t now)
 {
-	struct probe due[PROBES_A_TICK];
-	int i, left, n = 0;
+	struct {
+		struct p2p_hit hit;
+		char uri[P2P_CANDIDATE_URI_MAX];
+	} door[PROBES_AT_ONCE];
+	struct probe due[PROBES_AT_ONCE];
+	int i, left, n = 0, n_doors = 0;
+	bool wanted = false;
 
 	lock_get(&health->lock);
-	for (i = 0, left = health->n_down; left > 0 && i < health->n_peers && n < PROBES_A_TICK;
-	     i++) {
+	for (i = 0, left = health->n_down; left > 0 && i < health->n_peers; i++) {
 		struct peer *p = &health->peer[i];
 
 		if (!p->used || !p->down)
 			continue;
 		left--;
-		if (now >= p->probe_ms + (uint64_t)route_settings.peer_down_ms &&
-		    now < p->wanted_ms + WANTED_MS)
+		if (now >= p->wanted_ms + WANTED_MS)
+			continue;
+		wanted = true;
+		if (n < PROBES_AT_ONCE &&
+		    now >= p->probe_ms + (uint64_t)route_settings.peer_down_ms)
 			probe_fill(&due[n++], p, now);
+		if (n_doors < PROBES_AT_ONCE && now >= p->knock_ms + knock_pause(p, now)) {
+			p->knock_ms = now;
+			door[n_doors].hit = p->hit;
+			memcpy(door[n_doors++].uri, p->uri, sizeof(p->uri));
+		}
 	}
 	lock_release(&health->lock);
 	for (i = 0; i < n; i++)
 		probe(&due[i]);
-}
-
-static void tick(void)
-{
-	static uint64_t probes_ms, calls_ms;
-	uint64_t now = now_ms();
-
-	watches_run(now);
-	if (now >= calls_ms + CALLS_SWEEP_MS) {
-		calls_ms = now;
-		route_calls_sweep();
-	}
-	if (now >= probes_ms + 1000) {
-		probes_ms = now;
-		probes_run(now);
-	}
-}
-
-static bool watching(void)
-{
-	bool some;
-
-	lock_get(&health->lock);
-	some = health->n_watches > 0;
-	lock_release(&health->lock);
-	return some;
-}
-
-static void run(void)
-{
-	struct pollfd p = {.fd = wake_fd, .events = POLLIN};
-	uint64_t count;
-
-	for (;;) {
-		if (watching())
-			sleep_us(TICK_MS * 1000);
-		else if (poll(&p, 1, IDLE_MS) > 0 && read(wake_fd, &count, sizeof(count)) < 0)
-			sleep_us(TICK_MS * 1000);
-		cfg_update();
-		tick();
-	}
-}
-
-int route_health_child(void)
-{
-	int pid = fork_process(PROC_TIMER, "p2p_route health", 1);
-
-	if (pid < 0) {
-		LM_ERR("cannot fork the process that watches the peers\n");
-		return -1;
-	}
-	if (pid == 0) {
-		if (cfg_child_init()) {
-			LM_ERR("no configuration for the process that watches the peers\n");
-			exit(-1);
-		}
-		run();
-	}
-	return 0;
+	for (i = 0; i < n_doors; i++)
+		knock(&door[i].hit, door[i].uri, now);
+	return wanted;
 }

@@ -123,7 +123,7 @@ static int mod_init(void)
 	if (route_dialog_init() < 0)
 		return -1;
 	if (route_peer_init() < 0 || route_auth_init() < 0 || route_calls_init() < 0 ||
-	    route_health_init() < 0 || route_tls_init() < 0)
+	    route_health_init() < 0 || route_watch_init() < 0 || route_tls_init() < 0)
 		return -1;
 	register_basic_timers(1);
 	return 0;
@@ -133,12 +133,13 @@ static int child_init(int rank)
 {
 	if (rank != PROC_MAIN)
 		return 0;
-	return route_health_child() < 0 || route_tls_child() < 0 ? -1 : 0;
+	return route_watch_child() < 0 || route_tls_child() < 0 ? -1 : 0;
 }
 
 static void mod_destroy(void)
 {
 	route_tls_destroy();
+	route_watch_destroy();
 	route_health_destroy();
 	route_calls_destroy();
 	route_auth_destroy();

@@ -285,7 +285,7 @@ static void request_out(struct cell *t, struct tmcb_params *ps)
 	}
 	if (ps->t_rbuf != NULL && branch_hit(t, ps->t_rbuf->branch, &hit)) {
 		route_count(ROUTE_CNT_BRANCHES);
-		route_health_watch(&hit, t, ps->t_rbuf->branch, is_invite(t));
+		route_watch(&hit, t, ps->t_rbuf->branch, is_invite(t));
 	}
 }
 

@@ -19,6 +19,7 @@ static counter_def_t defs[ROUTE_CNT_MAX + 1] = {
 	CNT(ROUTE_CNT_PEER_DOWN, "peer_down", "times a peer was found not to answer"),
 	CNT(ROUTE_CNT_PEER_UP, "peer_up", "times such a peer answered again"),
 	CNT(ROUTE_CNT_PROBES, "probes", "OPTIONS sent to see whether a peer answers"),
+	CNT(ROUTE_CNT_KNOCKS, "knocks", "times it was tried whether anybody listens at a peer"),
 	CNT(ROUTE_CNT_REFUSED, "refused_down", "branches not tried because the peer was down"),
 	CNT(ROUTE_CNT_STRIPPED, "headers_stripped", "P2P- headers taken out of requests"),
 	CNT(ROUTE_CNT_SIGNED, "signed", "requests to peers that were signed"),

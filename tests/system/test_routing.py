@@ -873,6 +873,40 @@ def t_unreachable(w):
 
 
 @test
+def t_nobody_listens(w):
+    """a peer whose host lives and whose Kamailio does not: 503 at once, the first time too"""
+    for n, (transport, method) in enumerate((("udp", "INVITE"), ("udp", "MESSAGE"))):
+        w.served("gone%d" % n, ("2001:22:d:6::%d" % (n + 1),
+                                ["sip:%s:%d;transport=%s" % (C, 5990 + n, transport)]))
+        c = w.call("gone%d" % n, method, body="hello" if method == "MESSAGE" else "")
+        equal(c.final().code, 503, method)
+        check(c.seconds() < 1.0, "503 after %.2f s" % c.seconds())
+        check(c.final().get("Retry-After"), "no Retry-After")
+        check("SIP;cause=503;text=" in (c.final().get("Reason") or ""), "no Reason")
+    # a phone that takes its time is no peer that is gone
+    p = w.phone("slowone", 16, w.a)
+    p.answer["MESSAGE"] = [(1.0, 200)]
+    w.served("slowone", (HIT_A, w.a.uris()))
+    equal(w.call("slowone", "MESSAGE", body="hello").final(8).code, 200, "MESSAGE")
+
+
+@test
+def t_peer_503(w):
+    """a peer's 503 is the caller's, with its Reason and a Retry-After; a phone's is a 500"""
+    p = Phone(C, "unwell", port=5076)
+    p.answer["INVITE"] = [(0, 503)]
+    w.served("unwell", (HIT_C, ["sip:%s:5076" % C]))
+    c = w.call("unwell")
+    equal(c.final().code, 503, "INVITE")
+    check(c.final().get("Retry-After"), "no Retry-After")
+    check("SIP;cause=503;text=" in (c.final().get("Reason") or ""), "no Reason")
+    p.close()
+    here = w.phone("unwellhere", 53, w.b)
+    here.answer["INVITE"] = [(0, 503)]
+    equal(w.call("unwellhere").final().code, 500, "INVITE to a phone that says 503")
+
+
+@test
 def t_unreachable_tcp(w):
     """the same with a peer that only has TCP, and with one that refuses the connection"""
     hit = "2001:22:d:2::1"
