@@ -10,6 +10,7 @@
 #include "dht-gateway/enrol/gateway_member.h"
 #include "dht-gateway/members/gateway_peers.h"
 #include "dht-gateway/location/gateway_records.h"
+#include "dht-gateway/peers/gateway_ask.h"
 #include "dht-gateway/peers/gateway_serve.h"
 
 /* Members that nearest() may be asked for at once. */
@@ -128,6 +129,7 @@ static void on_changed(const struct p2p_hit *hit, enum p2p_gossip_event event, v
 	switch (event) {
 	case P2P_GOSSIP_E_CHANGED:
 		member_read(g, m);
+		gw_asks_sign(g->gw->asks, hit);
 		break;
 	case P2P_GOSSIP_E_EPOCH:
 		member_read(g, m);
@@ -147,6 +149,7 @@ static void on_changed(const struct p2p_hit *hit, enum p2p_gossip_event event, v
 		break;
 	case P2P_GOSSIP_E_ALIVE:
 		m->alive = true;
+		gw_asks_sign(g->gw->asks, hit);
 		p2p_log(g->gw->log, P2P_LOG_INFO, "%s lives again", text);
 		tell(g, hit, GW_GOSSIP_ALIVE);
 		break;

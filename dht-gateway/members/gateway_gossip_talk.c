@@ -243,6 +243,7 @@ int gw_gossip_serve(struct gw_gossip *g, const struct p2p_hit *from, const char 
 	if (err)
 		return err;
 	records_hear(g, from);
+	gw_asks_sign(g->gw->asks, from);
 	p2p_gossip_asked(g->model, from, &g->in, now);
 	gossip_refute(g);
 	p2p_gossip_answer(g->model, from, &g->in, &g->out, now);

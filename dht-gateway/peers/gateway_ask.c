@@ -464,6 +464,20 @@ int gw_asks_question(struct gw_asks *a, const struct p2p_hit *hit,
 	return err;
 }
 
+void gw_asks_sign(struct gw_asks *a, const struct p2p_hit *hit)
+{
+	struct asked *p = a && a->broken ? gw_map_peek(a->map, hit, sizeof(*hit)) : NULL;
+
+	if (!p || p2p_breaker_allows(&p->breaker))
+		return;
+	if (p2p_breaker_sign(&p->breaker, gw_mono(a->gw))) {
+		a->broken--;
+		event_del(p->timer);
+	} else if (!p->probe) {
+		probe_arm(p);
+	}
+}
+
 const char *gw_asks_why(const struct gw_asks *a, const struct p2p_hit *hit, int *err)
 {
 	const struct asked *p = gw_map_peek(a->map, hit, sizeof(*hit));

@@ -54,6 +54,10 @@ int gw_asks_question(struct gw_asks *a, const struct p2p_hit *hit,
 		     void *arg, struct gw_ask **out);
 void gw_ask_cancel(struct gw_ask *ask);
 
+/* That peer's gateway has asked us, or its Kamailio speaks, or members say that it began anew: if
+ * it is left alone, for it did not answer, it need not be any more. */
+void gw_asks_sign(struct gw_asks *a, const struct p2p_hit *hit);
+
 /* Why that peer is not asked now, for people; err: as of gw_answer. "" and 0: it is. */
 const char *gw_asks_why(const struct gw_asks *a, const struct p2p_hit *hit, int *err);
 

@@ -422,6 +422,7 @@ int gw_session_refused(struct gw_sessions *s, const struct p2p_session_id *which
 	if (!e || e->state == P2P_SESSION_OPENING)
 		return ENOENT;
 	hit = e->s.hit;
+	gw_asks_sign(s->gw->asks, &hit);
 	s->gw->metrics.closes_unknown++;
 	gw_session_tell_closed(s, &id, &hit);
 	gw_session_forget(s, &id, "the other peer's Kamailio refuses it");

@@ -25,8 +25,22 @@ bool p2p_breaker_ok(struct p2p_breaker *b)
 {
 	bool was_open = b->state != P2P_BREAKER_CLOSED;
 
-	*b = (struct p2p_breaker){.state = P2P_BREAKER_CLOSED};
+	*b = (struct p2p_breaker){.state = P2P_BREAKER_CLOSED, .sign_ms = b->sign_ms};
 	return was_open;
+}
+
+bool p2p_breaker_sign(struct p2p_breaker *b, uint64_t now_ms)
+{
+	if (b->state == P2P_BREAKER_CLOSED)
+		return false;
+	if (now_ms < b->sign_ms) {
+		if (b->state == P2P_BREAKER_OPEN)
+			b->due_ms = now_ms;
+		return false;
+	}
+	b->sign_ms = now_ms + P2P_BREAKER_SIGN_MS;
+	b->state = P2P_BREAKER_CLOSED;
+	return true;
 }
 
 bool p2p_breaker_fail(struct p2p_breaker *b, uint64_t now_ms, uint32_t random)

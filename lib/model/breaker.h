@@ -5,7 +5,8 @@
  *   CLOSED  -- a request failed ---------------> OPEN (wait, doubled each time up to a limit)
  *   OPEN    -- the wait is over, probe begun --> PROBING
  *   PROBING -- the probe failed ---------------> OPEN (waits longer)
- *   PROBING, OPEN -- anything succeeded -------> CLOSED */
+ *   PROBING, OPEN -- anything succeeded -------> CLOSED
+ *   PROBING, OPEN -- a sign of life -----------> CLOSED, once in a while; else OPEN, and due */
 #ifndef P2PSIP_MODEL_BREAKER_H
 #define P2PSIP_MODEL_BREAKER_H
 
@@ -15,6 +16,9 @@
 /* The first wait, and the longest. */
 #define P2P_BREAKER_WAIT_MIN_MS 1000
 #define P2P_BREAKER_WAIT_MAX_MS 60000
+/* A sign of life is not taken for more any sooner: a peer that hears us and cannot be asked would
+ * cost requests all the time. */
+#define P2P_BREAKER_SIGN_MS 5000
 
 enum p2p_breaker_state {
 	P2P_BREAKER_CLOSED = 0, /* requests may be sent */
@@ -28,6 +32,7 @@ struct p2p_breaker {
 	uint32_t failures; /* since the last success */
 	uint32_t wait_ms;  /* the last wait, before jitter */
 	uint64_t due_ms;   /* OPEN: when to probe */
+	uint64_t sign_ms;  /* a sign of life is not taken for more before */
 };
 
 /* May a request be sent? */
@@ -40,6 +45,11 @@ bool p2p_breaker_ok(struct p2p_breaker *b);
  * by up to a quarter, so that peers do not probe in step). true: that opened it; those that were
  * under way at the time and fail later change nothing. */
 bool p2p_breaker_fail(struct p2p_breaker *b, uint64_t now_ms, uint32_t random);
+
+/* It, or what belongs to it, was heard of, which does not say that it can be asked. true: that
+ * closed it, and should it fail now the wait goes on where it was. false: it was closed; or the
+ * last time was less than P2P_BREAKER_SIGN_MS ago, and then it is to be probed now. */
+bool p2p_breaker_sign(struct p2p_breaker *b, uint64_t now_ms);
 
 /* When to begin a probe; UINT64_MAX: none is wanted. */
 uint64_t p2p_breaker_due(const struct p2p_breaker *b);

@@ -529,6 +529,42 @@ static void test_breaker_jitter(void **state)
 	}
 }
 
+/* A sign of life lets the next request through, and in vain it costs no more than the wait that it
+ * cut off; the next one only brings the probe forward. */
+static void test_breaker_sign(void **state)
+{
+	struct p2p_breaker b = {0};
+	uint64_t now = 5000;
+
+	(void)state;
+	assert_false(p2p_breaker_sign(&b, now)); /* closed */
+	assert_true(p2p_breaker_fail(&b, now, 0));
+	assert_true(p2p_breaker_sign(&b, now + 10));
+	assert_true(p2p_breaker_allows(&b));
+	assert_true(p2p_breaker_fail(&b, now + 20, 0));
+	assert_true(p2p_breaker_due(&b) == now + 20 + 2000);
+	assert_false(p2p_breaker_sign(&b, now + 30));
+	assert_false(p2p_breaker_allows(&b));
+	assert_true(p2p_breaker_due(&b) == now + 30);
+	/* one that comes while it is probed does not hurt */
+	assert_true(p2p_breaker_probe(&b, now + 30));
+	assert_false(p2p_breaker_sign(&b, now + 40));
+	assert_string_equal(p2p_breaker_text(b.state), "probing");
+	p2p_breaker_probe_fail(&b, now + 50, 0);
+	assert_true(p2p_breaker_due(&b) == now + 50 + 4000);
+	/* and after a while one counts again, also while it is probed */
+	now += 10 + P2P_BREAKER_SIGN_MS;
+	assert_true(p2p_breaker_probe(&b, now));
+	assert_true(p2p_breaker_sign(&b, now));
+	p2p_breaker_probe_fail(&b, now + 10, 0); /* the former one's */
+	assert_true(p2p_breaker_allows(&b));
+	/* an answer does not make signs come sooner */
+	assert_false(p2p_breaker_ok(&b));
+	assert_true(p2p_breaker_fail(&b, now + 20, 0));
+	assert_false(p2p_breaker_sign(&b, now + 30));
+	assert_false(p2p_breaker_allows(&b));
+}
+
 /* What members tell each other: everything at once, as much as there may be; and what is none. */
 static void test_members(void **state)
 {
@@ -618,7 +654,7 @@ int main(void)
 		cmocka_unit_test(test_open_read),      cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_session_keys),   cmocka_unit_test(test_error),
 		cmocka_unit_test(test_member),	       cmocka_unit_test(test_breaker),
-		cmocka_unit_test(test_breaker_jitter),
+		cmocka_unit_test(test_breaker_jitter), cmocka_unit_test(test_breaker_sign),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
