@@ -7,7 +7,9 @@
  *   a peer did not answer   not used for a while. Next candidate; else 503 with a Reason
  *   a peer did not know     the gateway is asked past every cache, and opens another one: the same
  *   the session             peer once more; else 503 with a Reason
- *   anything else           somebody answered: that reply passes
+ *   anything else           somebody answered: that reply passes; a peer's 503 as our own, with its
+ *                           Reason and a Retry-After (tm would make a bare 500 of it, RFC
+ * 3261 16.7)
  *
  * Bounded: a peer is tried once per request, the fresh question is asked once, and there are never
  * more than `attempts` rounds. All of it is read off the transaction's branches (their ruid names
@@ -128,10 +130,12 @@ static bool header_skip(const char *s, size_t len, int code)
 
 #define HEADERS_MAX 4096 /* bytes of a reply's headers that are taken over, whole headers only */
 
-/* The challenge of a 401 or 407, the Contacts of a 3xx, Warning, Unsupported ... go along. */
-static void headers_copy(struct sip_msg *msg, const struct sip_msg *rpl, int code)
+/* The challenge of a 401 or 407, the Contacts of a 3xx, Warning ... go along. True: and a Reason.
+ */
+static bool headers_copy(struct sip_msg *msg, const struct sip_msg *rpl, int code)
 {
 	const char *p = rpl->buf, *end = rpl->buf + rpl->len, *line, *colon;
+	bool reason = false;
 	size_t taken = 0;
 
 	p = memchr(p, '\n', (size_t)(end - p)); /* the status line */
@@ -141,38 +145,53 @@ static void headers_copy(struct sip_msg *msg, const struct sip_msg *rpl, int cod
 			p = memchr(p, '\n', (size_t)(end - p));
 		while (p != NULL && p + 1 < end && (p[1] == ' ' || p[1] == '\t') && p++);
 		if (p == NULL)
-			return;
+			break;
 		colon = memchr(line, ':', (size_t)(p - line));
 		if (colon == NULL)
-			return;
+			break;
 		while (colon > line && (colon[-1] == ' ' || colon[-1] == '\t'))
 			colon--;
 		if (header_skip(line, (size_t)(colon - line), code))
 			continue;
 		taken += (size_t)(p + 1 - line);
 		if (taken > HEADERS_MAX)
-			return;
+			break;
 		if (add_lump_rpl(msg, (char *)line, (int)(p + 1 - line), LUMP_RPL_HDR) == NULL) {
 			LM_ERR("cannot take a header over into the reply\n");
-			return;
+			break;
 		}
+		reason |= colon - line == 6 && strncasecmp(line, "reason", 6) == 0;
 	}
+	return reason;
+}
+
+/* A peer says that it, or what it needs, is out of service. Whose fault it is, is known here: the
+ * caller is told so, and not that this server is broken. */
+static bool peer_unavailable(const struct cell *t, int b)
+{
+	struct p2p_hit hit;
+
+	return t->uac[b].last_received == 503 &&
+	       reg_route.branch_state(t, b, &hit) == P2P_BRANCH_REPLIED;
 }
 
 /* Somebody else answered: that is the answer. tm passes its own choice on, unless that is a peer's
- * stale 404 or silence: then a reply is made with the code and the headers of the better one. */
+ * stale 404 or silence, or its 503: then a reply is made with the code and the headers of the
+ * better one. */
 static int pass(struct sip_msg *msg, const struct cell *t, const struct summary *s)
 {
 	int picked = is_route_type(FAILURE_ROUTE) ? reg_tm.t_get_picked_branch() : -1;
 	int code = t->uac[s->best].last_received;
 	struct sip_msg *rpl = t->uac[s->best].reply;
 	char phrase[64] = "Request Failed";
+	const char *why = code == 503 ? "overlay peer is out of service" : "";
 	struct p2p_hit hit;
 
 	if (picked >= 0 && picked < t->nr_of_outgoings) {
 		enum p2p_branch_state st = reg_route.branch_state(t, picked, &hit);
 
-		if (st != P2P_BRANCH_STALE && st != P2P_BRANCH_DEAD && st != P2P_BRANCH_REFUSED)
+		if (st != P2P_BRANCH_STALE && st != P2P_BRANCH_DEAD && st != P2P_BRANCH_REFUSED &&
+		    !peer_unavailable(t, picked))
 			return -1;
 	}
 	if (rpl != NULL && rpl != FAKED_REPLY) {
@@ -181,11 +200,12 @@ static int pass(struct sip_msg *msg, const struct cell *t, const struct summary 
 
 		memcpy(phrase, r->s, n);
 		phrase[n] = '\0';
-		headers_copy(msg, rpl, code);
+		if (headers_copy(msg, rpl, code))
+			why = "";
 	} else if (code == 408) {
 		strcpy(phrase, "Request Timeout");
 	}
-	reg_reply_code(msg, code, phrase, "");
+	reg_reply_code(msg, code, phrase, why);
 	return 0;
 }
 
@@ -213,8 +233,10 @@ int reg_next(struct sip_msg *msg, const str *table, const struct reg_route_ref *
 	if (t == NULL || t == T_UNDEFINED || (t->flags & T_CANCELED))
 		return -1;
 	summarize(t, &s);
-	if (s.open || (s.stale == 0 && s.dead == 0 && s.refused == 0))
+	if (s.open)
 		return -1;
+	if (s.stale == 0 && s.dead == 0 && s.refused == 0)
+		return s.others > 0 && peer_unavailable(t, s.best) ? pass(msg, t, &s) : -1;
 	if (s.aor == NULL || reg_lookup_prepare(msg, table, s.aor, &lk) < 0 || !lk.has_name)
 		return -1;
 	for (i = 0; i < s.stale; i++) {

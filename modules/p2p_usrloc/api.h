@@ -96,6 +96,9 @@ typedef struct p2p_usrloc_api {
 	int (*user_stale)(const struct p2p_name *name);
 	/* Is the client process connected and past its handshake? */
 	int (*gateway_up)(void);
+	/* Is it, or has it been away for a moment only? Then P2P_QUESTION_SESSION and _SERVES are
+	 * worth asking: they wait for it. */
+	int (*gateway_soon)(void);
 	/* This peer's own HIT, as the gateway said; 0, or -1 when not known yet. */
 	int (*own_hit)(struct p2p_hit *hit);
 	/* Seconds since this Kamailio started. */

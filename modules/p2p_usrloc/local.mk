@@ -6,6 +6,7 @@ p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/p2p_usrloc.h \
 	modules/p2p_usrloc/p2p_usrloc_answer.c modules/p2p_usrloc/p2p_usrloc_answer.h \
 	modules/p2p_usrloc/p2p_usrloc_auth.c \
+	modules/p2p_usrloc/p2p_usrloc_back.c modules/p2p_usrloc/p2p_usrloc_back.h \
 	modules/p2p_usrloc/p2p_usrloc_cache.c \
 	modules/p2p_usrloc/p2p_usrloc_client.c \
 	modules/p2p_usrloc/p2p_usrloc_confirm.c modules/p2p_usrloc/p2p_usrloc_confirm.h \
@@ -58,7 +59,8 @@ tests_unit_test_usrloc_CPPFLAGS = -I$(top_srcdir)/tests/mock/kamailio $(UNIT_CPP
 tests_unit_test_usrloc_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
 tests_unit_test_usrloc_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) $(LIBEVENT_LIBS) -lpthread
 tests_unit_test_usrloc_lookup_SOURCES = tests/unit/test_usrloc_lookup.c $(UNIT_COMMON) \
-	modules/p2p_usrloc/p2p_usrloc_answer.c modules/p2p_usrloc/p2p_usrloc_confirm.c \
+	modules/p2p_usrloc/p2p_usrloc_answer.c modules/p2p_usrloc/p2p_usrloc_back.c \
+	modules/p2p_usrloc/p2p_usrloc_confirm.c \
 	modules/p2p_usrloc/p2p_usrloc_lookup.c
 tests_unit_test_usrloc_lookup_CPPFLAGS = -I$(top_srcdir)/tests/mock/kamailio $(UNIT_CPPFLAGS) -D_GNU_SOURCE
 tests_unit_test_usrloc_lookup_LDADD = lib/libp2pcore.la $(HIREDIS_LIBS) $(CMOCKA_LIBS)

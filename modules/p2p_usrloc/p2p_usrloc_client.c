@@ -24,6 +24,7 @@
 #include "lib/base/bytes.h"
 #include "lib/proto/resp.h"
 #include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_back.h"
 #include "modules/p2p_usrloc/p2p_usrloc_confirm.h"
 #include "modules/p2p_usrloc/p2p_usrloc_conn.h"
 #include "modules/p2p_usrloc/p2p_usrloc_lookup.h"
@@ -937,6 +938,7 @@ static uint64_t loop_due(uint64_t now)
 	uint64_t due = earlier(scan_due(), next_sweep_ms);
 
 	due = earlier(earlier(due, pul_lookup_due()), pul_confirm_due());
+	due = earlier(due, pul_back_due());
 	if (main_conn.state == PUL_CONN_CLOSED)
 		due = earlier(due, main_backoff.next_ms);
 	else if (main_conn.owed > 0)
@@ -1015,6 +1017,7 @@ void pul_client_run(void)
 		scan_run(now);
 		if (atomic_exchange(&pul_shared->wake_now, 0))
 			pul_lookup_questions(pul_question_take_all());
+		pul_back_run(now);
 		work_run(now);
 		pul_confirm_run(now);
 		report_run(now);

@@ -10,6 +10,7 @@
 #include "core/mem/mem.h"
 #include "lib/base/bytes.h"
 #include "lib/proto/resp.h"
+#include "modules/p2p_usrloc/p2p_usrloc_back.h"
 #include "modules/p2p_usrloc/p2p_usrloc_confirm.h"
 #include "modules/p2p_usrloc/p2p_usrloc_lookup.h"
 
@@ -108,6 +109,8 @@ static void question_answer(struct pul_box *box, enum p2p_answer_code code)
 		[P2P_ANSWER_DENIED] = PUL_CNT_DENIED,
 	};
 
+	if (code == P2P_ANSWER_UNAVAILABLE && pul_back_wait(box))
+		return;
 	box->q.code = code;
 	if (code != P2P_ANSWER_FOUND)
 		box->q.set.n = 0;

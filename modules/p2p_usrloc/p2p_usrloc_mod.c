@@ -12,6 +12,7 @@
 #include "core/rpc_lookup.h"
 #include "core/sr_module.h"
 #include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_back.h"
 #include "modules/p2p_usrloc/p2p_usrloc_store.h"
 
 MODULE_VERSION
@@ -157,6 +158,11 @@ static int api_peer_get(const struct p2p_hit *hit, struct p2p_candidate *peer)
 	return 0;
 }
 
+static int api_gateway_soon(void)
+{
+	return pul_back_soon();
+}
+
 static int api_gateway_up(void)
 {
 	return atomic_load(&pul_shared->gateway_up);
@@ -252,6 +258,7 @@ static int p2p_usrloc_bind(p2p_usrloc_api_t *api)
 	api->peer_get = api_peer_get;
 	api->local_aor = pul_users_aor;
 	api->gateway_up = api_gateway_up;
+	api->gateway_soon = api_gateway_soon;
 	api->own_hit = api_own_hit;
 	api->uptime = api_uptime;
 	api->question_new = pul_question_new;

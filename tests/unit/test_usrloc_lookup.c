@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "modules/p2p_usrloc/p2p_usrloc.h"
+#include "modules/p2p_usrloc/p2p_usrloc_back.h"
 #include "modules/p2p_usrloc/p2p_usrloc_confirm.h"
 #include "modules/p2p_usrloc/p2p_usrloc_lookup.h"
 
@@ -589,6 +590,80 @@ static void test_full_worker(void **state)
 	one_answer(box, P2P_ANSWER_UNAVAILABLE);
 }
 
+static struct pul_box *ask_kind(unsigned int i, enum p2p_question_kind kind, unsigned int ms)
+{
+	struct pul_box *box = &boxes[i];
+
+	memset(box, 0, sizeof(*box));
+	box->q.kind = kind;
+	box->q.reply_fd = workers[0];
+	box->q.session.b[0] = (uint8_t)i;
+	strcpy(box->q.name.s, "alice");
+	box->q.name.len = 5;
+	box->asked_us = pul_now_us();
+	box->deadline_ms = now_ms + ms;
+	pul_lookup_questions(box);
+	return box;
+}
+
+/* The gateway is being started: what is to be known of a peer's request is waited for, but not for
+ * long, and nothing else is. */
+static void test_back(void **state)
+{
+	const redisReply none = error("NOTFOUND no such session"),
+			 one = {.type = REDIS_REPLY_INTEGER, .integer = 1};
+	struct pul_box *session, *serves;
+
+	(void)state;
+	shared.gateway_up = 0;
+	shared.gateway_changed_ms = now_ms;
+	assert_true(pul_back_soon());
+	one_answer(ask(0, "bob", 2000), P2P_ANSWER_UNAVAILABLE);
+	session = ask_kind(1, P2P_QUESTION_SESSION, 2000);
+	serves = ask_kind(2, P2P_QUESTION_SERVES, 700);
+	assert_null(answered());
+	assert_true(pul_back_due() == now_ms + 700);
+	now_ms += 699;
+	pul_back_run(now_ms);
+	assert_null(answered());
+	/* one has no time any more, the other goes on waiting */
+	now_ms += 1;
+	pul_back_run(now_ms);
+	one_answer(serves, P2P_ANSWER_UNAVAILABLE);
+	assert_true(pul_back_due() == now_ms + 800);
+	/* it is back: asked in the order in which they came, and the answer is the gateway's */
+	serves = ask_kind(3, P2P_QUESTION_SERVES, 700);
+	assert_int_equal(n_asked, 0);
+	shared.gateway_up = 1;
+	pul_back_run(now_ms);
+	assert_true(pul_back_due() == UINT64_MAX);
+	assert_int_equal(n_asked, 2);
+	assert_non_null(strstr(asked[0].text, "SESSION"));
+	assert_non_null(strstr(asked[1].text, "SERVES"));
+	reply(0, &none);
+	one_answer(session, P2P_ANSWER_ABSENT);
+	/* lost while it was asked: likewise */
+	shared.gateway_up = 0;
+	shared.gateway_changed_ms = now_ms;
+	reply(1, NULL);
+	assert_null(answered());
+	shared.gateway_up = 1;
+	pul_back_run(now_ms);
+	assert_int_equal(n_asked, 3);
+	reply(2, &one);
+	one_answer(serves, P2P_ANSWER_FOUND);
+	/* away for longer: not waited for */
+	shared.gateway_up = 0;
+	shared.gateway_changed_ms = now_ms;
+	session = ask_kind(4, P2P_QUESTION_SESSION, 5000);
+	now_ms += 1500;
+	pul_back_run(now_ms);
+	one_answer(session, P2P_ANSWER_UNAVAILABLE);
+	assert_false(pul_back_soon());
+	one_answer(ask_kind(5, P2P_QUESTION_SESSION, 2000), P2P_ANSWER_UNAVAILABLE);
+	assert_true(pul_back_due() == UINT64_MAX);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 /* Two ask about one user's digest; what the gateway says is theirs, and remembered unless it has
@@ -870,6 +945,7 @@ int main(void)
 		T(test_sessions_told_and_asked),
 		T(test_gives_up_early),
 		T(test_full_worker),
+		T(test_back),
 		T(test_auth),
 		T(test_confirm),
 		T(test_confirm_ends),
