@@ -20,6 +20,8 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_admin.c dht-gateway/gateway_admin.h dht-gateway/gateway_admin_enrol.c \
 	dht-gateway/peers/gateway_ask.c dht-gateway/peers/gateway_ask.h \
 	dht-gateway/location/gateway_announce.c dht-gateway/location/gateway_announce.h \
+	dht-gateway/location/gateway_announce_check.c dht-gateway/location/gateway_announce_engine.c \
+	dht-gateway/location/gateway_announce_impl.h dht-gateway/location/gateway_announce_tell.c \
 	dht-gateway/enrol/gateway_auth.c dht-gateway/enrol/gateway_auth.h \
 	dht-gateway/enrol/gateway_auth_admin.c \
 	dht-gateway/enrol/gateway_auth_rules.c dht-gateway/enrol/gateway_auth_rules.h \
@@ -69,6 +71,7 @@ dht_gateway_libgatewaykeys_la_SOURCES = \
 	dht-gateway/engine/gateway_bootstrap.c dht-gateway/engine/gateway_bootstrap.h \
 	dht-gateway/keys/gateway_cert.c dht-gateway/keys/gateway_cert.h \
 	dht-gateway/keys/gateway_crypto.c dht-gateway/keys/gateway_crypto.h \
+	dht-gateway/keys/gateway_crypto_thread.c dht-gateway/keys/gateway_crypto_thread.h \
 	dht-gateway/keys/gateway_file.c dht-gateway/keys/gateway_file.h \
 	dht-gateway/keys/gateway_identity.c dht-gateway/keys/gateway_identity.h \
 	dht-gateway/keys/gateway_leaf.c dht-gateway/keys/gateway_leaf.h \
@@ -105,6 +108,7 @@ gateway_tests = \
 	tests/unit/test_gw_cert \
 	tests/unit/test_gw_gossip \
 	tests/unit/test_gw_https \
+	tests/unit/test_gw_crypto \
 	tests/unit/test_gw_keys \
 	tests/unit/test_gw_lookup \
 	tests/unit/test_gw_members \
@@ -144,6 +148,9 @@ tests_unit_test_gw_https_SOURCES = tests/unit/test_gw_https.c tests/unit/test.h
 tests_unit_test_gw_https_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_https_LDADD = $(GATEWAY_TEST_LIBS)
 
+tests_unit_test_gw_crypto_SOURCES = tests/unit/test_gw_crypto.c tests/unit/test.h
+tests_unit_test_gw_crypto_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_crypto_LDADD = $(GATEWAY_TEST_LIBS) $(OPENSSL_LIBS)
 tests_unit_test_gw_keys_SOURCES = tests/unit/test_gw_keys.c tests/unit/test.h
 tests_unit_test_gw_keys_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_keys_LDADD = $(GATEWAY_TEST_LIBS)
@@ -207,7 +214,8 @@ if WITH_FUZZERS
 noinst_PROGRAMS += tests/fuzz/lf_enrolled tests/fuzz/lf_journal tests/fuzz/lf_nodes
 tests_fuzz_lf_enrolled_SOURCES = tests/fuzz/fuzz_enrolled.c \
 	dht-gateway/enrol/gateway_user_enrolment_file.c dht-gateway/keys/gateway_file.c \
-	dht-gateway/keys/gateway_crypto.c $(lib_libp2pcore_la_SOURCES)
+	dht-gateway/keys/gateway_crypto.c dht-gateway/keys/gateway_crypto_thread.c \
+	$(lib_libp2pcore_la_SOURCES)
 tests_fuzz_lf_enrolled_CPPFLAGS = $(GATEWAY_CPPFLAGS)
 tests_fuzz_lf_enrolled_CFLAGS = $(LF_CFLAGS)
 tests_fuzz_lf_enrolled_LDFLAGS = $(LF_LINK)

@@ -3,70 +3,95 @@
 #include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
-#include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/objects.h>
-#include <openssl/param_build.h>
 #include <openssl/rand.h>
 #include <string.h>
+#include "dht-gateway/keys/gateway_crypto_thread.h"
 
-/* A DER signature of P-256: two integers of at most 33 bytes with their headers. */
-#define DER_MAX 80
+/* A DER signature of P-256: a sequence of two integers of at most 33 bytes, each with tag and
+ * length. */
+#define DER_MAX 72
+#define DER_SEQUENCE 0x30
+#define DER_INTEGER 0x02
+
+/* The integer at p as 32 bytes; what follows it, or NULL. */
+static const uint8_t *der_number(const uint8_t *p, const uint8_t *end, uint8_t out[32])
+{
+	size_t len;
+
+	if (end - p < 2 || p[0] != DER_INTEGER || p[1] > end - p - 2)
+		return NULL;
+	len = p[1];
+	p += 2;
+	for (; len > 32 && !*p; len--)
+		p++;
+	if (len > 32)
+		return NULL;
+	memset(out, 0, 32 - len);
+	memcpy(out + 32 - len, p, len);
+	return p + len;
+}
 
 static int sig_from_der(const uint8_t *der, size_t len, uint8_t sig[P2P_SIG_LEN])
 {
-	ECDSA_SIG *es = d2i_ECDSA_SIG(NULL, &der, (long)len);
-	int err = EIO;
+	const uint8_t *p = der + 2, *end = der + len;
 
-	if (!es)
-		return ENOMEM;
-	if (BN_bn2binpad(ECDSA_SIG_get0_r(es), sig, 32) == 32 &&
-	    BN_bn2binpad(ECDSA_SIG_get0_s(es), sig + 32, 32) == 32)
-		err = 0;
-	ECDSA_SIG_free(es);
-	return err;
+	if (len < 2 || der[0] != DER_SEQUENCE || der[1] != len - 2)
+		return EIO;
+	p = der_number(p, end, sig);
+	p = p ? der_number(p, end, sig + 32) : NULL;
+	return p == end ? 0 : EIO;
 }
 
-static int sig_to_der(const uint8_t sig[P2P_SIG_LEN], uint8_t der[DER_MAX], size_t *len)
+/* No zeros at its beginning but one that keeps it from being negative. */
+static uint8_t *der_number_put(uint8_t *p, const uint8_t number[32])
 {
-	ECDSA_SIG *es = ECDSA_SIG_new();
-	BIGNUM *r = BN_bin2bn(sig, 32, NULL), *s = BN_bin2bn(sig + 32, 32, NULL);
-	uint8_t *p = der;
-	int n, err = ENOMEM;
+	size_t skip = 0, zero;
 
-	if (!es || !r || !s || !ECDSA_SIG_set0(es, r, s))
-		goto out;
-	r = s = NULL; /* es owns them */
-	n = i2d_ECDSA_SIG(es, NULL);
-	if (n <= 0 || n > DER_MAX)
-		goto out;
-	*len = (size_t)i2d_ECDSA_SIG(es, &p);
-	err = 0;
-out:
-	BN_free(r);
-	BN_free(s);
-	ECDSA_SIG_free(es);
-	return err;
+	while (skip < 31 && !number[skip])
+		skip++;
+	zero = number[skip] >> 7;
+	*p++ = DER_INTEGER;
+	*p++ = (uint8_t)(32 - skip + zero);
+	if (zero)
+		*p++ = 0;
+	memcpy(p, number + skip, 32 - skip);
+	return p + 32 - skip;
+}
+
+static size_t sig_to_der(const uint8_t sig[P2P_SIG_LEN], uint8_t der[DER_MAX])
+{
+	uint8_t *p = der_number_put(der + 2, sig);
+
+	p = der_number_put(p, sig + 32);
+	der[0] = DER_SEQUENCE;
+	der[1] = (uint8_t)(p - der - 2);
+	return (size_t)(p - der);
+}
+
+int gw_crypto_sha256(const void *s, size_t len, uint8_t out[32])
+{
+	const EVP_MD *md = gw_crypto_md_sha256();
+	unsigned int n = 32;
+
+	return md && EVP_Digest(s, len, out, &n, md, NULL) == 1 ? 0 : EIO;
 }
 
 static int sign(void *arg, const void *msg, size_t len, uint8_t sig[P2P_SIG_LEN])
 {
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	uint8_t der[DER_MAX];
+	struct gw_crypto_thread *t = gw_crypto_thread();
+	EVP_PKEY_CTX *ctx = t ? gw_crypto_thread_sign(t, arg) : NULL;
+	uint8_t hash[32], der[DER_MAX];
 	size_t derlen = sizeof(der);
-	int err = ENOMEM;
+	int err = ctx ? gw_crypto_sha256(msg, len, hash) : ENOMEM;
 
-	if (!ctx)
-		return ENOMEM;
-	if (EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, arg) == 1 &&
-	    EVP_DigestSign(ctx, der, &derlen, msg, len) == 1)
+	if (!err && EVP_PKEY_sign(ctx, der, &derlen, hash, sizeof(hash)) != 1)
+		err = EIO;
+	if (!err)
 		err = sig_from_der(der, derlen, sig);
 	else
-		err = EIO;
-	EVP_MD_CTX_free(ctx);
-	ERR_clear_error();
+		ERR_clear_error();
 	return err;
 }
 
@@ -98,79 +123,62 @@ int gw_crypto_public(const uint8_t pubkey[P2P_PUBKEY_LEN], EVP_PKEY **pkey)
 static int verify(void *arg, const uint8_t pubkey[P2P_PUBKEY_LEN], const void *msg, size_t len,
 		  const uint8_t sig[P2P_SIG_LEN])
 {
-	EVP_MD_CTX *ctx = NULL;
-	EVP_PKEY *pkey = NULL;
-	uint8_t der[DER_MAX];
-	size_t derlen;
-	int err;
+	struct gw_crypto_thread *t = gw_crypto_thread();
+	const struct gw_crypto_peer *peer;
+	uint8_t hash[32], der[DER_MAX];
+	int err = t ? gw_crypto_thread_peer(t, pubkey, &peer) : ENOMEM;
 
 	(void)arg;
-	err = gw_crypto_public(pubkey, &pkey);
+	if (!err)
+		err = gw_crypto_sha256(msg, len, hash);
 	if (err)
 		return err;
-	err = sig_to_der(sig, der, &derlen);
-	if (err)
-		goto out;
-	ctx = EVP_MD_CTX_new();
-	if (!ctx) {
-		err = ENOMEM;
-		goto out;
-	}
-	if (EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, pkey) != 1)
-		err = EIO;
-	else if (EVP_DigestVerify(ctx, der, derlen, msg, len) != 1)
-		err = EBADMSG;
-out:
-	EVP_MD_CTX_free(ctx);
-	EVP_PKEY_free(pkey);
+	if (EVP_PKEY_verify(peer->verify, der, sig_to_der(sig, der), hash, sizeof(hash)) == 1)
+		return 0;
 	ERR_clear_error();
-	return err;
+	return EBADMSG;
 }
 
 static int point(void *arg, const uint8_t pubkey[P2P_PUBKEY_LEN], uint8_t xy[64])
 {
-	EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
-	EC_POINT *p = group ? EC_POINT_new(group) : NULL;
-	uint8_t full[65];
-	int err = EINVAL;
+	struct gw_crypto_thread *t = gw_crypto_thread();
+	const struct gw_crypto_peer *peer;
+	int err = t ? gw_crypto_thread_peer(t, pubkey, &peer) : ENOMEM;
 
 	(void)arg;
-	if (!p)
-		err = ENOMEM;
-	else if (EC_POINT_oct2point(group, p, pubkey, P2P_PUBKEY_LEN, NULL) == 1 &&
-		 EC_POINT_point2oct(group, p, POINT_CONVERSION_UNCOMPRESSED, full, sizeof(full),
-				    NULL) == sizeof(full)) {
-		memcpy(xy, full + 1, 64);
-		err = 0;
-	}
-	EC_POINT_free(p);
-	EC_GROUP_free(group);
-	ERR_clear_error();
-	return err;
+	if (!err)
+		memcpy(xy, peer->xy, 64);
+	return err == EBADMSG ? EINVAL : err;
 }
 
 static int hmac_sha256(void *arg, const void *key, size_t keylen, const void *msg, size_t len,
 		       uint8_t out[32])
 {
-	unsigned int n = 32;
+	struct gw_crypto_thread *t = gw_crypto_thread();
+	EVP_MAC_CTX *ctx = t ? gw_crypto_thread_hmac(t, key, keylen) : NULL;
+	size_t n = 0;
+	int err = ENOMEM;
 
 	(void)arg;
-	if (keylen > INT32_MAX || !HMAC(EVP_sha256(), key, (int)keylen, msg, len, out, &n) ||
-	    n != 32)
-		return EIO;
-	return 0;
+	if (ctx)
+		err = EVP_MAC_update(ctx, msg, len) == 1 && EVP_MAC_final(ctx, out, &n, 32) == 1 &&
+				      n == 32
+			      ? 0
+			      : EIO;
+	EVP_MAC_CTX_free(ctx);
+	return err;
 }
 
 static int sha384(const void *a, size_t alen, const void *b, size_t blen, uint8_t out[48])
 {
+	const EVP_MD *md = gw_crypto_md_sha384();
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	int err = EIO;
 
 	if (!ctx)
 		return ENOMEM;
-	if (EVP_DigestInit_ex(ctx, EVP_sha384(), NULL) == 1 &&
-	    EVP_DigestUpdate(ctx, a, alen) == 1 && EVP_DigestUpdate(ctx, b, blen) == 1 &&
-	    EVP_DigestFinal_ex(ctx, out, NULL) == 1)
+	if (md && EVP_DigestInit_ex(ctx, md, NULL) == 1 && EVP_DigestUpdate(ctx, a, alen) == 1 &&
+	    EVP_DigestUpdate(ctx, b, blen) == 1 && EVP_DigestFinal_ex(ctx, out, NULL) == 1)
 		err = 0;
 	EVP_MD_CTX_free(ctx);
 	return err;
@@ -217,11 +225,4 @@ int gw_crypto_pubkey(EVP_PKEY *key, uint8_t pubkey[P2P_PUBKEY_LEN])
 int gw_crypto_random(void *out, size_t len)
 {
 	return RAND_priv_bytes(out, (int)len) == 1 ? 0 : EIO;
-}
-
-int gw_crypto_sha256(const void *s, size_t len, uint8_t out[32])
-{
-	unsigned int n = 32;
-
-	return EVP_Digest(s, len, out, &n, EVP_sha256(), NULL) == 1 ? 0 : EIO;
 }

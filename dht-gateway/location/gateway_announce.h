@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Our users' records to those that hold them (the first living members clockwise from the key), and
- * to the engine, behind everything else and paced. What a holder has lost it is told again: after a
+ * to the engine, behind everything else and paced. Holders are told at once after a quiet while,
+ * else every 30 ms of what has come meanwhile. What a holder has lost it is told again: after a
  * restart, by the instance in its answers; else when it is asked for what it has, every ten minutes
  * for each record. */
 #ifndef P2PSIP_GATEWAY_ANNOUNCE_H
@@ -31,6 +32,8 @@ typedef void gw_announced_h(int err, uint64_t order, void *arg);
 int gw_announces_put(struct gw_announces *a, const void *bytes, size_t len, gw_announced_h *h,
 		     void *arg);
 void gw_announces_cancel(struct gw_announces *a, const struct p2p_key *key);
+/* Somebody waits (gw_users_confirms) until what was put is safe: it goes sooner. */
+void gw_announces_hurry(struct gw_announces *a);
 /* A record of another peer that serves a user of ours; not verified. One subscriber. */
 void gw_announces_on_other(struct gw_announces *a,
 			   void (*h)(const struct p2p_hit *from, const void *bytes, size_t len,

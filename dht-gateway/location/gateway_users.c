@@ -41,6 +41,10 @@
 /* Announcements that are not confirmed yet; and how many are signed before others have a turn. */
 #define ANNOUNCE_WINDOW 4096
 #define SIGN_AT_ONCE 64
+/* Where there are holders, what comes within so long after others is signed with what comes then,
+ * and told in one round; while a phone waits for its 200 OK until others know of it. */
+#define TOGETHER_MS 30
+#define TOGETHER_HURRY_MS 5
 /* Not more often than this is everything put again because nodes came. */
 #define KICK_MS 5000
 /* More users than this to be told of: those who watch are not told. */
@@ -86,6 +90,7 @@ struct gw_users {
 	struct event *due;
 	struct job *jobs;
 	unsigned int n_jobs; /* that are not over */
+	uint64_t signed_ms; /* mono: when jobs were last begun */
 	uint64_t kicked_ms;
 	unsigned int good; /* nodes when everything was last put */
 	bool stopping;
@@ -230,10 +235,14 @@ static bool confirmed(const struct gw_users *u, const char *name, size_t len)
 void gw_users_confirm(struct gw_users *u, const char *name, size_t len, uint64_t deadline_ms,
 		      gw_confirm_h *h, void *arg)
 {
-	if (confirmed(u, name, len))
+	if (confirmed(u, name, len)) {
 		h(0, arg);
-	else
-		gw_confirms_wait(u->confirms, name, len, deadline_ms, h, arg);
+		return;
+	}
+	gw_confirms_wait(u->confirms, name, len, deadline_ms, h, arg);
+	arm(u);
+	if (u->held)
+		gw_announces_hurry(u->gw->announces);
 }
 
 size_t gw_users_confirms(const struct gw_users *u)
@@ -628,11 +637,23 @@ static void on_due(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	u->no_uris = false;
+	u->signed_ms = gw_mono(gw);
 	for (unsigned int i = 0; i < SIGN_AT_ONCE && u->n_jobs < window(u) &&
 				 !p2p_published_next(u->table, gw_mono(gw), &p);
 	     i++)
 		job_start(u, &p);
 	arm(u);
+}
+
+/* Together with others; but not when there are enough for a whole turn. */
+static uint64_t together(const struct gw_users *u, uint64_t due)
+{
+	struct p2p_published_stats st;
+	uint64_t at = u->signed_ms +
+		      (gw_confirms_count(u->confirms) ? TOGETHER_HURRY_MS : TOGETHER_MS);
+
+	p2p_published_stats(u->table, &st);
+	return u->held && due < at && st.dirty < SIGN_AT_ONCE ? at : due;
 }
 
 /* The next thing to do, by timer: never from inside a caller. */
@@ -650,7 +671,7 @@ static void arm(struct gw_users *u)
 	if (due == UINT64_MAX)
 		event_del(u->due);
 	else
-		gw_timer_set(u->due, due > now ? due - now : 0);
+		gw_timer_set(u->due, (due = together(u, due)) > now ? due - now : 0);
 }
 
 static void compact_user(const struct p2p_published_info *info, void *arg)

@@ -17,6 +17,9 @@
 #define URL_MAX 256
 /* Room for a body, at first. */
 #define BODY_FIRST 1024
+/* Handles of libcurl's that are kept for the next requests: to make one costs as much as a small
+ * request does. */
+#define SPARE_MAX 16
 /* However busy it is, a connection does not outlive what its certificates say for long. */
 #define LIFETIME_S 3600L
 
@@ -42,11 +45,14 @@ struct https_client {
 	struct event *timer, *idle;
 	struct https_request *requests;
 	unsigned int n_requests;
+	CURL *spare[SPARE_MAX];
+	unsigned int n_spare;
 	uint64_t fresh_until_ms; /* mono: kept connections are not used before */
 	struct https_client_stats stats;
 };
 
 static void done(struct https_client *c);
+static void easy_keep(struct https_client *c, CURL *easy);
 
 static void request_free(struct https_request *r)
 {
@@ -78,7 +84,7 @@ static void request_leave(struct https_request *r)
 		event_add(c->idle, &(struct timeval){.tv_sec = c->config.idle_s});
 	if (r->easy)
 		curl_multi_remove_handle(c->multi, r->easy);
-	curl_easy_cleanup(r->easy);
+	easy_keep(c, r->easy);
 	curl_slist_free_all(r->to);
 	curl_slist_free_all(r->headers);
 }
@@ -123,22 +129,27 @@ static int on_timer_set(CURLM *multi, long ms, void *arg)
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socketp)
 {
+	short events = (short)((what & CURL_POLL_IN ? EV_READ : 0) |
+			       (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
 	struct https_client *c = arg;
 	struct event *ev = socketp;
 
 	(void)easy;
-	if (ev)
-		event_free(ev);
-	ev = NULL;
-	if (what != CURL_POLL_REMOVE) {
-		ev = event_new(c->base, fd,
-			       (short)((what & CURL_POLL_IN ? EV_READ : 0) |
-				       (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST),
-			       on_socket_event, c);
+	if (what == CURL_POLL_REMOVE) {
 		if (ev)
-			event_add(ev, NULL);
+			event_free(ev);
+		curl_multi_assign(c->multi, fd, NULL);
+		return 0;
 	}
-	curl_multi_assign(c->multi, fd, ev);
+	if (ev) {
+		event_del(ev);
+		event_assign(ev, c->base, fd, events, on_socket_event, c);
+	} else {
+		ev = event_new(c->base, fd, events, on_socket_event, c);
+		curl_multi_assign(c->multi, fd, ev);
+	}
+	if (ev)
+		event_add(ev, NULL);
 	return 0;
 }
 
@@ -370,32 +381,14 @@ static int connect_to(const struct sockaddr *addr, char *text, size_t cap)
 	return 0;
 }
 
-#define SET(option, value) ok = ok && curl_easy_setopt(r->easy, option, value) == CURLE_OK
-static bool body_setup(struct https_request *r, const struct https_ask *ask)
+#define SET(option, value) ok = ok && curl_easy_setopt(easy, option, value) == CURLE_OK
+
+/* What is the same for all requests. */
+static CURL *easy_new(struct https_client *c)
 {
-	bool ok = true;
+	CURL *easy = curl_easy_init();
+	bool ok = easy != NULL;
 
-	if (!strcmp(ask->method, "GET"))
-		return true;
-	if (ask->body) {
-		SET(CURLOPT_POSTFIELDSIZE, (long)ask->len);
-		SET(CURLOPT_COPYPOSTFIELDS, ask->body);
-	}
-	SET(CURLOPT_CUSTOMREQUEST, ask->method);
-	return ok;
-}
-
-static bool request_setup(struct https_request *r, const char *url, long deadline_ms)
-{
-	const struct https_client_config *conf = &r->c->config;
-	bool ok = true;
-
-	SET(CURLOPT_URL, url);
-	SET(CURLOPT_CONNECT_TO, r->to);
-	if (r->headers)
-		SET(CURLOPT_HTTPHEADER, r->headers);
-	SET(CURLOPT_PRIVATE, r);
-	SET(CURLOPT_ERRORBUFFER, r->error);
 	SET(CURLOPT_NOSIGNAL, 1L);
 	SET(CURLOPT_PROXY, "");
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
@@ -407,21 +400,65 @@ static bool request_setup(struct https_request *r, const char *url, long deadlin
 	SET(CURLOPT_SSL_VERIFYHOST, 0L);
 	SET(CURLOPT_SSL_SESSIONID_CACHE, 0L);
 	SET(CURLOPT_SSL_CTX_FUNCTION, on_tls);
-	SET(CURLOPT_SSL_CTX_DATA, r);
 	SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
-	SET(CURLOPT_OPENSOCKETDATA, r->c);
+	SET(CURLOPT_OPENSOCKETDATA, c);
 	SET(CURLOPT_CLOSESOCKETFUNCTION, on_close);
-	SET(CURLOPT_CLOSESOCKETDATA, r->c);
+	SET(CURLOPT_CLOSESOCKETDATA, c);
 	SET(CURLOPT_HEADERFUNCTION, on_header);
-	SET(CURLOPT_HEADERDATA, r);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
-	SET(CURLOPT_WRITEDATA, r);
-	SET(CURLOPT_MAXAGE_CONN, (long)conf->idle_s);
+	SET(CURLOPT_MAXAGE_CONN, (long)c->config.idle_s);
 	SET(CURLOPT_MAXLIFETIME_CONN, LIFETIME_S);
-	if (now_ms() < r->c->fresh_until_ms || r->identify)
-		SET(CURLOPT_FRESH_CONNECT, 1L);
-	if (r->identify)
-		SET(CURLOPT_FORBID_REUSE, 1L);
+	if (ok)
+		return easy;
+	curl_easy_cleanup(easy);
+	return NULL;
+}
+
+static CURL *easy_take(struct https_client *c)
+{
+	return c->n_spare ? c->spare[--c->n_spare] : easy_new(c);
+}
+
+/* Everything that request_setup and body_setup set is set anew by the next request. */
+static void easy_keep(struct https_client *c, CURL *easy)
+{
+	if (easy && c->n_spare < SPARE_MAX) {
+		curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, NULL);
+		curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+		c->spare[c->n_spare++] = easy;
+	} else {
+		curl_easy_cleanup(easy);
+	}
+}
+
+static bool body_setup(CURL *easy, const struct https_ask *ask)
+{
+	bool ok = true;
+
+	SET(CURLOPT_HTTPGET, 1L);
+	if (ask->body) {
+		SET(CURLOPT_POSTFIELDSIZE, (long)ask->len);
+		SET(CURLOPT_COPYPOSTFIELDS, ask->body);
+	}
+	SET(CURLOPT_CUSTOMREQUEST, strcmp(ask->method, "GET") ? ask->method : NULL);
+	return ok;
+}
+
+static bool request_setup(struct https_request *r, const char *url, long deadline_ms)
+{
+	CURL *easy = r->easy;
+	bool ok = true;
+
+	SET(CURLOPT_URL, url);
+	SET(CURLOPT_CONNECT_TO, r->to);
+	SET(CURLOPT_HTTPHEADER, r->headers);
+	SET(CURLOPT_PRIVATE, r);
+	SET(CURLOPT_ERRORBUFFER, r->error);
+	SET(CURLOPT_SSL_CTX_DATA, r);
+	SET(CURLOPT_HEADERDATA, r);
+	SET(CURLOPT_WRITEDATA, r);
+	SET(CURLOPT_FRESH_CONNECT, now_ms() < r->c->fresh_until_ms || r->identify ? 1L : 0L);
+	SET(CURLOPT_FORBID_REUSE, r->identify ? 1L : 0L);
 	SET(CURLOPT_TIMEOUT_MS, deadline_ms);
 	return ok;
 }
@@ -473,7 +510,7 @@ static int request_begin(struct https_client *c, const struct p2p_hit *hit,
 	r->identify = identify;
 	r->h = h;
 	r->arg = arg;
-	r->easy = curl_easy_init();
+	r->easy = easy_take(c);
 	r->to = curl_slist_append(NULL, to);
 	r->next = c->requests;
 	if (r->next)
@@ -481,7 +518,7 @@ static int request_begin(struct https_client *c, const struct p2p_hit *hit,
 	c->requests = r;
 	c->n_requests++;
 	if (!r->easy || !r->to || !headers_setup(r, ask) ||
-	    !request_setup(r, url, (long)deadline_ms) || !body_setup(r, ask) ||
+	    !request_setup(r, url, (long)deadline_ms) || !body_setup(r->easy, ask) ||
 	    curl_multi_add_handle(c->multi, r->easy) != CURLM_OK) {
 		request_leave(r);
 		request_free(r);
@@ -544,6 +581,8 @@ void https_client_free(struct https_client *c)
 		return;
 	while (c->requests)
 		https_client_cancel(c->requests);
+	while (c->n_spare)
+		curl_easy_cleanup(c->spare[--c->n_spare]);
 	if (c->multi)
 		curl_multi_cleanup(c->multi);
 	if (c->timer)

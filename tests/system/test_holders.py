@@ -120,6 +120,24 @@ def test_users_are_held_and_gone_in_no_time(s):
     tap.say("2,000 users are withdrawn after %.2f s" % took)
 
 
+def requests(g):
+    """By which it told holders."""
+    return next(int(x.split()[1]) for x in g.ask("METRICS").splitlines()
+                if x.startswith("p2psip_gateway_announces_total "))
+
+
+@tap.on(eight)
+def test_what_comes_together_is_told_together(s):
+    """A request to a holder costs more than a record in it."""
+    told = requests(s.gw[0])
+    for n in range(10):
+        s.publish(0, ["together%d-%d" % (n, k) for k in range(40)])
+    s.settled(0)
+    told = requests(s.gw[0]) - told
+    demand(7 <= told <= 200, "400 users were told to seven others in %d requests", told)
+    tap.say("400 users were told to seven others in %d requests" % told)
+
+
 @tap.on(eight)
 def test_who_does_not_exist_is_absent_soon(s):
     ms = []

@@ -83,9 +83,7 @@ class Registered:
         if self.side == "ours":
             self.bench.overlay.wait_published(
                 range(self.users - ASKED, self.users), self.bench.args.limit)
-            with self.bench.overlay.admin("a") as gateway:
-                flat = gateway.ask("STATUS")
-            status = dict(zip(flat[::2], flat[1::2]))
+            status = self.bench.overlay.status("a")
             return int(status["users_claimed"]) == self.users and not int(status["users_dirty"])
         return contacts(self.programs[1]) == self.users
 
@@ -101,6 +99,7 @@ def cpu(bench, n, registered, figures):
     requests = SLICE_NEW * (MIX + 1)
     slices = max(4, round(bench.args.duration * bench.args.rate / 4 / requests))
     cost = {side: [[], []] for side in PORTS}
+    gateway = []
     orders = itertools.cycle((("ours", "baseline"), ("baseline", "ours")))
     if n % 2:
         next(orders)
@@ -113,18 +112,22 @@ def cpu(bench, n, registered, figures):
             us = [(p.cpu_ns() - was) / requests / 1000 for p, was in zip(r.programs, before)]
             cost[side][0].append(us[0] + us[1])
             cost[side][1].append(us[2] if side == "ours" else us[1])
+            if side == "ours":
+                gateway.append(us[1])
     for side, r in registered.items():
         if not r.complete():
             raise RuntimeError(f"location: {side}: not all {r.users} users are everywhere")
         figures.add("register_cpu_vs_dmq", "us/REGISTER", side, statistics.median(cost[side][0]),
                     CPU_BAR)
+    # of the figure: the gateway's share
+    figures.add("register_cpu_gateway", "us/REGISTER", "ours", statistics.median(gateway))
     # of what the figure holds: dmq's share of the second node; ours is not in it
     figures.add("register_cpu_elsewhere", "us/REGISTER", "ours", statistics.median(cost["ours"][1]))
     figures.add("register_cpu_elsewhere", "us/REGISTER", "baseline",
                 statistics.median(cost["baseline"][1]))
-    bench.say("  {:.1f}, dmq_usrloc {:.1f} us; another gateway {:.1f}".format(
-        *(statistics.median(cost[s][0]) for s in ("ours", "baseline")),
-        statistics.median(cost["ours"][1])))
+    bench.say("  {:.1f}, its gateway's share {:.1f}, dmq_usrloc {:.1f} us; another gateway {:.1f}".format(
+        statistics.median(cost["ours"][0]), statistics.median(gateway),
+        statistics.median(cost["baseline"][0]), statistics.median(cost["ours"][1])))
 
 
 def clean(r, rate):

@@ -65,21 +65,22 @@ class Overlay:
         """Where the other peers reach a host."""
         return self.bench.net.addr(host)
 
-    def _settings_text(self, template, host):
+    def _settings_text(self, template, host, sip=None):
         boot = "" if host == self.CENTRE else \
             f"bootstrap = {self.addr(self.CENTRE)}:{DHT_PORT + self.shift}"
-        more = "".join(f"[{section}]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items())
+        more = f"[sip]\nuri = {sip}\n" if sip else ""
+        more += "".join(f"[{section}]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items())
                        for section, keys in self.settings.items())
         return template.format(dir=self.dir, host=host, bootstrap=boot, addr=self.addr(host),
                                dht_port=DHT_PORT + self.shift,
                                https_port=HTTPS_PORT + self.shift, more=more)
 
-    def _daemon(self, binary, template, host, role):
+    def _daemon(self, binary, template, host, role, sip=None):
         """Write a settings file, start the daemon, wait until it answers PING."""
         os.makedirs(os.path.join(self.dir, host), exist_ok=True)
         path = os.path.join(self.dir, host, role + ".conf")
         with open(path, "w") as f:
-            f.write(self._settings_text(template, host))
+            f.write(self._settings_text(template, host, sip))
         program = Program(f"{role}-{host}", [binary, "--config", path], self.bench.net.ns(host),
                           self.dir)
         sock = self.socket(host, "gw.sock" if role == "gateway" else "relay.sock")
@@ -101,13 +102,15 @@ class Overlay:
     def socket(self, host, name):
         return os.path.join(self.dir, host, name)
 
-    def _gateways(self, directory, hosts, programs):
+    def _gateways(self, directory, hosts, programs, sip=None):
+        """sip: {host: its SIP address}, of those that have no Kamailio to say it."""
         self.dir = directory
         secret = os.path.join(directory, "secret")
         with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
             f.write(secrets.token_hex(32) + "\n")
         for host in hosts:
-            programs.append(self._daemon(self.gateway, GATEWAY, host, "gateway"))
+            programs.append(self._daemon(self.gateway, GATEWAY, host, "gateway",
+                                         (sip or {}).get(host)))
 
     def _kamailio(self, host, cfg, port, defines, memory=128):
         net = self.bench.net
@@ -120,10 +123,26 @@ class Overlay:
              **defines}, self.module_dirs, memory)
 
     def register_side(self, directory, port, programs, memory=128):
-        """programs becomes Kamailio, its gateway, and C's."""
-        self._gateways(directory, ("c", "a"), programs)
+        """programs becomes Kamailio, its gateway, and C's, which is a peer as any other: it holds A's
+        users. Returns when they know each other."""
+        self._gateways(directory, ("c", "a"), programs, {"c": f"sip:{self.addr('c')}:{port}"})
         programs.reverse()
         programs.insert(0, self._kamailio("a", "register.cfg", port, {}, memory))
+        for host in ("a", "c"):
+            self._wait_members(host, 2)
+
+    def status(self, host):
+        with self.admin(host) as gateway:
+            flat = gateway.ask("STATUS")
+        return dict(zip(flat[::2], flat[1::2]))
+
+    def _wait_members(self, host, count, timeout=30):
+        end = time.monotonic() + timeout
+        while int(self.status(host)["members_alive"]) < count:
+            if time.monotonic() > end:
+                raise RuntimeError(f"the gateway of {host} does not know {count} members after "
+                                   f"{timeout} s")
+            time.sleep(0.05)
 
     def invite_side(self, directory, port, anchored, programs, phone_media="rtp"):
         """phone_media: what the called phone is offered, if media is anchored; stock offers RTP."""
