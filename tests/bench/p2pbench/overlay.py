@@ -120,6 +120,7 @@ class Overlay:
             {"P2P": None, "GATEWAY": self.socket(host, "gw.sock"),
              "CONTACTS": self.socket(host, "contacts"),
              "CONTACTS_MEMORY": os.path.join(self.bench.memory, f"{host}-{self.shift}"),
+             "PIECES": 0 if self.bench.args.no_pieces else 1,
              **defines}, self.module_dirs, memory)
 
     def register_side(self, directory, port, programs, memory=128):

@@ -15,7 +15,7 @@ import subprocess
 from . import sides
 from .proc import settle
 
-BAR = 1.15
+BAR = 1.10
 SLICE_S = 0.25
 PORTS = {"ours": 5060, "baseline": 5080}
 ASKED_DHT = 20  # users of a run that are looked for in the DHT
