@@ -214,8 +214,9 @@ static int held_set(struct gw_auth_store *s, const struct p2p_record *rec,
 	if (h) {
 		cmp = p2p_record_cmp(&h->pub.rec, h->pub.bytes, h->pub.len, rec, bytes, len);
 		*hp = h;
+		/* one of the same order, signed again, is no older one */
 		if (cmp >= 0)
-			return cmp ? ESTALE : EALREADY;
+			return h->pub.rec.order > rec->order ? ESTALE : EALREADY;
 	} else {
 		h = calloc(1, sizeof(*h));
 		if (!h)

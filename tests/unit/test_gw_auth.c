@@ -310,6 +310,15 @@ static void test_replayed(void **state)
 	assert_int_equal(
 		gw_auth_store_add(f->gw->enrolments, &old.rec, &old.en, old.bytes, old.len),
 		ESTALE);
+	/* the same once more is not older, and nor is one of the same order, signed again */
+	old = *held(f, "alice");
+	assert_int_equal(
+		gw_auth_store_add(f->gw->enrolments, &old.rec, &old.en, old.bytes, old.len),
+		EALREADY);
+	memset(old.bytes + old.len - P2P_SIG_LEN, 0, P2P_SIG_LEN);
+	assert_int_equal(
+		gw_auth_store_add(f->gw->enrolments, &old.rec, &old.en, old.bytes, old.len),
+		EALREADY);
 }
 
 /* Somebody else's record, and one from the future. */
