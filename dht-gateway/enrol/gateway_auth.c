@@ -20,6 +20,7 @@
 #include "dht-gateway/location/gateway_records.h"
 #include "dht-gateway/keys/gateway_seal.h"
 #include "dht-gateway/location/gateway_users.h"
+#include "lib/model/search.h"
 #include "lib/base/bytes.h"
 #include "lib/io/https_tls.h"
 
@@ -323,7 +324,7 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 		return;
 	u->found = true;
 	u->grace = true;
-	gw_timer_set(u->timer, GW_LOOKUP_GRACE_MS);
+	gw_timer_set(u->timer, P2P_SEARCH_GRACE_MS);
 }
 
 static void pause_for(struct user *u, uint64_t ms)
@@ -365,7 +366,7 @@ static void read_end(struct user *u, bool complete)
 		return;
 	}
 	u->at_older = false;
-	if (held_best(u) || (complete && (u->withdrawn || ++u->misses >= GW_LOOKUP_MISSES))) {
+	if (held_best(u) || (complete && (u->withdrawn || ++u->misses >= P2P_SEARCH_MISSES))) {
 		u->stale = false;
 		learn(u);
 		look_again(u, order);

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A lookup of a name, shared by all who ask at the same time:
- *   SEARCHING -> a good record -> GRACE (15 ms, or until the search ends) -> answered
- *   SEARCHING -> completed, nothing -> PAUSE -> SEARCHING again -> nothing again: ENOENT
- *   SEARCHING -> not completed -> PAUSE (doubled each time) -> SEARCHING
- * Where there are holders (gateway_sync.h), they are searched, all at once, and the engine with
- * them when they have not answered in 30 ms or too few of them live: a holder that has all records
- * of the name has some -> answered a majority of all holders, dead ones too, say that there is none
- * -> ENOENT else it is not known, and searched for again. A completed search that found nothing is
- * followed by one under the secret before, for a while after it has changed; both together are one.
- * Each who asks has a deadline of its own and is told ETIMEDOUT at that. A lookup that was answered
- * goes on until its search ends, for the cache's sake; one that nobody waits for any more ends with
- * its search. */
+/* A lookup of a name, shared by all who ask at the same time. What follows from what holders and
+ * engine say is lib/model/search.h's; here are the questions, the records, the timers and those who
+ * wait. A complete search that found nothing is followed by one under the secret before, for a
+ * while after it has changed; both together are one. Each who asks has a deadline of its own and is
+ * told ETIMEDOUT at that. A lookup that was answered goes on until its search ends, for the cache's
+ * sake; one that nobody waits for any more ends with its search. */
 #include "dht-gateway/location/gateway_lookup.h"
 #include <errno.h>
 #include <event2/event.h>
@@ -25,17 +19,11 @@
 #include "dht-gateway/location/gateway_query.h"
 #include "dht-gateway/location/gateway_records.h"
 #include "dht-gateway/location/gateway_watch.h"
-#include "lib/model/quorum.h"
+#include "lib/model/search.h"
 #include "lib/model/userset.h"
 
-/* Between two searches: who has just got a 200 may be on the way. */
-#define MISS_PAUSE_MS 60
+/* Something could not be begun: again after that. */
 #define RETRY_PAUSE_MS 25
-#define RETRY_PAUSE_MAX_MS 400
-/* Until the engine is asked, too. */
-#define HOLDERS_MS 30
-/* A majority has said no: for so long the others, and the engine, may still know better. */
-#define NO_GRACE_MS 150
 #define HOLDERS_MAX 9
 /* So many of the holders are to tell of changes. */
 #define WATCHED_AT 2
@@ -58,21 +46,15 @@ struct holder {
 
 struct lookup {
 	struct gw_lookups *all;
-	/* the holders: how many of all, dead ones too, there are; have told all; said no */
-	bool held;
-	unsigned int n_seen, n_told, n_no, n_left, n_holders;
+	struct p2p_search state;
+	unsigned int n_holders;
 	struct holder holder[HOLDERS_MAX];
-	struct event *patience; /* until the engine is asked */
-	bool no_grace, asked;	/* a majority said no; the engine was asked */
-	struct p2p_key key;	/* that is searched for */
-	unsigned int age; /* of the secret under which it is searched for; 0: the one in use */
+	struct p2p_key key; /* that is searched for */
+	unsigned int age;   /* of the secret under which it is searched for; 0: the one in use */
 	struct dht_op *op;
-	struct event *timer;	/* the pause, or the grace */
-	struct event *deadline; /* of a search */
-	bool grace;
-	bool answered;
-	unsigned int misses;
-	uint64_t pause_ms;
+	struct event *timer;	/* the pause, the grace, or the grace of a no */
+	struct event *patience; /* until the engine is asked, too */
+	struct event *deadline; /* of a search of the engine */
 	struct waiter *waiters;
 	struct p2p_userset set;
 	bool replayed; /* a record came that is older than one that is known of this signer */
@@ -135,17 +117,22 @@ static void tell(struct lookup *l, int err, const struct p2p_candidate_set *cand
 	}
 }
 
-static void search_cancel(struct lookup *l)
+static void engine_cancel(struct lookup *l)
 {
 	struct gw *gw = l->all->gw;
 
 	if (l->op && gw->dht)
 		gw->dht_ops->cancel(gw->dht, l->op);
 	l->op = NULL;
+	event_del(l->deadline);
+}
+
+static void holders_cancel(struct lookup *l)
+{
 	for (unsigned int i = 0; i < l->n_holders; i++)
 		if (l->holder[i].query)
 			gw_query_cancel(l->holder[i].query);
-	l->n_holders = l->n_left = 0;
+	l->n_holders = 0;
 }
 
 static void lookup_drop(void *value, void *arg)
@@ -153,7 +140,8 @@ static void lookup_drop(void *value, void *arg)
 	struct lookup *l = value;
 
 	(void)arg;
-	search_cancel(l);
+	engine_cancel(l);
+	holders_cancel(l);
 	tell(l, ETIMEDOUT, NULL);
 	event_free(l->timer);
 	event_free(l->patience);
@@ -183,8 +171,7 @@ static void lookup_end(struct lookup *l)
 {
 	if (l->waiters) {
 		/* someone asked while others were told */
-		l->answered = false;
-		l->misses = 0;
+		p2p_search_anew(&l->state);
 		search(l);
 		return;
 	}
@@ -255,14 +242,16 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	(void)id;
 	(void)here;
 	memcpy(k.b, key, sizeof(k.b));
-	if (take(l, &k, data, len, &live) || l->grace || l->answered)
+	if (take(l, &k, data, len, &live) || l->state.grace || l->state.answered)
 		return;
 	candidates(l, &cands);
 	/* one whose lease lapsed is no reason to stop looking for a better one */
 	if (!usable(&cands))
 		return;
-	l->grace = true;
-	gw_timer_set(l->timer, GW_LOOKUP_GRACE_MS);
+	if (l->state.paused)
+		gw_timer_set(l->timer, 0);
+	else if (p2p_search_grace(&l->state))
+		gw_timer_set(l->timer, P2P_SEARCH_GRACE_MS);
 }
 
 static void pause_for(struct lookup *l, uint64_t ms)
@@ -270,128 +259,104 @@ static void pause_for(struct lookup *l, uint64_t ms)
 	gw_timer_set(l->timer, ms);
 }
 
-static void search_end(struct lookup *l, bool complete)
+/* The search is over. l may be gone afterwards. */
+static void search_over(struct lookup *l)
 {
 	struct gw *gw = l->all->gw;
+	bool complete = p2p_search_complete(&l->state);
+	bool older = l->age + 1 < gw_record_ages(gw);
 	struct p2p_candidate_set cands;
+	enum p2p_search_end end;
+	uint64_t pause_ms = 0;
 
-	l->op = NULL;
-	event_del(l->deadline);
+	holders_cancel(l);
 	event_del(l->timer);
 	event_del(l->patience);
-	l->grace = l->no_grace = false;
+	if (l->state.held && !complete)
+		gw->metrics.holders_unknown++;
+	else if (l->state.held && p2p_search_no(&l->state))
+		gw->metrics.holders_no++;
 	if (!complete)
 		gw->metrics.searches_incomplete++;
 	if (l->replayed)
 		replayed_end(l);
-	if (complete && l->waiters && !l->answered && l->age + 1 < gw_record_ages(gw)) {
-		candidates(l, &cands);
-		if (!usable(&cands)) {
-			l->age++;
-			search(l);
-			return;
-		}
+	candidates(l, &cands);
+	/* it is for the key under the secret before */
+	if (l->age && l->op) {
+		engine_cancel(l);
+		p2p_search_engine_over(&l->state, false);
 	}
-	l->age = 0;
-	gw_cache_put(gw->cache, l->name, l->len, &l->set, complete, l->answered);
-	if (l->answered || !l->waiters) {
-		lookup_end(l);
+	end = p2p_search_over(&l->state, l->waiters, usable(&cands), cands.n, older, &pause_ms);
+	if (end != P2P_SEARCH_AGAIN || !l->state.carried)
+		engine_cancel(l);
+	if (end == P2P_SEARCH_OLDER) {
+		l->age++;
+		search(l);
 		return;
 	}
-	candidates(l, &cands);
-	if (usable(&cands) || (cands.n && complete)) {
+	l->age = 0;
+	gw_cache_put(gw->cache, l->name, l->len, &l->set, complete, l->state.answered);
+	switch (end) {
+	case P2P_SEARCH_FOUND:
+		candidates(l, &cands);
 		gw_watches_add(gw->watches, l->name, l->len, true);
 		tell(l, 0, &cands);
 		lookup_end(l);
-		return;
-	}
-	if (complete && ++l->misses >= GW_LOOKUP_MISSES) {
+		break;
+	case P2P_SEARCH_ABSENT:
 		tell(l, ENOENT, NULL);
 		lookup_end(l);
-		return;
+		break;
+	case P2P_SEARCH_AGAIN:
+		pause_for(l, pause_ms);
+		break;
+	default:
+		lookup_end(l);
 	}
-	if (complete) {
-		pause_for(l, MISS_PAUSE_MS);
-		return;
-	}
-	pause_for(l, l->pause_ms);
-	l->pause_ms *= 2;
-	if (l->pause_ms > RETRY_PAUSE_MAX_MS)
-		l->pause_ms = RETRY_PAUSE_MAX_MS;
-}
-
-/* --- holders -----------------------------------------------------------------------------------
- */
-
-/* Everything that could be asked has answered, or a majority has said no. */
-static void held_end(struct lookup *l)
-{
-	struct gw *gw = l->all->gw;
-	bool complete = l->n_told >= p2p_quorum(l->n_seen);
-
-	if (complete && p2p_quorum_absent(l->n_seen, l->n_no))
-		gw->metrics.holders_no++;
-	else if (!complete)
-		gw->metrics.holders_unknown++;
-	search_cancel(l);
-	search_end(l, complete);
 }
 
 static void engine_start(struct lookup *l);
 
-/* Holders say that there is none. Who does not tell them of its users, or has only just begun and
- * does not know them yet, has put its users into the engine: that has a moment to say so. */
-static bool engine_waits(struct lookup *l)
-{
-	if (l->answered || !p2p_quorum_absent(l->n_seen, l->n_no))
-		return false;
-	if (!l->asked)
-		engine_start(l);
-	if (!l->n_left && !l->op)
-		return false;
-	if (!l->no_grace && !l->grace) {
-		l->no_grace = true;
-		gw_timer_set(l->timer, NO_GRACE_MS);
-	}
-	return true;
-}
-
-/* quick: what is known was told by one who knows all. l may be gone afterwards. */
-static void held_judge(struct lookup *l, bool quick)
+/* To those who wait; the search goes on. */
+static void answer(struct lookup *l, const struct p2p_candidate_set *cands)
 {
 	struct gw *gw = l->all->gw;
+
+	event_del(l->timer);
+	event_del(l->patience);
+	gw_cache_put(gw->cache, l->name, l->len, &l->set, false, false);
+	tell(l, 0, cands);
+}
+
+/* Something was said: what follows? l may be gone afterwards. */
+static void judge(struct lookup *l)
+{
 	struct p2p_candidate_set cands;
 
-	if (!l->answered && (quick || !l->n_left)) {
+	for (;;) {
 		candidates(l, &cands);
-		if (usable(&cands)) {
-			event_del(l->timer);
-			event_del(l->patience);
-			l->grace = false;
-			gw->metrics.holders_yes++;
-			gw_cache_put(gw->cache, l->name, l->len, &l->set, false, false);
-			l->answered = true;
-			tell(l, 0, &cands);
-		}
-	}
-	if (engine_waits(l))
-		return;
-	if (!l->n_left) {
-		if (l->answered || l->n_told >= p2p_quorum(l->n_seen) || (l->asked && !l->op))
-			held_end(l);
-		else if (!l->asked)
+		switch (p2p_search_next(&l->state, usable(&cands))) {
+		case P2P_SEARCH_WAIT:
+			return;
+		case P2P_SEARCH_ENGINE:
 			engine_start(l);
+			break;
+		case P2P_SEARCH_NO_GRACE:
+			gw_timer_set(l->timer, P2P_SEARCH_NO_GRACE_MS);
+			break;
+		case P2P_SEARCH_ANSWER:
+			l->all->gw->metrics.holders_yes++;
+			answer(l, &cands);
+			break;
+		case P2P_SEARCH_OVER:
+			search_over(l);
+			return;
+		}
 	}
 }
 
-/* An answer, or what we hold ourselves: has it any? */
-static void counted(struct lookup *l, bool seen, bool synced, bool any)
-{
-	if (!seen || !synced)
-		return;
-	l->n_told++;
-	l->n_no += !any;
-}
+/* --- holders -----------------------------------------------------------------------------------
+ */
 
 static void on_queried(int err, const struct gw_queried *a, void *arg)
 {
@@ -401,7 +366,6 @@ static void on_queried(int err, const struct gw_queried *a, void *arg)
 	bool any = false;
 
 	h->query = NULL;
-	l->n_left--;
 	for (unsigned int i = 0; !err && i < a->n; i++) {
 		unsigned int at = a->batch->r[a->first + i].at;
 		bool live = false;
@@ -409,17 +373,14 @@ static void on_queried(int err, const struct gw_queried *a, void *arg)
 		take(l, &l->key, a->batch->b + at, a->batch->r[a->first + i].len, &live);
 		any = any || live;
 	}
-	if (!err) {
-		counted(l, h->seen, a->synced, any);
-		if (a->watched && !l->age)
-			gw_watches_held(gw->watches, l->name, l->len, &l->key, &h->hit,
-					a->instance);
-	}
-	held_judge(l, !err && a->synced && any);
+	if (!err && a->watched && !l->age)
+		gw_watches_held(gw->watches, l->name, l->len, &l->key, &h->hit, a->instance);
+	p2p_search_told(&l->state, !err, h->seen, !err && a->synced, any);
+	judge(l);
 }
 
 /* What we hold of it ourselves. */
-static bool own_holding(struct lookup *l, bool seen)
+static void own_holding(struct lookup *l, bool seen)
 {
 	struct gw *gw = l->all->gw;
 	struct p2p_held_record rec[P2P_HELD_SIGNERS_MAX];
@@ -432,8 +393,7 @@ static bool own_holding(struct lookup *l, bool seen)
 		take(l, &l->key, rec[i].bytes, rec[i].len, &live);
 		any = any || live;
 	}
-	counted(l, seen, gw_holds_synced(gw->holds, &l->key, n), any);
-	return any && gw_holds_synced(gw->holds, &l->key, n);
+	p2p_search_own(&l->state, seen, gw_holds_synced(gw->holds, &l->key, n), any);
 }
 
 static bool among(const struct gw_near *near, unsigned int n, const struct p2p_hit *hit)
@@ -445,39 +405,40 @@ static bool among(const struct gw_near *near, unsigned int n, const struct p2p_h
 }
 
 /* l may be gone afterwards. */
-static void holders_ask(struct lookup *l)
+static void holders_ask(struct lookup *l, bool kept)
 {
 	struct gw *gw = l->all->gw;
-	unsigned int max = (unsigned int)gw->settings->holders, n, alive = 0;
+	unsigned int max = (unsigned int)gw->settings->holders, n, n_seen, alive = 0,
+		     own = HOLDERS_MAX;
 	struct gw_near all[HOLDERS_MAX], near[HOLDERS_MAX];
-	bool quick = false;
+	struct p2p_candidate_set cands;
 
-	l->n_seen = gw_gossip_nearest(gw->gossip, &l->key, max, false, all);
-	l->n_told = l->n_no = l->n_left = l->n_holders = 0;
-	l->no_grace = l->asked = false;
+	n_seen = gw_gossip_nearest(gw->gossip, &l->key, max, false, all);
 	n = gw_gossip_nearest(gw->gossip, &l->key, max, true, near);
+	l->n_holders = 0;
 	for (unsigned int i = 0; i < n; i++) {
-		bool seen = among(all, l->n_seen, &near[i].hit);
+		bool seen = among(all, n_seen, &near[i].hit);
 		struct holder *h = &l->holder[l->n_holders];
 
 		alive += seen;
 		if (near[i].self) {
-			quick = own_holding(l, seen);
+			own = i;
 			continue;
 		}
 		*h = (struct holder){.lookup = l, .hit = near[i].hit, .seen = seen};
-		if (gw_queries_ask(gw->queries, &h->hit, &l->key,
-				   l->n_holders < WATCHED_AT && !l->age ? GW_WATCH_S : 0,
-				   on_queried, h, &h->query))
-			continue;
-		l->n_holders++;
-		l->n_left++;
+		if (!gw_queries_ask(gw->queries, &h->hit, &l->key,
+				    l->n_holders < WATCHED_AT && !l->age ? GW_WATCH_S : 0,
+				    on_queried, h, &h->query))
+			l->n_holders++;
 	}
-	if (alive < p2p_quorum(l->n_seen))
-		engine_start(l);
-	else
-		gw_timer_set(l->patience, HOLDERS_MS);
-	held_judge(l, quick);
+	p2p_search_begin(&l->state, true, n_seen, alive, l->n_holders);
+	if (own < n)
+		own_holding(l, among(all, n_seen, &near[own].hit));
+	gw_timer_set(l->patience, P2P_SEARCH_PATIENCE_MS);
+	candidates(l, &cands);
+	if (kept && usable(&cands) && p2p_search_grace(&l->state))
+		gw_timer_set(l->timer, P2P_SEARCH_GRACE_MS);
+	judge(l);
 }
 
 static void on_patience(evutil_socket_t fd, short what, void *arg)
@@ -486,22 +447,19 @@ static void on_patience(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (l->held && !l->answered && !l->asked && l->n_left)
-		engine_start(l);
+	p2p_search_patience_over(&l->state);
+	judge(l);
 }
 
 /* --- the engine --------------------------------------------------------------------------------
  */
 
-/* An engine's word alone does not say that there is none, where holders could. */
-static void engine_end(struct lookup *l, bool complete)
+static void engine_end(struct lookup *l, bool all)
 {
 	l->op = NULL;
 	event_del(l->deadline);
-	if (!l->held)
-		search_end(l, complete);
-	else if (!l->n_left)
-		held_end(l);
+	p2p_search_engine_over(&l->state, all);
+	judge(l);
 }
 
 static void on_got(enum dht_verdict verdict, unsigned int nodes, void *arg)
@@ -524,6 +482,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	engine_end(l, false);
 }
 
+/* One that cannot be begun (too many are under way) has ended without an answer. */
 static void engine_start(struct lookup *l)
 {
 	struct gw *gw = l->all->gw;
@@ -531,16 +490,12 @@ static void engine_start(struct lookup *l)
 			  ? gw->dht_ops->get(gw->dht, l->key.b, on_found, on_got, l, &l->op)
 			  : ECANCELED;
 
-	l->asked = true;
 	gw->metrics.searches++;
-	if (!err) {
+	if (err)
+		l->op = NULL;
+	else
 		gw_timer_set(l->deadline, GW_LOOKUP_DEADLINE_MAX_MS);
-		return;
-	}
-	l->op = NULL;
-	/* too many under way: a moment later, perhaps */
-	if (!l->held || !l->n_left)
-		gw_timer_set(l->timer, RETRY_PAUSE_MS);
+	p2p_search_engine(&l->state, !err);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -551,46 +506,57 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (l->no_grace) {
-		l->no_grace = false;
-		held_end(l);
+	if (l->state.no_grace) {
+		p2p_search_no_grace_over(&l->state);
+		judge(l);
 		return;
 	}
-	if (!l->grace) {
+	if (!l->state.grace) {
 		search(l);
 		return;
 	}
-	l->grace = false;
 	candidates(l, &cands);
-	if (!usable(&cands))
-		return; /* withdrawn within the grace: the search goes on */
-	gw_cache_put(gw->cache, l->name, l->len, &l->set, false, false);
+	/* withdrawn within the grace: the search goes on */
+	if (!p2p_search_grace_over(&l->state, usable(&cands))) {
+		judge(l);
+		return;
+	}
 	gw_watches_add(gw->watches, l->name, l->len, true);
-	l->answered = true;
-	tell(l, 0, &cands);
+	answer(l, &cands);
 }
 
 static void search(struct lookup *l)
 {
 	struct gw *gw = l->all->gw;
+	struct p2p_key key;
+	bool kept;
 
 	if (!l->waiters) {
 		lookup_end(l);
 		return;
 	}
-	search_cancel(l);
+	holders_cancel(l);
 	if (l->age >= gw_record_ages(gw))
 		l->age = 0;
-	if (!l->age)
-		p2p_userset_init(&l->set);
-	l->grace = l->no_grace = l->asked = false;
-	l->held = gw_announces_possible(gw->announces) && !l->all->closing;
-	if (gw_record_key_user_at(gw, l->name, l->len, l->age, &l->key))
+	if (gw_record_key_user_at(gw, l->name, l->len, l->age, &key)) {
 		pause_for(l, RETRY_PAUSE_MS);
-	else if (l->held)
-		holders_ask(l);
-	else
-		engine_start(l);
+		return;
+	}
+	/* what the engine has found since, or still does */
+	kept = l->state.paused && l->state.carried && !memcmp(&key, &l->key, sizeof(key));
+	if (!kept) {
+		engine_cancel(l);
+		p2p_search_engine_over(&l->state, false);
+	}
+	if (!l->age && !kept)
+		p2p_userset_init(&l->set);
+	l->key = key;
+	if (gw_announces_possible(gw->announces) && !l->all->closing) {
+		holders_ask(l, kept);
+	} else {
+		p2p_search_begin(&l->state, false, 0, 0, 0);
+		judge(l);
+	}
 }
 
 static void on_waiter(evutil_socket_t fd, short what, void *arg)
@@ -611,7 +577,7 @@ static void on_waiter(evutil_socket_t fd, short what, void *arg)
 	count(gw, err);
 	w->h(err, err ? NULL : &cands, w->arg);
 	free(w);
-	if (!l->waiters && !l->op && !l->n_left)
+	if (!l->waiters && !l->op && !l->state.n_left)
 		lookup_end(l);
 }
 
@@ -623,7 +589,6 @@ static struct lookup *lookup_new(struct gw_lookups *all, const char *name, size_
 	if (!l)
 		return NULL;
 	l->all = all;
-	l->pause_ms = RETRY_PAUSE_MS;
 	l->len = len;
 	memcpy(l->name, name, len);
 	p2p_userset_init(&l->set);
@@ -707,10 +672,9 @@ void gw_lookup(struct gw_lookups *all, const char *name, size_t len, uint64_t de
 	all->n_waiters++;
 	gw_timer_set(w->timer, deadline_ms < GW_LOOKUP_DEADLINE_MAX_MS ? deadline_ms
 								       : GW_LOOKUP_DEADLINE_MAX_MS);
-	if (!begun && l->answered && l->held) {
+	if (!begun && l->state.answered && l->state.held) {
 		/* what is still awaited there is for the cache only */
-		l->answered = false;
-		l->misses = 0;
+		p2p_search_anew(&l->state);
 		begun = true;
 	}
 	if (begun)

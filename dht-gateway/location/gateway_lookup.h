@@ -6,10 +6,6 @@
 #include "dht-gateway/gateway.h"
 #include "lib/model/candidate.h"
 
-/* From the first good record, others are waited for so long. */
-#define GW_LOOKUP_GRACE_MS 15
-/* Completed searches without a record before absence is believed. */
-#define GW_LOOKUP_MISSES 2
 /* Longest deadline a caller may set. */
 #define GW_LOOKUP_DEADLINE_MAX_MS 30000
 

@@ -16,6 +16,7 @@ unit_programs = \
 	tests/unit/test_holders \
 	tests/unit/test_model \
 	tests/unit/test_negotiate \
+	tests/unit/test_search \
 	tests/unit/test_sessions \
 	tests/unit/test_enrol \
 	tests/unit/test_opp \
@@ -61,6 +62,10 @@ tests_unit_test_negotiate_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
 tests_unit_test_replay_SOURCES = tests/unit/test_replay.c $(UNIT_COMMON)
 tests_unit_test_replay_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_test_replay_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
+
+tests_unit_test_search_SOURCES = tests/unit/test_search.c $(UNIT_COMMON)
+tests_unit_test_search_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_test_search_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
 
 tests_unit_test_sessions_SOURCES = tests/unit/test_sessions.c $(UNIT_COMMON)
 tests_unit_test_sessions_CPPFLAGS = $(UNIT_CPPFLAGS)

@@ -8,6 +8,7 @@
 #include "dht-gateway/members/gateway_peers.h"
 #include "dht-gateway/location/gateway_records.h"
 #include "tests/unit/test_gw_fixture.h"
+#include "lib/model/search.h"
 
 #define URI "sip:192.0.2.2:5060;transport=udp"
 #define EPOCH 7
@@ -82,7 +83,7 @@ static void test_found_before_the_search_ends(void **state)
 
 	store(f, "alice", false, 0);
 	fake.get_silent = true;
-	assert_in_range(route(f, "alice", 1000, false, &a), GW_LOOKUP_GRACE_MS - 2, 300);
+	assert_in_range(route(f, "alice", 1000, false, &a), P2P_SEARCH_GRACE_MS - 2, 300);
 	assert_int_equal(a.err, 0);
 }
 
@@ -117,7 +118,7 @@ static void test_absent_after_two_searches(void **state)
 	gets = fake.gets;
 	route(f, "nobody", 1000, false, &a);
 	assert_int_equal(a.err, ENOENT);
-	assert_int_equal(fake.gets - gets, GW_LOOKUP_MISSES);
+	assert_int_equal(fake.gets - gets, P2P_SEARCH_MISSES);
 }
 
 /* Searches that were not completed prove nothing, however many. */
@@ -232,12 +233,13 @@ static void test_lies(void **state)
 	/* each counted for what it is */
 	for (int i = 0; i < P2P_RECORD_FAULTS; i++)
 		bad += f->gw->metrics.values_bad[i];
-	assert_int_equal(bad, 8 * GW_LOOKUP_MISSES);
-	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_MAGIC], 3 * GW_LOOKUP_MISSES);
-	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_SIGNATURE], 2 * GW_LOOKUP_MISSES);
-	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_KEY], GW_LOOKUP_MISSES);
-	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_FUTURE], GW_LOOKUP_MISSES);
-	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_KIND], GW_LOOKUP_MISSES);
+	assert_int_equal(bad, 8 * P2P_SEARCH_MISSES);
+	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_MAGIC], 3 * P2P_SEARCH_MISSES);
+	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_SIGNATURE],
+			 2 * P2P_SEARCH_MISSES);
+	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_KEY], P2P_SEARCH_MISSES);
+	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_FUTURE], P2P_SEARCH_MISSES);
+	assert_int_equal(f->gw->metrics.values_bad[P2P_RECORD_BAD_KIND], P2P_SEARCH_MISSES);
 	/* said once, not sixteen times */
 	assert_int_equal(f->log_lines[P2P_LOG_WARN], warnings + 1);
 	/* and a good one among them is found */
