@@ -18,6 +18,7 @@ static const char usage[] =
 	"  --users N       the sample (500)\n"
 	"  --holders N     of a key (5)\n"
 	"  --rtt MS        mean round trip (40); --loss P of each datagram (0)\n"
+	"  --engine MS     a search of the engine, in the mean (0: there is none)\n"
 	"  --warm S        before anything counts (20); --run S (120)\n"
 	"  --churn X       deaths of each peer an hour (1); --down S until it is back (30)\n"
 	"  --changes X     registrations, moves and leaves of the sample a second (20)\n"
@@ -186,26 +187,35 @@ enum {
 	OPT_DOWN,
 	OPT_CHANGES,
 	OPT_LOOKUPS,
-	OPT_SEED
+	OPT_SEED,
+	OPT_ENGINE
 };
 
 static const struct option options[] = {
-	{"peers", 1, NULL, OPT_PEERS},	   {"machines", 1, NULL, OPT_MACHINES},
-	{"users", 1, NULL, OPT_USERS},	   {"holders", 1, NULL, OPT_HOLDERS},
-	{"rtt", 1, NULL, OPT_RTT},	   {"loss", 1, NULL, OPT_LOSS},
-	{"warm", 1, NULL, OPT_WARM},	   {"run", 1, NULL, OPT_RUN},
-	{"churn", 1, NULL, OPT_CHURN},	   {"down", 1, NULL, OPT_DOWN},
-	{"changes", 1, NULL, OPT_CHANGES}, {"lookups", 1, NULL, OPT_LOOKUPS},
-	{"seed", 1, NULL, OPT_SEED},	   {NULL, 0, NULL, 0},
+	{"peers", 1, NULL, OPT_PEERS},
+	{"machines", 1, NULL, OPT_MACHINES},
+	{"users", 1, NULL, OPT_USERS},
+	{"holders", 1, NULL, OPT_HOLDERS},
+	{"rtt", 1, NULL, OPT_RTT},
+	{"loss", 1, NULL, OPT_LOSS},
+	{"warm", 1, NULL, OPT_WARM},
+	{"run", 1, NULL, OPT_RUN},
+	{"churn", 1, NULL, OPT_CHURN},
+	{"down", 1, NULL, OPT_DOWN},
+	{"changes", 1, NULL, OPT_CHANGES},
+	{"lookups", 1, NULL, OPT_LOOKUPS},
+	{"seed", 1, NULL, OPT_SEED},
+	{"engine", 1, NULL, OPT_ENGINE},
+	{NULL, 0, NULL, 0},
 };
 
 static int options_read(int argc, char **argv, struct sim_params *p)
 {
 	/* by option: least, most */
-	static const double range[][2] = {{0, 0},      {10, 20000},	 {2, 20000}, {10, 100000},
-					  {1, 9},      {1, 1000},	 {0, 0.5},   {1, 3600},
-					  {1, 86400},  {0, 1000},	 {1, 3600},  {0.01, 1e5},
-					  {0.01, 1e5}, {0, 4294967295.0}};
+	static const double range[][2] = {{0, 0},      {10, 20000},	  {2, 20000}, {10, 100000},
+					  {1, 9},      {1, 1000},	  {0, 0.5},   {1, 3600},
+					  {1, 86400},  {0, 1000},	  {1, 3600},  {0.01, 1e5},
+					  {0.01, 1e5}, {0, 4294967295.0}, {0, 10000}};
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -254,6 +264,9 @@ static int options_read(int argc, char **argv, struct sim_params *p)
 			break;
 		case OPT_SEED:
 			p->seed = (uint64_t)x;
+			break;
+		case OPT_ENGINE:
+			p->engine_ms = x;
 			break;
 		}
 	}

@@ -139,6 +139,7 @@ struct sim_samples {
 struct sim_params {
 	unsigned int peers, machines, users, holders;
 	double rtt_ms, loss; /* mean round trip; of each datagram */
+	double engine_ms;    /* a search of it, in the mean; 0: there is none */
 	unsigned int warm_s, run_s, down_s;
 	double churn;	/* deaths of each peer in an hour */
 	double changes; /* registrations, moves, leaves of the sample in a second */

@@ -1,31 +1,41 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Lookups: all living holders are asked at once. The first record is the answer; a majority of the
- * holders of all seen says that there is none; else it is not known. */
+/* Lookups, as gateway_lookup.c makes them: what follows from what was said is lib/model/search.h's.
+ * Of the engine only the time that it takes is simulated: it finds nobody. */
 #include "tests/bench/sim/sim.h"
 #include <stdlib.h>
-#include "lib/model/quorum.h"
+#include "lib/model/search.h"
 
 #define DEADLINE (1500 * SIM_MS)
-/* A majority has said no: for so long the others may still know better (gateway_lookup.c). */
-#define NO_GRACE (100 * SIM_MS)
 #define QUESTION_BYTES 90
 #define ANSWER_BYTES 60
 #define FOUND_BYTES 290
 
 struct lookup {
-	unsigned int user, asker, open, uses, life;
+	struct p2p_search state;
+	unsigned int user, asker, uses, life;
+	unsigned int round; /* of its searches; what belongs to an earlier one is too late */
+	unsigned int asked; /* how often the engine was */
 	uint64_t began;
-	unsigned int n_seen, no, seen[SIM_HOLDERS_MAX];
 	bool ended, registered; /* registered: it was safe when this began */
-	bool grace;
-	uint64_t changed; /* of the user, then */
+	bool found;		/* in this search */
+	uint64_t changed;	/* of the user, then */
+};
+
+/* Of a search. */
+struct timer {
+	struct lookup *l;
+	unsigned int round;
+	enum { PATIENCE, NO_GRACE, PAUSE, ENGINE } what;
 };
 
 struct question {
 	struct sim_ask ask;
 	struct lookup *l;
-	bool found, synced;
+	unsigned int round;
+	bool seen, found, synced;
 };
+
+static void search(struct sim *s, struct lookup *l);
 
 static void let_go(struct lookup *l)
 {
@@ -33,7 +43,12 @@ static void let_go(struct lookup *l)
 		free(l);
 }
 
-/* found, absent (a majority said so), or neither */
+static bool lives(const struct sim *s, const struct lookup *l)
+{
+	return !s->ended && !l->ended && s->peer[l->asker].up && s->peer[l->asker].life == l->life;
+}
+
+/* found, absent, or neither */
 static void ended(struct sim *s, struct lookup *l, bool found, bool absent)
 {
 	const struct sim_user *u = &s->user[l->user];
@@ -59,34 +74,84 @@ static void ended(struct sim *s, struct lookup *l, bool found, bool absent)
 	}
 }
 
-static void on_grace(struct sim *s, void *arg)
-{
-	struct lookup *l = arg;
+static void on_timer(struct sim *s, void *arg);
 
-	if (!s->ended && !l->ended && s->peer[l->asker].up && s->peer[l->asker].life == l->life)
-		ended(s, l, false, true);
-	let_go(l);
+static void after(struct sim *s, struct lookup *l, int what, uint64_t us)
+{
+	struct timer *t = sim_alloc(1, sizeof(*t));
+
+	t->l = l;
+	t->round = what == ENGINE ? l->asked : l->round;
+	t->what = what;
+	l->uses++;
+	sim_at_last(s, s->now + us, on_timer, t);
 }
 
-static void take(struct sim *s, struct lookup *l, unsigned int from, bool found, bool synced)
+static void over(struct sim *s, struct lookup *l)
 {
-	unsigned int i;
+	uint64_t pause_ms = 0;
 
-	if (l->ended)
-		return;
-	if (found) {
+	switch (p2p_search_over(&l->state, true, l->found, l->found, false, &pause_ms)) {
+	case P2P_SEARCH_FOUND:
 		ended(s, l, true, false);
-		return;
+		break;
+	case P2P_SEARCH_ABSENT:
+		ended(s, l, false, true);
+		break;
+	case P2P_SEARCH_AGAIN:
+		l->round++;
+		after(s, l, PAUSE, pause_ms * SIM_MS);
+		break;
+	default: /* was answered */
+		break;
 	}
-	for (i = 0; i < l->n_seen && synced; i++)
-		l->no += l->seen[i] == from;
-	if (l->open == 0) {
-		ended(s, l, false, p2p_quorum_absent(l->n_seen, l->no));
-	} else if (!l->grace && p2p_quorum_absent(l->n_seen, l->no)) {
-		l->grace = true;
-		l->uses++;
-		sim_at_last(s, s->now + NO_GRACE, on_grace, l);
+}
+
+static void judge(struct sim *s, struct lookup *l)
+{
+	while (!l->ended) {
+		switch (p2p_search_next(&l->state, l->found)) {
+		case P2P_SEARCH_WAIT:
+			return;
+		case P2P_SEARCH_ENGINE:
+			p2p_search_engine(&l->state, s->p.engine_ms > 0);
+			l->asked++;
+			if (s->p.engine_ms > 0)
+				after(s, l, ENGINE,
+				      (uint64_t)(s->p.engine_ms * (0.5 + sim_uniform(s)) * SIM_MS));
+			break;
+		case P2P_SEARCH_NO_GRACE:
+			after(s, l, NO_GRACE, P2P_SEARCH_NO_GRACE_MS * SIM_MS);
+			break;
+		case P2P_SEARCH_ANSWER:
+			ended(s, l, true, false);
+			break;
+		case P2P_SEARCH_OVER:
+			over(s, l);
+			return;
+		}
 	}
+}
+
+static void on_timer(struct sim *s, void *arg)
+{
+	struct timer *t = arg;
+	struct lookup *l = t->l;
+
+	if (lives(s, l) && (t->what == ENGINE ? l->asked : l->round) == t->round) {
+		if (t->what == PATIENCE)
+			p2p_search_patience_over(&l->state);
+		else if (t->what == NO_GRACE && l->state.no_grace)
+			p2p_search_no_grace_over(&l->state);
+		else if (t->what == ENGINE && l->state.runs)
+			p2p_search_engine_over(&l->state, true);
+		if (t->what == PAUSE)
+			search(s, l);
+		else
+			judge(s, l);
+	}
+	let_go(l);
+	free(t);
 }
 
 static void on_asked(struct sim *s, struct sim_ask *a)
@@ -100,13 +165,16 @@ static void on_asked(struct sim *s, struct sim_ask *a)
 static void on_done(struct sim *s, struct sim_ask *a)
 {
 	struct question *q = a->arg;
+	struct lookup *l = q->l;
 
-	q->l->open--;
 	if (a->gone)
-		q->l->ended = true;
-	else
-		take(s, q->l, a->to, a->ok && q->found, a->ok && q->synced);
-	let_go(q->l);
+		l->ended = true;
+	if (!l->ended && l->round == q->round && l->state.n_left > 0) {
+		l->found = l->found || (a->ok && q->found);
+		p2p_search_told(&l->state, a->ok, q->seen, a->ok && q->synced, a->ok && q->found);
+		judge(s, l);
+	}
+	let_go(l);
 	free(q);
 }
 
@@ -114,17 +182,66 @@ static void on_deadline(struct sim *s, void *arg)
 {
 	struct lookup *l = arg;
 
-	if (!s->ended && !l->ended && s->peer[l->asker].up && s->peer[l->asker].life == l->life)
+	if (lives(s, l))
 		ended(s, l, false, false);
 	let_go(l);
 }
 
+static bool among(const unsigned int *list, unsigned int n, unsigned int peer)
+{
+	while (n > 0 && list[n - 1] != peer)
+		n--;
+	return n > 0;
+}
+
+static void search(struct sim *s, struct lookup *l)
+{
+	unsigned int seen[SIM_HOLDERS_MAX], alive[SIM_HOLDERS_MAX], n_seen, n, i, n_alive = 0;
+	const struct sim_user *u = &s->user[l->user];
+	bool here = false, found = false, synced = false;
+
+	n_seen = sim_nearest(s, l->asker, &u->key, s->p.holders, false, seen);
+	n = sim_nearest(s, l->asker, &u->key, s->p.holders, true, alive);
+	for (i = 0; i < n; i++) {
+		n_alive += among(seen, n_seen, alive[i]);
+		here = here || alive[i] == l->asker;
+	}
+	l->found = false;
+	p2p_search_begin(&l->state, true, n_seen, n_alive, n - here);
+	for (i = 0; i < n; i++) {
+		struct question *q;
+
+		if (alive[i] == l->asker)
+			continue;
+		q = sim_alloc(1, sizeof(*q));
+		q->l = l;
+		q->round = l->round;
+		q->seen = among(seen, n_seen, alive[i]);
+		q->ask = (struct sim_ask){.from = l->asker,
+					  .to = alive[i],
+					  .kind = SIM_QUERY,
+					  .question = QUESTION_BYTES,
+					  .asked = on_asked,
+					  .done = on_done,
+					  .arg = q};
+		l->uses++;
+		sim_ask(s, &q->ask);
+	}
+	/* the asker's own table, and its own users */
+	if (here || u->home == l->asker)
+		found = sim_holder_asked(s, l->asker, l->user, &synced);
+	l->found = found;
+	if (here || found)
+		p2p_search_own(&l->state, here && among(seen, n_seen, l->asker), synced || found,
+			       found);
+	after(s, l, PATIENCE, P2P_SEARCH_PATIENCE_MS * SIM_MS);
+	judge(s, l);
+}
+
 void sim_lookup(struct sim *s, unsigned int asker, unsigned int user)
 {
-	unsigned int alive[SIM_HOLDERS_MAX], i, n;
 	struct lookup *l = sim_alloc(1, sizeof(*l));
 	const struct sim_user *u = &s->user[user];
-	bool here = false, found = false, synced = false;
 
 	l->user = user;
 	l->asker = asker;
@@ -134,30 +251,5 @@ void sim_lookup(struct sim *s, unsigned int asker, unsigned int user)
 	l->registered = u->registered && u->confirmed != 0;
 	l->uses = 1;
 	sim_at_last(s, s->now + DEADLINE, on_deadline, l);
-	l->n_seen = sim_nearest(s, asker, &u->key, s->p.holders, false, l->seen);
-	n = sim_nearest(s, asker, &u->key, s->p.holders, true, alive);
-	for (i = 0; i < n; i++) {
-		struct question *q;
-
-		if (alive[i] == asker) {
-			here = true;
-			continue;
-		}
-		q = sim_alloc(1, sizeof(*q));
-		q->l = l;
-		q->ask = (struct sim_ask){.from = asker,
-					  .to = alive[i],
-					  .kind = SIM_QUERY,
-					  .question = QUESTION_BYTES,
-					  .asked = on_asked,
-					  .done = on_done,
-					  .arg = q};
-		l->open++;
-		l->uses++;
-		sim_ask(s, &q->ask);
-	}
-	/* the asker's own table, and its own users */
-	if (here || u->home == asker)
-		found = sim_holder_asked(s, asker, user, &synced);
-	take(s, l, asker, found, here && synced);
+	search(s, l);
 }

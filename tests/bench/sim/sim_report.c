@@ -46,10 +46,10 @@ void sim_report(struct sim *s, FILE *f)
 		played[i] = i == SIM_MEMBERS ? s->p.machines : n;
 	fprintf(f,
 		"{\"peers\": %u, \"machines\": %u, \"users\": %u, \"holders\": %u, \"rtt_ms\": "
-		"%.0f, "
+		"%.0f, \"engine_ms\": %.0f, "
 		"\"loss\": %.4f, \"seconds\": %u, \"churn_per_hour\": %.2f, \"seed\": %llu",
-		s->p.peers, s->p.machines, s->p.users, s->p.holders, s->p.rtt_ms, s->p.loss,
-		s->p.run_s, s->p.churn, (unsigned long long)s->p.seed);
+		s->p.peers, s->p.machines, s->p.users, s->p.holders, s->p.rtt_ms, s->p.engine_ms,
+		s->p.loss, s->p.run_s, s->p.churn, (unsigned long long)s->p.seed);
 	fprintf(f, ", \"per_peer\": {");
 	for (i = 0; i < SIM_KINDS; i++)
 		fprintf(f, "%s\"%s_per_s\": %.4f, \"%s_bytes_per_s\": %.1f", i ? ", " : "",
