@@ -27,6 +27,7 @@
 #include "dht-gateway/location/gateway_records.h"
 #include "dht-gateway/gateway_state.h"
 #include "dht-gateway/location/gateway_watch.h"
+#include "dht-gateway/location/gateway_user_keys.h"
 #include "lib/model/userset.h"
 
 /* A put that is not answered by then has failed. */
@@ -39,7 +40,7 @@
 #define RENEW_PER_S 400
 #define RENEW_HELD_PER_S 5000
 /* Announcements that are not confirmed yet; and how many are signed before others have a turn. */
-#define ANNOUNCE_WINDOW 4096
+#define ANNOUNCE_WINDOW 1024
 #define SIGN_AT_ONCE 64
 /* Where there are holders, what comes within so long after others is signed with what comes then,
  * and told in one round; while a phone waits for its 200 OK until others know of it. */
@@ -66,23 +67,19 @@ struct job {
 	bool announced;	   /* to the holders, not put */
 	bool seen;
 	uint64_t seen_order;	 /* highest of ours */
-	struct p2p_userset *set; /* what is read; NULL: announced */
+	struct reading *reading; /* NULL: announced */
+};
+
+/* Of a job whose record is put into the engine, and read back. */
+struct reading {
+	struct p2p_userset set;
 	size_t len;
 	uint8_t bytes[P2P_RECORD_MAX];
 };
 
-/* A name by its key: other peers ask by the key. */
-struct keyed {
-	struct p2p_key key;
-	size_t len;
-	char name[];
-};
-
 struct gw_users {
 	struct gw *gw;
-	struct gw_map
-		*keys;	   /* struct keyed by struct p2p_key; all that are served, and some more */
-	bool keys_missing; /* some are not there */
+	struct gw_user_keys *keys;
 	struct gw_map *kamailios;      /* connected instances: a bool, has it named its users */
 	unsigned int kamailios_behind; /* of these, that have not */
 	struct p2p_published *table;
@@ -90,7 +87,7 @@ struct gw_users {
 	struct event *due;
 	struct job *jobs;
 	unsigned int n_jobs; /* that are not over */
-	uint64_t signed_ms; /* mono: when jobs were last begun */
+	uint64_t signed_ms;  /* mono: when jobs were last begun */
 	uint64_t kicked_ms;
 	unsigned int good; /* nodes when everything was last put */
 	bool stopping;
@@ -114,78 +111,15 @@ static void drop_free(void *value, void *arg)
 	free(value);
 }
 
-/* Does somebody ask by this key still? */
-static bool in_use(const struct gw_users *u, const struct keyed *k)
+static bool served(const char *name, size_t len, void *arg)
 {
-	struct p2p_key key;
-
-	for (unsigned int age = 0; age < gw_record_ages(u->gw); age++)
-		if (!gw_record_key_user_at(u->gw, k->name, k->len, age, &key) &&
-		    !memcmp(&key, &k->key, sizeof(key)))
-			return true;
-	return false;
-}
-
-/* The map has room for each served user under two secrets, and as much again: when it is full,
- * those longest unused that are served no more go until half of it is free. */
-static void keys_sweep(struct gw_users *u)
-{
-	for (size_t i = gw_map_count(u->keys); i; i--) {
-		const struct keyed *k = gw_map_oldest(u->keys);
-		struct p2p_key key;
-
-		if (!k)
-			return;
-		key = k->key;
-		if (gw_users_serves(u, k->name, k->len) && in_use(u, k))
-			gw_map_get(u->keys, &key, sizeof(key));
-		else
-			gw_map_del(u->keys, &key, sizeof(key));
-	}
-}
-
-static void key_learn_at(struct gw_users *u, const char *name, size_t len, unsigned int age)
-{
-	struct p2p_key key;
-	struct keyed *k = NULL;
-	int err = gw_record_key_user_at(u->gw, name, len, age, &key);
-
-	if (!err && gw_map_get(u->keys, &key, sizeof(key)))
-		return;
-	k = calloc(1, sizeof(*k) + len + 1);
-	if (!err && k) {
-		k->key = key;
-		k->len = len;
-		memcpy(k->name, name, len);
-		err = gw_map_put(u->keys, &key, sizeof(key), k);
-		if (err == ENOSPC) {
-			keys_sweep(u);
-			err = gw_map_put(u->keys, &key, sizeof(key), k);
-		}
-	}
-	if (err || !k) {
-		free(k);
-		u->keys_missing = true;
-	}
-}
-
-/* Those who do not have the new secret yet ask by the old one. */
-static void key_learn(struct gw_users *u, const char *name, size_t len)
-{
-	for (unsigned int age = 0; age < gw_record_ages(u->gw); age++)
-		key_learn_at(u, name, len, age);
+	return gw_users_serves(arg, name, len) != 0;
 }
 
 int gw_users_find(const struct gw_users *u, const struct p2p_key *key, const char **name,
 		  size_t *len)
 {
-	const struct keyed *k = gw_map_peek(u->keys, key, sizeof(*key));
-
-	if (!k)
-		return u->keys_missing ? EAGAIN : ENOENT;
-	*name = k->name;
-	*len = k->len;
-	return 0;
+	return gw_user_keys_find(u->keys, key, name, len);
 }
 
 bool gw_users_complete(const struct gw_users *u)
@@ -220,7 +154,7 @@ static void job_unlink(struct job *j)
 	if (j->next)
 		j->next->prev = j->prev;
 	event_free(j->timer);
-	free(j->set);
+	free(j->reading);
 	free(j);
 }
 
@@ -310,7 +244,7 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	if (!gw_record_read(gw, P2P_RECORD_USER, key, NULL, data, len, &rec, &signer))
 		return;
 	p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));
-	p2p_userset_add(j->set, &rec, &signer, data, len);
+	p2p_userset_add(&j->reading->set, &rec, &signer, data, len);
 	if (p2p_hit_cmp(&signer, &gw->hit))
 		return;
 	if (!here && rec.order == j->order && rec.tombstone == j->tombstone)
@@ -332,10 +266,11 @@ static void on_got(enum dht_verdict verdict, unsigned int nodes, void *arg)
 		return;
 	/* who else serves this user */
 	told = gw->metrics.events_users;
-	gw_cache_put(gw->cache, j->p.name, j->p.name_len, j->set, verdict == DHT_COMPLETE, true);
+	gw_cache_put(gw->cache, j->p.name, j->p.name_len, &j->reading->set, verdict == DHT_COMPLETE,
+		     true);
 	/* The cache tells of changes to what it has kept; Kamailio may know less, say because it
 	 * did not serve the user meanwhile. */
-	gw_peers_candidates(gw->peers, j->set, &others);
+	gw_peers_candidates(gw->peers, &j->reading->set, &others);
 	if (!j->p.tombstone && others.n > 0 && told == gw->metrics.events_users)
 		gw_users_event(gw, j->p.name, j->p.name_len);
 	if (j->seen_order > j->order) {
@@ -360,8 +295,8 @@ static void ring(struct job *j)
 	p2p_published_stats(j->u->table, &st);
 	if (st.dirty > RING_BACKLOG_MAX)
 		return;
-	gw->dht_ops->ring(gw->dht, j->key.b, gw_record_bell_id(&gw->hit, j->order), j->bytes,
-			  j->len);
+	gw->dht_ops->ring(gw->dht, j->key.b, gw_record_bell_id(&gw->hit, j->order),
+			  j->reading->bytes, j->reading->len);
 }
 
 static void on_put(int err, unsigned int nodes, void *arg)
@@ -577,17 +512,17 @@ static void job_start(struct gw_users *u, const struct p2p_published_job *p)
 		job_announce(j, buf, len);
 		return;
 	}
-	j->set = malloc(sizeof(*j->set));
-	if (!j->set) {
+	j->reading = malloc(sizeof(*j->reading));
+	if (!j->reading) {
 		job_end(j, P2P_PUT_FAILED, strerror(ENOMEM));
 		return;
 	}
-	p2p_userset_init(j->set);
+	p2p_userset_init(&j->reading->set);
 	j->put_pending = true;
 	u->put_any = true;
 	gw->metrics.puts++;
-	memcpy(j->bytes, buf, len);
-	j->len = len;
+	memcpy(j->reading->bytes, buf, len);
+	j->reading->len = len;
 	err = gw->dht_ops->put(gw->dht, j->key.b, p2p_record_value_id(&gw->hit), buf, len, on_put,
 			       j);
 	if (err) {
@@ -649,8 +584,8 @@ static void on_due(evutil_socket_t fd, short what, void *arg)
 static uint64_t together(const struct gw_users *u, uint64_t due)
 {
 	struct p2p_published_stats st;
-	uint64_t at = u->signed_ms +
-		      (gw_confirms_count(u->confirms) ? TOGETHER_HURRY_MS : TOGETHER_MS);
+	uint64_t at =
+		u->signed_ms + (gw_confirms_count(u->confirms) ? TOGETHER_HURRY_MS : TOGETHER_MS);
 
 	p2p_published_stats(u->table, &st);
 	return u->held && due < at && st.dirty < SIGN_AT_ONCE ? at : due;
@@ -717,7 +652,7 @@ int gw_users_publish(struct gw_users *u, const char *name, size_t len, uint64_t 
 
 	if (!err) {
 		u->gw->metrics.publishes++;
-		key_learn(u, name, len);
+		gw_user_keys_learn(u->keys, name, len);
 		gw_state_user(u->gw->state, GW_STATE_USER, name, len, kamailio, instances, n);
 		compact(u);
 		arm(u);
@@ -836,7 +771,9 @@ void gw_users_renew(struct gw_users *u)
 
 static void rekey_one(const struct p2p_published_info *info, void *arg)
 {
-	key_learn(arg, info->name, info->name_len);
+	struct gw_users *u = arg;
+
+	gw_user_keys_learn(u->keys, info->name, info->name_len);
 }
 
 void gw_users_rekey(struct gw_users *u)
@@ -908,7 +845,7 @@ static void restore_one(enum gw_state_mark mark, const char *name, size_t len, u
 	if (mark != r->mark)
 		return;
 	r->n++;
-	key_learn(r->u, name, len);
+	gw_user_keys_learn(r->u->keys, name, len);
 	if (r->withdraw)
 		p2p_published_withdraw(r->u->table, name, len, kamailio, 0, now, &seen);
 	else
@@ -970,7 +907,7 @@ int gw_users_new(struct gw_users **up, struct gw *gw)
 	if (!u)
 		return ENOMEM;
 	u->gw = gw;
-	err = gw_map_new(&u->keys, (size_t)gw->settings->users_max * 4, false, drop_free, NULL);
+	err = gw_user_keys_new(&u->keys, gw, (size_t)gw->settings->users_max * 4, served, u);
 	if (!err)
 		err = gw_map_new(&u->kamailios, P2P_PUBLISHED_KAMAILIOS_MAX, false, drop_free,
 				 NULL);
@@ -1009,8 +946,7 @@ void gw_users_free(struct gw_users *u)
 		job_unlink(j);
 	}
 	p2p_published_free(u->table);
-	if (u->keys)
-		gw_map_free(u->keys);
+	gw_user_keys_free(u->keys);
 	if (u->kamailios)
 		gw_map_free(u->kamailios);
 	if (u->due)

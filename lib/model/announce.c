@@ -58,7 +58,7 @@ int p2p_announce_new(struct p2p_announce **ap, size_t max, const struct p2p_hash
 		return ENOMEM;
 	a->hash_key = *key;
 	a->max = max;
-	for (a->n_buckets = 64; a->n_buckets < max && a->n_buckets < (1u << 18);)
+	for (a->n_buckets = 64; a->n_buckets < max / 2 && a->n_buckets < (1u << 18);)
 		a->n_buckets *= 2;
 	a->bucket = calloc(a->n_buckets, sizeof(*a->bucket));
 	if (a->bucket == NULL) {

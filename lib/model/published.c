@@ -17,25 +17,34 @@
 /* A holder that says STALE again and again is believed to be broken: that is a failed put then. */
 #define STALE_MAX 3
 
+/* One of a user's phones. */
+struct phone {
+	uint64_t since;
+	uint32_t instance;
+	bool earlier; /* it was there before since, in a former life */
+};
+
+/* There may be hundreds of thousands. */
 struct entry {
 	LIST_ENTRY(entry) by_name;
-	LIST_ENTRY(entry) by_flight;  /* while in flight */
-	TAILQ_ENTRY(entry) by_killed; /* while `killed` */
+	union {
+		LIST_ENTRY(entry) by_flight;  /* while in flight */
+		TAILQ_ENTRY(entry) by_killed; /* while `killed`, and so not in flight */
+	};
 	uint64_t hash, id;
 	uint64_t kamailio, seq;
 	uint64_t order, last_expiry_ms;
 	uint64_t due_ms, orphan_until_ms, forget_ms;
-	size_t heap;	     /* index */
+	struct phone *phone; /* n_phones of them, by instance; NULL: none */
+	uint32_t heap;	     /* index */
 	uint32_t generation; /* of its Kamailio's connection, when it was last claimed */
-	unsigned int failures, stales;
-	enum p2p_desired desired;
-	enum p2p_put_state put, before; /* before: what it was when the put in flight began */
+	unsigned int failures;
+	uint8_t stales;
+	uint8_t desired;     /* enum p2p_desired */
+	uint8_t put, before; /* enum p2p_put_state; before: when the put in flight began */
 	bool dirty, was_dirty, in_flight, killed, spoiled;
-	uint8_t n_instances;
-	uint32_t instance[P2P_CANDIDATE_INSTANCES_MAX];
-	uint64_t since[P2P_CANDIDATE_INSTANCES_MAX]; /* of each */
-	uint8_t earlier; /* a bit for each: it was there before since, in a former life */
-	size_t name_len;
+	uint8_t n_phones;
+	uint8_t name_len;
 	char name[];
 };
 
@@ -87,7 +96,7 @@ static bool sooner(const struct entry *a, const struct entry *b)
 static void heap_set(struct p2p_published *p, size_t i, struct entry *e)
 {
 	p->heap[i] = e;
-	e->heap = i;
+	e->heap = (uint32_t)i;
 }
 
 static void heap_up(struct p2p_published *p, size_t i)
@@ -160,7 +169,7 @@ static void set_desired(struct p2p_published *p, struct entry *e, enum p2p_desir
 {
 	--*desired_count(p, e->desired);
 	++*desired_count(p, desired);
-	e->desired = desired;
+	e->desired = (uint8_t)desired;
 }
 
 static void set_dirty(struct p2p_published *p, struct entry *e, bool dirty)
@@ -196,6 +205,12 @@ static struct entry *find(const struct p2p_published *p, const char *name, size_
 	return NULL;
 }
 
+static void entry_free(struct entry *e)
+{
+	free(e->phone);
+	free(e);
+}
+
 static void entry_remove(struct p2p_published *p, struct entry *e)
 {
 	if (e->in_flight) {
@@ -209,7 +224,7 @@ static void entry_remove(struct p2p_published *p, struct entry *e)
 	--*desired_count(p, e->desired);
 	p->st.entries--;
 	LIST_REMOVE(e, by_name);
-	free(e);
+	entry_free(e);
 }
 
 static int entry_add(struct p2p_published *p, const char *name, size_t len, uint64_t now_ms,
@@ -235,7 +250,7 @@ static int entry_add(struct p2p_published *p, const char *name, size_t len, uint
 	if (e == NULL)
 		return ENOMEM;
 	memcpy(e->name, name, len);
-	e->name_len = len;
+	e->name_len = (uint8_t)len;
 	e->hash = p2p_hash(&p->cfg.hash_key, name, len);
 	e->id = ++p->last_id;
 	e->desired = P2P_DESIRED_CLAIMED;
@@ -267,7 +282,7 @@ int p2p_published_new(struct p2p_published **pp, const struct p2p_published_conf
 	if (p == NULL)
 		return ENOMEM;
 	p->cfg = *config;
-	for (p->n_buckets = 64; p->n_buckets < config->max && p->n_buckets < (1u << 20);)
+	for (p->n_buckets = 64; p->n_buckets < config->max / 2 && p->n_buckets < (1u << 20);)
 		p->n_buckets *= 2;
 	p->bucket = calloc(p->n_buckets, sizeof(*p->bucket));
 	if (p->bucket == NULL) {
@@ -289,7 +304,7 @@ void p2p_published_free(struct p2p_published *p)
 	for (i = 0; i < p->n_buckets; i++) {
 		while ((e = LIST_FIRST(&p->bucket[i])) != NULL) {
 			LIST_REMOVE(e, by_name);
-			free(e);
+			entry_free(e);
 		}
 	}
 	free(p->bucket);
@@ -468,48 +483,75 @@ static bool is_out(const struct entry *e)
 	return e->put != P2P_PUT_NOTHING || e->last_expiry_ms != 0;
 }
 
-/* Its place; -1: it is not here. */
-static int instance_at(const struct entry *e, uint32_t instance)
+/* NULL: it is not here. */
+static const struct phone *phone_of(const struct entry *e, uint32_t instance)
 {
 	int i;
 
-	for (i = 0; i < e->n_instances; i++)
-		if (e->instance[i] == instance)
-			return i;
-	return -1;
+	for (i = 0; i < e->n_phones; i++)
+		if (e->phone[i].instance == instance)
+			return &e->phone[i];
+	return NULL;
 }
 
-/* Those that were there before are there since then. */
-static void instances_set(struct entry *e, const uint32_t inst[P2P_CANDIDATE_INSTANCES_MAX],
-			  uint8_t n, bool restored, uint64_t now_ms)
+static uint8_t instances_get(const struct entry *e, uint32_t instance[P2P_CANDIDATE_INSTANCES_MAX])
 {
-	uint64_t since[P2P_CANDIDATE_INSTANCES_MAX] = {0};
+	int i;
+
+	for (i = 0; i < e->n_phones; i++)
+		instance[i] = e->phone[i].instance;
+	return e->n_phones;
+}
+
+static bool phones_same(const struct entry *e, const uint32_t *instance, uint8_t n)
+{
+	int i;
+
+	for (i = 0; i < n && i < e->n_phones && e->phone[i].instance == instance[i]; i++)
+		;
+	return i == n && n == e->n_phones;
+}
+
+/* Those that were there before are there since then. ENOMEM: nothing has changed. */
+static int phones_set(struct entry *e, const uint32_t *instance, uint8_t n, bool restored,
+		      uint64_t now_ms)
+{
+	struct phone phone[P2P_CANDIDATE_INSTANCES_MAX], *room = e->phone;
 	bool gone = e->desired == P2P_DESIRED_GONE;
-	uint8_t earlier = 0;
-	int i, at;
+	int i;
 
 	for (i = 0; i < n; i++) {
-		at = gone ? -1 : instance_at(e, inst[i]);
-		since[i] = at >= 0 ? e->since[at] : now_ms;
-		if (at >= 0 ? e->earlier >> at & 1 : restored)
-			earlier |= (uint8_t)(1 << i);
+		const struct phone *was = gone ? NULL : phone_of(e, instance[i]);
+
+		phone[i] = was != NULL ? *was
+				       : (struct phone){.since = now_ms,
+							.instance = instance[i],
+							.earlier = restored};
 	}
-	e->n_instances = n;
-	e->earlier = earlier;
-	memcpy(e->instance, inst, sizeof(e->instance));
-	memcpy(e->since, since, sizeof(e->since));
+	if (n != e->n_phones) {
+		room = n > 0 ? malloc(n * sizeof(*room)) : NULL;
+		if (n > 0 && room == NULL)
+			return ENOMEM;
+		free(e->phone);
+	}
+	if (n > 0)
+		memcpy(room, phone, n * sizeof(*room));
+	e->phone = room;
+	e->n_phones = n;
+	return 0;
 }
 
 bool p2p_published_age(const struct p2p_published *p, const char *name, size_t len,
 		       uint32_t instance, uint64_t now_ms, uint64_t *age_ms, bool *older)
 {
 	const struct entry *e = find(p, name, len);
-	int at = e != NULL && e->desired != P2P_DESIRED_GONE ? instance_at(e, instance) : -1;
+	const struct phone *phone =
+		e != NULL && e->desired != P2P_DESIRED_GONE ? phone_of(e, instance) : NULL;
 
-	if (at < 0)
+	if (phone == NULL)
 		return false;
-	*age_ms = now_ms > e->since[at] ? now_ms - e->since[at] : 0;
-	*older = e->earlier >> at & 1;
+	*age_ms = now_ms > phone->since ? now_ms - phone->since : 0;
+	*older = phone->earlier;
 	return true;
 }
 
@@ -520,27 +562,25 @@ int p2p_published_publish(struct p2p_published *p, const char *name, size_t len,
 	uint32_t inst[P2P_CANDIDATE_INSTANCES_MAX] = {0};
 	uint8_t n = instances_normal(instances, n_instances, inst);
 	struct entry *e;
-	bool same;
-	int err;
+	bool same, added;
 
 	if (!p2p_name_valid(name, len))
 		return EINVAL;
 	e = find(p, name, len);
+	added = e == NULL;
 	if (e != NULL && e->kamailio == kamailio && seq < e->seq) {
 		*seen = e->seq;
 		return ESTALE;
 	}
-	if (e == NULL) {
-		err = entry_add(p, name, len, now_ms, &e);
-		if (err != 0)
-			return err == ENOMEM ? ENOSPC : err;
-		same = false;
-	} else {
-		/* being put or put, as it is wished now */
-		same = e->desired != P2P_DESIRED_GONE && n == e->n_instances &&
-		       memcmp(inst, e->instance, sizeof(inst)) == 0;
+	if (added && entry_add(p, name, len, now_ms, &e) != 0)
+		return ENOSPC;
+	/* being put or put, as it is wished now */
+	same = !added && e->desired != P2P_DESIRED_GONE && phones_same(e, inst, n);
+	if (phones_set(e, inst, n, seq == 0, now_ms) != 0) {
+		if (added)
+			entry_remove(p, e);
+		return ENOSPC;
 	}
-	instances_set(e, inst, n, seq == 0, now_ms);
 	taken(p, kamailio, seq);
 	claim(p, e, kamailio, seq);
 	set_desired(p, e, P2P_DESIRED_CLAIMED);
@@ -647,8 +687,7 @@ static void job_begin(struct p2p_published *p, struct entry *e, struct p2p_publi
 	job->last_expiry_ms = e->last_expiry_ms;
 	job->name_len = e->name_len;
 	memcpy(job->name, e->name, e->name_len + 1);
-	job->n_instances = e->n_instances;
-	memcpy(job->instance, e->instance, sizeof(job->instance));
+	job->n_instances = instances_get(e, job->instance);
 }
 
 int p2p_published_next(struct p2p_published *p, uint64_t now_ms, struct p2p_published_job *job)
@@ -781,8 +820,7 @@ static void fill_info(const struct entry *e, struct p2p_published_info *info)
 	info->seq = e->seq;
 	info->order = e->order;
 	info->due_ms = e->in_flight ? UINT64_MAX : e->due_ms;
-	info->n_instances = e->n_instances;
-	memcpy(info->instance, e->instance, sizeof(info->instance));
+	info->n_instances = instances_get(e, info->instance);
 }
 
 int p2p_published_get(const struct p2p_published *p, const char *name, size_t len,
