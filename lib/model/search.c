@@ -107,7 +107,7 @@ static bool engine_wanted(const struct p2p_search *s)
 
 enum p2p_search_step p2p_search_next(struct p2p_search *s, bool usable)
 {
-	bool sure = s->sure;
+	bool sure = s->sure, no;
 
 	if (s->paused)
 		return P2P_SEARCH_WAIT;
@@ -124,14 +124,19 @@ enum p2p_search_step p2p_search_next(struct p2p_search *s, bool usable)
 	}
 	if (!s->held)
 		return s->runs ? P2P_SEARCH_WAIT : P2P_SEARCH_OVER;
-	if (!s->answered && !s->late && p2p_quorum_absent(s->n_seen, s->n_no) &&
-	    (s->n_left > 0 || s->runs)) {
+	no = p2p_quorum_absent(s->n_seen, s->n_no);
+	/* that there is none; or that too many are dead to say anything, and the engine may take
+	 * long (it has asked the dead as well): the living are asked again meanwhile */
+	if (!s->answered && !s->late &&
+	    (no ? s->n_left > 0 || s->runs
+		: s->n_left == 0 && s->runs && !p2p_search_complete(s))) {
 		if (s->no_grace || s->grace)
 			return P2P_SEARCH_WAIT;
 		s->no_grace = true;
 		return P2P_SEARCH_NO_GRACE;
 	}
-	if (s->n_left == 0 && (s->answered || p2p_search_complete(s) || (s->asked && !s->runs)))
+	if (s->n_left == 0 &&
+	    (s->answered || s->late || p2p_search_complete(s) || (s->asked && !s->runs)))
 		return P2P_SEARCH_OVER;
 	return P2P_SEARCH_WAIT;
 }
@@ -146,12 +151,13 @@ enum p2p_search_end p2p_search_over(struct p2p_search *s, bool waited, bool usab
 		return P2P_SEARCH_OLDER;
 	if (s->answered || !waited)
 		return P2P_SEARCH_DONE;
-	if (usable || (any && complete))
+	/* a peer that is dead or silent is named as soon as the living have nobody better */
+	if (usable || (any && (complete || s->held)))
 		return P2P_SEARCH_FOUND;
 	if (complete && ++s->misses >= P2P_SEARCH_MISSES)
 		return P2P_SEARCH_ABSENT;
 	s->paused = true;
-	s->carried = complete && s->held && s->runs;
+	s->carried = s->held && s->runs;
 	if (complete) {
 		*pause_ms = P2P_SEARCH_MISS_PAUSE_MS;
 		return P2P_SEARCH_AGAIN;

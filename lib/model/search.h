@@ -27,7 +27,8 @@
 #define P2P_SEARCH_PAUSE_MAX_MS 400
 /* Until the engine is asked as well. */
 #define P2P_SEARCH_PATIENCE_MS 30
-/* A majority of holders has said no: for so long the others, and the engine, may know better. */
+/* A majority of holders has said no: for so long the others, and the engine, may know better. So
+ * long has the engine, too, where too few of them live to say anything. */
 #define P2P_SEARCH_NO_GRACE_MS 80
 /* From the first record that can be used, when it is the engine's, others are waited for. */
 #define P2P_SEARCH_GRACE_MS 15
@@ -39,9 +40,9 @@ struct p2p_search {
 	bool hurry;		      /* too few of them live: the engine, too, at once */
 	bool asked, runs, engine_all; /* the engine: was asked; is at it; had all the answers */
 	bool sure;		      /* one who has all records has just named some */
-	bool late;		      /* the time after a majority's no is over */
+	bool late;		      /* that time, P2P_SEARCH_NO_GRACE_MS, is over */
 	bool paused;		      /* between two searches */
-	bool carried;		      /* the engine goes on over the pause, for the next search */
+	bool carried;		      /* the engine goes on over the pause, for the next one */
 	bool grace, no_grace;	      /* these times run */
 	unsigned int n_seen, n_told, n_no, n_left;
 	/* all searches of the lookup */

@@ -470,6 +470,8 @@ static bool lookup_for_user(struct sip_msg *msg, struct reg_lookup *lk,
 		remote = reg_candidates_add(msg, lk, &set, local <= 0, NULL, &left);
 		if (remote > 0)
 			reg_count(REG_CNT_CACHED);
+		else if (left.n > 0) /* has he gone elsewhere? for the next call */
+			reg_refresh(&lk->name);
 	} else if (local > 0 && state == P2P_CACHE_MISS && lk->has_name) {
 		reg_refresh(&lk->name); /* who else serves this user: known the next time */
 	}

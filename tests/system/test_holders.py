@@ -189,6 +189,14 @@ def test_a_third_dies_at_once(s):
     say_times("while three of eight die", asking.ms)
     demand(not asking.wrong, "absent, though registered: %r", asking.wrong[:5])
     demand(worst < 1000 and not asking.told["TIMEOUT"], "a pause of %.0f ms, %r", worst, asking.told)
+    # users of the dead, when it is known that they are: that they were there is said soon, though
+    # most of a user's holders may be dead, too
+    proc.wait_for("all know", lambda: all(s.number(i, "members_dead") == 3 for i in range(5)), 20,
+                  0.05)
+    asked = [s.route(1 + n % 4, "dies%d" % n, fresh=False) for n in range(50)]
+    tap.say("users of the dead: " + ", ".join("%.0f" % ms for ms, _ in asked) + " ms")
+    demand(not [out for _, out in asked if out == "NOTFOUND"], "absent, though registered")
+    demand(sorted(ms for ms, _ in asked)[45] < 1000, "users of the dead are searched for too long")
     # users of the dead register elsewhere
     s.publish(1, ["dies0"])
     begun = time.monotonic()

@@ -247,6 +247,7 @@ static void test_unknown(void **state)
 		next_is(P2P_SEARCH_ENGINE); /* at once, with so few of them */
 		p2p_search_engine(&s, true);
 		no(2);
+		next_is(P2P_SEARCH_NO_GRACE);
 		next_is(P2P_SEARCH_WAIT);
 		p2p_search_engine_over(&s, true); /* its word alone does not do */
 		assert_int_equal(over(), P2P_SEARCH_AGAIN);
@@ -262,7 +263,7 @@ static void test_unknown(void **state)
 	p2p_search_told(&s, false, true, true, false); /* no answer at all */
 	next_is(P2P_SEARCH_ENGINE);
 	p2p_search_engine(&s, true);
-	next_is(P2P_SEARCH_WAIT);
+	next_is(P2P_SEARCH_NO_GRACE);
 	p2p_search_engine_over(&s, true);
 	assert_int_equal(over(), P2P_SEARCH_AGAIN);
 	assert_int_equal(s.misses, 0);
@@ -314,14 +315,52 @@ static void test_lapsed(void **state)
 	next_is(P2P_SEARCH_OVER);
 	assert_int_equal(p2p_search_over(&s, true, false, true, false, &pause_ms),
 			 P2P_SEARCH_FOUND);
-	/* by an incomplete one nothing is said */
-	p2p_search_begin(&s, true, 5, 5, 1);
-	p2p_search_told(&s, true, true, true, true);
+	/* so it is when too many are dead to say that there is nobody else: the engine had its
+	 * time */
+	p2p_search_begin(&s, true, 5, 2, 2);
 	next_is(P2P_SEARCH_ENGINE);
-	p2p_search_engine(&s, false);
+	p2p_search_engine(&s, true);
+	p2p_search_told(&s, true, true, true, true);
+	next_is(P2P_SEARCH_WAIT);
+	p2p_search_told(&s, true, true, true, true);
+	next_is(P2P_SEARCH_NO_GRACE);
+	next_is(P2P_SEARCH_WAIT);
+	p2p_search_no_grace_over(&s);
+	next_is(P2P_SEARCH_OVER);
+	assert_int_equal(p2p_search_over(&s, true, false, true, false, &pause_ms),
+			 P2P_SEARCH_FOUND);
+	/* by an incomplete one of the engine alone nothing is said */
+	p2p_search_begin(&s, false, 0, 0, 0);
+	next_is(P2P_SEARCH_ENGINE);
+	p2p_search_engine(&s, true);
+	p2p_search_engine_over(&s, false);
 	next_is(P2P_SEARCH_OVER);
 	assert_int_equal(p2p_search_over(&s, true, false, true, false, &pause_ms),
 			 P2P_SEARCH_AGAIN);
+}
+
+/* Most of the holders are dead, and the engine is slow: the living are asked again, and it goes on
+ * meanwhile. */
+static void test_dead_majority(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		p2p_search_begin(&s, true, 5, 2, 2);
+		if (i == 0) {
+			next_is(P2P_SEARCH_ENGINE);
+			p2p_search_engine(&s, true);
+		}
+		no(2);
+		next_is(P2P_SEARCH_NO_GRACE);
+		p2p_search_no_grace_over(&s);
+		assert_int_equal(over(), P2P_SEARCH_AGAIN);
+		assert_true(s.carried);
+	}
+	/* one of them knows better by now */
+	p2p_search_begin(&s, true, 5, 2, 2);
+	p2p_search_told(&s, true, true, true, true);
+	usable = true;
+	next_is(P2P_SEARCH_ANSWER);
 }
 
 static void test_engine_alone(void **state)
@@ -486,6 +525,7 @@ int main(void)
 		T(test_unknown),
 		T(test_patience),
 		T(test_lapsed),
+		T(test_dead_majority),
 		T(test_engine_alone),
 		T(test_older_secret),
 		T(test_nobody_waits),
