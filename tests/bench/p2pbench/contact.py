@@ -90,7 +90,8 @@ class Sites(Overlay):
         return sides.kamailio(
             "kamailio-" + host, net.ns(host), self.dir, "proxy.cfg",
             [f"{self.addr(host)}:{PORT}", f"{net.addr(host)}:{PORT}"],
-            {"P2P": None, "GATEWAY": self.socket(host, "gw.sock"), "CHILDREN": 2, **defines},
+            {"P2P": None, "GATEWAY": self.socket(host, "gw.sock"), "CHILDREN": 2,
+             "PIECES": 0 if self.bench.args.no_pieces else 1, **defines},
             self.module_dirs, memory=64 if tls else 32, tls=tls)
 
     def restart_a(self):
