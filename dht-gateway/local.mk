@@ -61,7 +61,8 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/location/gateway_tell.c dht-gateway/location/gateway_tell.h \
 	dht-gateway/enrol/gateway_user_enrolment.c dht-gateway/enrol/gateway_user_enrolment.h \
 	dht-gateway/enrol/gateway_user_enrolment_file.c dht-gateway/enrol/gateway_user_enrolment_file.h \
-	dht-gateway/location/gateway_users.c dht-gateway/location/gateway_users.h \
+	dht-gateway/location/gateway_users.c dht-gateway/location/gateway_users.h dht-gateway/location/gateway_users_impl.h \
+	dht-gateway/location/gateway_users_job.c dht-gateway/location/gateway_users_journal.c \
 	dht-gateway/location/gateway_user_keys.c dht-gateway/location/gateway_user_keys.h \
 	dht-gateway/location/gateway_watch.c dht-gateway/location/gateway_watch.h
 dht_gateway_libgateway_la_CPPFLAGS = $(GATEWAY_CPPFLAGS)
