@@ -304,7 +304,7 @@ def test_no_404_while_peers_die_and_return(s):
 @tap.limit(900)
 @tap.long
 def test_a_hundred_thousand_lookups_while_peers_die_and_return(s):
-    lookups_while_peers_die(s, 200, 100000, 250, 3, 5)
+    lookups_while_peers_die(s, 200, 100000, 400, 3, 5)
 
 
 def a_third_dies(s, each, dying, rate):
