@@ -66,7 +66,7 @@ static int record_sign(struct gw_rotation *r, const struct gw_authority *a,
 	if (!err)
 		err = p2p_revocation_key(&rec.key, &gw->overlay, rev.number, gw->crypto);
 	if (!err)
-		err = p2p_hlc_next(&gw->hlc, gw_wall(gw), &rec.order);
+		err = p2p_hlc_next(&gw->hlc, gw_wall(gw), 0, &rec.order);
 	if (err)
 		return err;
 	rec.overlay = gw->overlay;

@@ -265,6 +265,15 @@ void gw_announces_on_other(struct gw_announces *a,
 	a->other_arg = arg;
 }
 
+void gw_announces_on_stale(struct gw_announces *a,
+			   void (*h)(const struct p2p_key *key, uint64_t order, uint64_t later,
+				     void *arg),
+			   void *arg)
+{
+	a->stale = h;
+	a->stale_arg = arg;
+}
+
 static void waiting_drop(void *value, void *arg)
 {
 	(void)arg;

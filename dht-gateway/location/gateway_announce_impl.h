@@ -76,6 +76,8 @@ struct gw_announces {
 	bool closing;
 	void (*other)(const struct p2p_hit *from, const void *bytes, size_t len, void *arg);
 	void *other_arg;
+	void (*stale)(const struct p2p_key *key, uint64_t order, uint64_t later, void *arg);
+	void *stale_arg;
 };
 
 /* --- gateway_announce.c --- */

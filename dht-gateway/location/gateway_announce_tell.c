@@ -201,6 +201,15 @@ static int read_results(const char *body, size_t len, void *arg)
 	return p2p_opp_results_decode(r, body, len) || r->n != b->n;
 }
 
+/* A majority may have it, and whoever reads from this holder believes the later one. */
+static void stale(struct gw_announces *a, const struct sent *s, uint64_t later)
+{
+	if (gw_map_peek(a->waiting, &s->key, sizeof(s->key)))
+		gw_announces_end(a, &s->key, ESTALE, later);
+	else if (a->stale)
+		a->stale(&s->key, s->order, later, a->stale_arg);
+}
+
 static void results_take(struct holder *h, struct batch *b)
 {
 	struct gw_announces *a = h->all;
@@ -220,7 +229,7 @@ static void results_take(struct holder *h, struct batch *b)
 			p2p_announce_told(a->table, h->slot, &s->key, s->order, true);
 			gw_announces_judge(a, &s->key, s->order);
 		} else if (result == P2P_OPP_STALE) {
-			gw_announces_end(a, &s->key, ESTALE, r->r[i].order);
+			stale(a, s, r->r[i].order);
 		} else {
 			a->gw->metrics.announces_refused++;
 		}

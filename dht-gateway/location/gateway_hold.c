@@ -219,7 +219,7 @@ static enum p2p_opp_result announced(struct gw_holds *h, const struct p2p_hit *f
 	*fault = gw_record_judge(h->gw, from, bytes, len, &rec, &signer);
 	if (*fault != P2P_RECORD_OK)
 		return *fault == P2P_RECORD_UNCHECKED ? P2P_OPP_FULL : P2P_OPP_REFUSED;
-	p2p_hlc_see(&h->gw->hlc, rec.order, gw_wall(h->gw));
+	gw_record_seen(h->gw, &rec, &signer);
 	err = p2p_held_put(h->held, bytes, len, true, order);
 	if (!err)
 		changed(h, &rec.key, from);

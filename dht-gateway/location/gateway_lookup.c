@@ -224,7 +224,7 @@ static int take(struct lookup *l, const struct p2p_key *key, const void *data, s
 
 	if (!gw_record_read(gw, P2P_RECORD_USER, key->b, NULL, data, len, &rec, &signer))
 		return ENOENT;
-	p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));
+	gw_record_seen(gw, &rec, &signer);
 	*live = !rec.tombstone;
 	if (is_replayed(l, &rec, &signer))
 		return ENOENT;

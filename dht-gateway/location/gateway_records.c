@@ -144,12 +144,18 @@ enum p2p_record_fault gw_record_judge(const struct gw *gw, const struct p2p_hit 
 	return fault;
 }
 
+void gw_record_seen(struct gw *gw, const struct p2p_record *rec, const struct p2p_hit *signer)
+{
+	if (rec->order > gw->hlc.given || p2p_hit_cmp(signer, &gw->hit))
+		p2p_hlc_see(&gw->hlc, rec->order, gw_wall(gw));
+}
+
 int gw_record_make(struct gw *gw, struct p2p_record *rec, uint64_t lifetime_ms,
 		   uint64_t min_expiry_ms, uint8_t *buf, size_t *len)
 {
 	uint64_t now = gw_wall(gw);
 	uint64_t max = p2p_record_life_max(rec->kind);
-	int err = p2p_hlc_next(&gw->hlc, now, &rec->order);
+	int err = p2p_hlc_next(&gw->hlc, now, rec->order, &rec->order);
 
 	if (err)
 		return err;

@@ -33,8 +33,13 @@ enum p2p_record_fault gw_record_judge(const struct gw *gw, const struct p2p_hit 
 				      const void *data, size_t len, struct p2p_record *rec,
 				      struct p2p_hit *signer);
 
-/* Sign with our key; overlay, pubkey, order and expiry are filled in here. A tombstone lives until
- * min_expiry_ms at least. buf: P2P_RECORD_MAX bytes. 0 or errno. */
+/* A verified record: what is signed here from now on is later. Our own of this life change nothing.
+ */
+void gw_record_seen(struct gw *gw, const struct p2p_record *rec, const struct p2p_hit *signer);
+
+/* Sign with our key; overlay, pubkey, order and expiry are filled in here. rec->order on entry: of
+ * the record that it replaces, 0: none. A tombstone lives until min_expiry_ms at least. buf:
+ * P2P_RECORD_MAX bytes. 0 or errno. */
 int gw_record_make(struct gw *gw, struct p2p_record *rec, uint64_t lifetime_ms,
 		   uint64_t min_expiry_ms, uint8_t *buf, size_t *len);
 

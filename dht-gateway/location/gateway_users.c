@@ -387,8 +387,22 @@ void gw_users_kick(struct gw_users *u)
 	gw_peers_announce(gw->peers);
 }
 
+static void on_stale(const struct p2p_key *key, uint64_t order, uint64_t later, void *arg)
+{
+	struct gw_users *u = arg;
+	struct gw *gw = u->gw;
+	const char *name;
+	size_t len;
+
+	if (p2p_hlc_see(&gw->hlc, later, gw_wall(gw)) || gw_users_find(u, key, &name, &len))
+		return;
+	p2p_published_stale(u->table, name, len, order, gw_mono(gw));
+	gw_users_arm(u);
+}
+
 void gw_users_announced(struct gw_users *u)
 {
+	gw_announces_on_stale(u->gw->announces, on_stale, u);
 	gw_announces_on_other(u->gw->announces, on_other, u);
 }
 

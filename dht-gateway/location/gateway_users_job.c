@@ -127,7 +127,7 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	(void)id;
 	if (!gw_record_read(gw, P2P_RECORD_USER, key, NULL, data, len, &rec, &signer))
 		return;
-	p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));
+	gw_record_seen(gw, &rec, &signer);
 	p2p_userset_add(&j->reading->set, &rec, &signer, data, len);
 	if (p2p_hit_cmp(&signer, &gw->hit))
 		return;
@@ -250,6 +250,7 @@ static int job_record(struct job *j, uint8_t *buf, size_t *len)
 	rec.kind = P2P_RECORD_USER;
 	rec.tombstone = j->tombstone;
 	rec.key = j->key;
+	rec.order = j->order > j->p.last_order ? j->order : j->p.last_order;
 	rec.epoch = gw->epoch;
 	if (!rec.tombstone) {
 		err = job_permission(j, &rec);

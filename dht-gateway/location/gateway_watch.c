@@ -201,7 +201,7 @@ static enum p2p_opp_result told(struct gw_watches *ws, const struct p2p_hit *fro
 	*fault = gw_record_judge(gw, from, bytes, len, &rec, &signer);
 	if (*fault != P2P_RECORD_OK)
 		return P2P_OPP_REFUSED;
-	p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));
+	gw_record_seen(gw, &rec, &signer);
 	gw_cache_add(gw->cache, name, namelen, &rec, &signer, bytes, len);
 	gw->metrics.changes_heard++;
 	return P2P_OPP_KEPT;
@@ -245,7 +245,7 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	(void)here;
 	if (!gw_record_read(w->gw, P2P_RECORD_USER, key, NULL, data, len, &rec, &signer))
 		return;
-	p2p_hlc_see(&w->gw->hlc, rec.order, gw_wall(w->gw));
+	gw_record_seen(w->gw, &rec, &signer);
 	gw_cache_add(w->gw->cache, w->name, w->len, &rec, &signer, data, len);
 }
 

@@ -9,6 +9,7 @@
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/enrol/gateway_member.h"
 #include "dht-gateway/members/gateway_peers.h"
+#include "dht-gateway/location/gateway_records.h"
 
 #define TICK_MS 1000
 /* A peer that does not know this resource is not asked for it again for so long. */
@@ -51,7 +52,7 @@ static void records_hear(struct gw_gossip *g, const struct p2p_hit *from)
 		struct p2p_hit hit;
 
 		if (gossip_read(g, bytes, len, &rec, &hit, &fault)) {
-			p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));
+			gw_record_seen(gw, &rec, &hit);
 			if (p2p_hit_cmp(&hit, &gw->hit))
 				gossip_learn(g, &hit, &rec, bytes, len, true);
 			else

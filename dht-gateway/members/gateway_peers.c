@@ -162,7 +162,7 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	(void)here;
 	if (!gw_record_read(gw, P2P_RECORD_PEER, key, &peer->hit, data, len, &rec, NULL))
 		return;
-	p2p_hlc_see(&gw->hlc, rec.order, gw_wall(gw));
+	gw_record_seen(gw, &rec, &peer->hit);
 	peer->found = true;
 	if (peer_take(peer, &rec, data, len))
 		gw_gossip_record(gw->gossip, &peer->hit, &rec, data, len);
@@ -617,6 +617,12 @@ static void own_put_older(struct gw_peers *p, const struct p2p_record *own)
 	}
 }
 
+/* The latest of ours. */
+static uint64_t own_order(const struct gw_peers *p)
+{
+	return p->order > p->told_order ? p->order : p->told_order;
+}
+
 int gw_peers_own_record(const struct gw_peers *p, struct p2p_record *rec)
 {
 	struct gw *gw = p->gw;
@@ -624,6 +630,7 @@ int gw_peers_own_record(const struct gw_peers *p, struct p2p_record *rec)
 	memset(rec, 0, sizeof(*rec));
 	rec->kind = P2P_RECORD_PEER;
 	rec->key = p->key;
+	rec->order = own_order(p);
 	rec->epoch = gw->epoch;
 	rec->lease_ms = gw_wall(gw) + (uint64_t)gw->settings->lease_s * 1000;
 	strcpy(rec->software, SOFTWARE);
@@ -652,7 +659,10 @@ void gw_peers_own_tell(struct gw_peers *p)
 
 void gw_peers_own_leave(struct gw_peers *p)
 {
-	struct p2p_record rec = {.kind = P2P_RECORD_PEER, .key = p->key, .tombstone = true};
+	struct p2p_record rec = {.kind = P2P_RECORD_PEER,
+				 .key = p->key,
+				 .tombstone = true,
+				 .order = own_order(p)};
 
 	p->left = true;
 	own_sign_and_tell(p, &rec);

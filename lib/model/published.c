@@ -643,6 +643,15 @@ void p2p_published_renew(struct p2p_published *p, uint64_t now_ms, uint64_t spre
 	}
 }
 
+void p2p_published_stale(struct p2p_published *p, const char *name, size_t len, uint64_t order,
+			 uint64_t now_ms)
+{
+	struct entry *e = find(p, name, len);
+
+	if (e != NULL && !e->in_flight && is_out(e) && e->order == order)
+		change(p, e, now_ms + p->cfg.retry_min_ms);
+}
+
 void p2p_published_withdraw_all(struct p2p_published *p, uint64_t now_ms)
 {
 	struct entry *e, *next;
@@ -684,6 +693,7 @@ static void job_begin(struct p2p_published *p, struct entry *e, struct p2p_publi
 	job->tombstone = e->put == P2P_PUT_KILLING;
 	job->changed = e->was_dirty;
 	job->first = e->before == P2P_PUT_NOTHING && e->last_expiry_ms == 0;
+	job->last_order = e->order;
 	job->last_expiry_ms = e->last_expiry_ms;
 	job->name_len = e->name_len;
 	memcpy(job->name, e->name, e->name_len + 1);

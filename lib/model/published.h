@@ -92,6 +92,12 @@ int p2p_published_serves(const struct p2p_published *p, const char *name, size_t
  * spread over spread_ms. */
 void p2p_published_renew(struct p2p_published *p, uint64_t now_ms, uint64_t spread_ms);
 
+/* A holder has a record of ours that is later than order, though what was put is believed to be out:
+ * it is signed again after a while. Nothing happens when it has been signed again since, or is just
+ * being put. */
+void p2p_published_stale(struct p2p_published *p, const char *name, size_t len, uint64_t order,
+			 uint64_t now_ms);
+
 /* Withdraw all (orderly end of a peer that leaves the overlay). */
 void p2p_published_withdraw_all(struct p2p_published *p, uint64_t now_ms);
 
@@ -101,6 +107,7 @@ struct p2p_published_job {
 	bool tombstone;
 	bool first;		 /* nothing of this user is out there yet, as far as is known */
 	bool changed;		 /* what was wished changed: not just a repetition */
+	uint64_t last_order;	 /* of the last record (as given to done; 0: none) */
 	uint64_t last_expiry_ms; /* of the last record put (as given to done; 0: none): a tombstone
 				  * must live at least as long */
 	size_t name_len;

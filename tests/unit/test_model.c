@@ -14,24 +14,29 @@ static void test_hlc(void **state)
 	uint64_t order = 0;
 
 	(void)state;
-	assert_ok(p2p_hlc_next(&hlc, T0, &order));
+	assert_ok(p2p_hlc_next(&hlc, T0, 0, &order));
 	assert_true(order == T0);
-	assert_ok(p2p_hlc_next(&hlc, T0, &order));
+	assert_ok(p2p_hlc_next(&hlc, T0, order, &order)); /* it replaces that one */
 	assert_true(order == T0 + 1);
-	assert_ok(p2p_hlc_next(&hlc, T0 - 5000, &order)); /* the clock went back: never we */
+	assert_ok(p2p_hlc_next(&hlc, T0 - 5000, order, &order)); /* the clock went back: never we */
 	assert_true(order == T0 + 2);
-	assert_ok(p2p_hlc_next(&hlc, T0 + 50, &order));
+	/* however many records there are, they do not get ahead of the clock */
+	for (int i = 0; i < 1000; i++) {
+		assert_ok(p2p_hlc_next(&hlc, T0 + 2, 0, &order));
+		assert_true(order == T0 + 2);
+	}
+	assert_ok(p2p_hlc_next(&hlc, T0 + 50, order, &order));
 	assert_true(order == T0 + 50);
 	/* another peer's clock is fast, as far as it may be: we go past it all the same */
 	assert_ok(p2p_hlc_see(&hlc, T0 + 120050, T0 + 50));
-	assert_int_equal(p2p_hlc_next(&hlc, T0 + 50, &order), ERANGE);
+	assert_int_equal(p2p_hlc_next(&hlc, T0 + 50, 0, &order), ERANGE);
 	assert_true(order == T0 + 50);
-	assert_ok(p2p_hlc_next(&hlc, T0 + 51, &order));
+	assert_ok(p2p_hlc_next(&hlc, T0 + 51, 0, &order));
 	assert_true(order == T0 + 120051);
 	/* too far: not believed, not remembered */
 	assert_int_equal(p2p_hlc_see(&hlc, UINT64_MAX, T0), ERANGE);
 	assert_ok(p2p_hlc_see(&hlc, 0, T0));
-	assert_ok(p2p_hlc_next(&hlc, T0 + 200000, &order));
+	assert_ok(p2p_hlc_next(&hlc, T0 + 200000, 0, &order));
 	assert_true(order == T0 + 200000);
 }
 

@@ -274,6 +274,7 @@ static void test_retry(void **state)
 
 static void test_stale(void **state)
 {
+	struct p2p_published_info info;
 	int i;
 
 	(void)state;
@@ -287,6 +288,20 @@ static void test_stale(void **state)
 	nothing_due();
 	now = p2p_published_due(p);
 	next_is("alice", false);
+	done(P2P_PUT_OK);
+	is("alice", P2P_DESIRED_CLAIMED, P2P_PUT_PUT, false);
+	/* a holder says so when the majority has it: after a while, and once */
+	assert_ok(p2p_published_get(p, "alice", 5, &info));
+	p2p_published_stale(p, "alice", 5, info.order - 1, now);
+	p2p_published_stale(p, "bob", 3, info.order, now);
+	is("alice", P2P_DESIRED_CLAIMED, P2P_PUT_PUT, false);
+	p2p_published_stale(p, "alice", 5, info.order, now);
+	is("alice", P2P_DESIRED_CLAIMED, P2P_PUT_PUT, true);
+	nothing_due();
+	now = p2p_published_due(p);
+	next_is("alice", false);
+	assert_int_equal(job.last_order, info.order);
+	p2p_published_stale(p, "alice", 5, info.order, now); /* just being put */
 	done(P2P_PUT_OK);
 	is("alice", P2P_DESIRED_CLAIMED, P2P_PUT_PUT, false);
 }
