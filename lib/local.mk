@@ -50,9 +50,17 @@ lib_libp2pio_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(HIREDIS_CFLAGS) $
 P2PIO_LIBS = lib/libp2pio.la lib/libp2pcore.la $(LIBEVENT_LIBS) $(HIREDIS_LIBS) $(INIH_LIBS)
 lib_libp2pio_la_LIBADD =
 
-lib_libp2popp_la_SOURCES = lib/proto/opp.c lib/proto/opp.h lib/proto/opp_impl.h lib/proto/opp_enrol.c \
+lib_libp2popp_la_SOURCES = lib/proto/opp.h lib/proto/opp_impl.h \
+	lib/proto/opp_enrol.c \
+	lib/proto/opp_error.c \
+	lib/proto/opp_member.c \
 	lib/proto/opp_members.c lib/proto/opp_members.h \
-	lib/proto/opp_records.c lib/proto/opp_records.h
+	lib/proto/opp_path.c \
+	lib/proto/opp_peer.c \
+	lib/proto/opp_records.c lib/proto/opp_records.h \
+	lib/proto/opp_session.c \
+	lib/proto/opp_text.c \
+	lib/proto/opp_user.c
 lib_libp2popp_la_CPPFLAGS = $(AM_CPPFLAGS) $(JSONC_CFLAGS)
 P2POPP_LIBS = lib/libp2popp.la lib/libp2pcore.la $(JSONC_LIBS)
 

@@ -7,7 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "lib/base/bytes.h"
+#include "lib/proto/opp.h"
 
+/* Highest number of a version. */
+#define P2P_OPP_VERSION_NUMBER_MAX 1000
+
+/* Printable ASCII that needs no escape, and ends within cap bytes. */
+int p2p_opp_printable(const char *s, size_t cap);
+/* 1 to 15 of a-z, 0-9 and '-'. */
+int p2p_opp_word_valid(const char *s);
 /* A string of printable ASCII, quoted. */
 void p2p_opp_put_string(struct p2p_text *t, const char *s);
 /* EMSGSIZE: it was cut. */
@@ -23,5 +31,21 @@ const char *p2p_opp_get_string(json_object *o, const char *name, size_t max);
 /* Exactly n bytes, at most 32, in hexadecimal. */
 int p2p_opp_get_hex(json_object *o, const char *name, uint8_t *out, size_t n);
 int p2p_opp_get_u32(json_object *o, const char *name, uint32_t min, uint32_t max, uint32_t *out);
+/* One of n words, to its number. */
+int p2p_opp_get_word(json_object *o, const char *name, const char *const *words, size_t n,
+		     int *out);
+/* A word like those of lists. */
+int p2p_opp_get_name(json_object *o, const char *name, char word[P2P_OPP_WORD_MAX]);
+int p2p_opp_get_hit(json_object *o, struct p2p_hit *hit);
+
+/* "versions": [..]. Of more than we count, the first ones are taken. */
+int p2p_opp_put_versions(struct p2p_text *t, const unsigned int *version, size_t n);
+int p2p_opp_get_versions(json_object *o, unsigned int *version, uint8_t *n);
+/* "sip": [..]. Addresses of a form that is not known here are left out. */
+int p2p_opp_put_uris(struct p2p_text *t, const char (*uri)[P2P_LOCATOR_URI_MAX], unsigned int n);
+int p2p_opp_get_uris(json_object *o, char (*uri)[P2P_LOCATOR_URI_MAX], uint8_t *n);
+/* The members of a user's body, without its braces. */
+int p2p_opp_put_user(struct p2p_text *t, const struct p2p_opp_user *user);
+int p2p_opp_get_user(json_object *o, struct p2p_opp_user *user);
 
 #endif
