@@ -375,6 +375,8 @@ const struct metric gw_metrics_table[] = {
 		"Times that a bound was reached, by bound (limits.md says what happens then)."),
 	COUNTER("limits_reached_total", limit_peers, "limit=\"peers\"",
 		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_store, "limit=\"store\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
 	GAUGE("epoch", epoch, NULL, "This peer's epoch."),
 	GAUGE("lease_left_ms", lease_left_ms, NULL, "How long others still believe our records."),
 	GAUGE("uptime_seconds", uptime_s, NULL, "Since the start."),
@@ -452,6 +454,7 @@ void gw_metrics_refresh(struct gw *gw)
 	m->dht_stored = dht.stored;
 	m->dht_stored_bytes = dht.stored_bytes;
 	m->dht_dropped = dht.dropped;
+	m->limit_store = dht.refused;
 	m->dht_puts = dht.puts;
 	m->dht_gets = dht.gets;
 	for (int i = 0; i < P2P_RECORD_FAULTS; i++)

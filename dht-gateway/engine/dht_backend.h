@@ -79,6 +79,7 @@ struct dht_stats {
 	bool alone;			/* nobody to talk to is known or was ever configured */
 	unsigned good4, good6, dubious; /* nodes */
 	uint64_t stored, stored_bytes;
+	uint64_t refused; /* values of others, for want of room */
 	uint64_t puts, gets, watches, dropped;
 	unsigned puts_pending, gets_pending;
 	char node_id[41];

@@ -253,6 +253,7 @@ static void both_stats(struct dht_backend *b, struct dht_stats *st)
 	st->dubious += s[1].dubious;
 	st->stored += s[1].stored;
 	st->stored_bytes += s[1].stored_bytes;
+	st->refused += s[1].refused;
 	st->puts += s[1].puts;
 	st->gets += s[1].gets;
 	st->watches = s[0].watches > s[1].watches ? s[0].watches : s[1].watches;

@@ -793,6 +793,7 @@ static void backend_stats(struct dht_backend *b, struct dht_stats *st)
 	st->dubious = info.dubious;
 	st->stored = info.stored;
 	st->stored_bytes = info.stored_bytes;
+	st->refused = info.refused;
 	st->puts = b->counts.puts;
 	st->gets = b->counts.gets;
 	st->watches = b->n_watches;

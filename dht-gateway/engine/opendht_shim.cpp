@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <future>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -34,6 +35,19 @@ struct sink {
 	odht_config config{};
 	/* of our own copies: see odht_put */
 	std::string mark;
+	/* How many bytes more are stored for others; corrected by each odht_info_refresh. */
+	std::atomic<int64_t> room{0};
+	std::atomic<uint64_t> refused{0};
+
+	bool room_for(size_t len)
+	{
+		auto n = static_cast<int64_t>(len);
+		if (room.fetch_sub(n) >= n)
+			return true;
+		room += n;
+		refused++;
+		return false;
+	}
 
 	void value(uint64_t tag, const dht::Value &v)
 	{
@@ -121,21 +135,22 @@ auto node_tell(const N &n, node_handler node, void *arg) -> decltype(n.ss, n.ssl
 	node(n.id.data(), &n.ss, n.sslen, arg);
 }
 
-dht::ValueType value_type(const odht_config &config, odht_type type)
+dht::ValueType value_type(const odht_config &config, odht_type type, std::shared_ptr<sink> out)
 {
 	const odht_policy policy = config.policy;
 	return dht::ValueType(
 		type == ODHT_BELL ? BELL_TYPE : RECORD_TYPE,
 		type == ODHT_BELL ? "p2psip bell" : "p2psip record",
 		std::chrono::seconds(type == ODHT_BELL ? ODHT_BELL_TTL_S : config.value_ttl_s),
-		[policy, type](dht::InfoHash key, std::shared_ptr<dht::Value> &v,
-			       const dht::InfoHash &, const dht::SockAddr &) {
+		[policy, type, out](dht::InfoHash key, std::shared_ptr<dht::Value> &v,
+				    const dht::InfoHash &, const dht::SockAddr &) {
 			/* nothing of OpenDHT's own around the record: it would be stored unread */
 			if (v->isEncrypted() || v->owner || v->recipient || !v->user_type.empty() ||
 			    !v->signature.empty())
 				return false;
 			return policy.store(type, key.data(), v->id, v->data.data(), v->data.size(),
-					    policy.arg);
+					    policy.arg) &&
+			       out->room_for(v->size());
 		},
 		[policy, type](dht::InfoHash, const std::shared_ptr<dht::Value> &prev,
 			       std::shared_ptr<dht::Value> &next, const dht::InfoHash &,
@@ -156,7 +171,11 @@ void start(odht *d, const odht_config *config)
 	nc.network = config->network;
 	nc.max_req_per_sec = config->max_requests;
 	nc.max_peer_req_per_sec = config->max_peer_requests;
-	nc.max_store_size = static_cast<ssize_t>(config->store_bytes);
+	/* No limit of OpenDHT's own. What it does when it is over it, with a single address that
+	 * stores here, never ends (2.4: Dht::expireStore goes past the end of its table); and its
+	 * sum of bytes goes below zero, and so over any limit, where values change their size. */
+	nc.max_store_size = -1;
+	nc.max_store_keys = -1;
 	/* Values are repeated by who put them. OpenDHT's own maintenance would announce them anew
 	 * when they are put, in place of the put, which then fails. */
 	nc.maintain_storage = false;
@@ -179,11 +198,13 @@ void start(odht *d, const odht_config *config)
 			s4 == dht::NodeStatus::Connected || s6 == dht::NodeStatus::Connected;
 		out->status();
 	};
+	out->room = static_cast<int64_t>(config->store_bytes);
 	d->runner.run(rc, std::move(ctx));
+	d->runner.setStorageLimit(std::numeric_limits<size_t>::max());
 	/* The thread runs now, but knows nobody to talk to yet: the types are there before the
 	 * first packet that could bring a value. */
-	d->runner.registerType(value_type(*config, ODHT_RECORD));
-	d->runner.registerType(value_type(*config, ODHT_BELL));
+	d->runner.registerType(value_type(*config, ODHT_RECORD, out));
+	d->runner.registerType(value_type(*config, ODHT_BELL, out));
 	if ((config->bind4 && !d->runner.getBound(AF_INET)) ||
 	    (config->bind6 && !d->runner.getBound(AF_INET6)))
 		throw std::system_error(EADDRNOTAVAIL, std::generic_category(),
@@ -338,6 +359,7 @@ void odht_info_get(struct odht *d, struct odht_info *info)
 	std::lock_guard<std::mutex> lock(d->stats_mtx);
 	*info = d->stats;
 	info->connected = d->out->connected;
+	info->refused = d->out->refused;
 }
 
 void odht_info_refresh(struct odht *d)
@@ -351,7 +373,11 @@ void odht_info_refresh(struct odht *d)
 			d->stats.good6 = ni->ipv6.good_nodes;
 			d->stats.dubious = ni->ipv4.dubious_nodes + ni->ipv6.dubious_nodes;
 			d->stats.stored = ni->storage_values;
-			d->stats.stored_bytes = ni->storage_size;
+			/* it may have gone below zero */
+			auto bytes = static_cast<int64_t>(ni->storage_size);
+			d->stats.stored_bytes = bytes < 0 ? 0 : static_cast<uint64_t>(bytes);
+			d->out->room = static_cast<int64_t>(d->out->config.store_bytes -
+							    d->stats.stored_bytes);
 		});
 	});
 }
