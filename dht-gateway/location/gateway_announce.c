@@ -182,8 +182,14 @@ static void on_change(const struct p2p_hit *hit, enum gw_gossip_event event, voi
 
 	if (h && event == GW_GOSSIP_NEW_EPOCH)
 		p2p_announce_again(a->table, h->slot);
-	if (h && event == GW_GOSSIP_ALIVE)
+	if (h && event == GW_GOSSIP_ALIVE) {
+		/* what was sent to it before, and fails now, is no reason to wait for long */
+		h->failures = 0;
 		h->retry_ms = 0;
+		event_del(h->timer);
+		if (p2p_announce_waiting(a->table, h->slot))
+			gw_announce_due(h);
+	}
 	if (a->walking)
 		a->walk_again = true;
 	else

@@ -3,40 +3,14 @@
 """Overlays on Redis instead of the embedded engine, and the way from one to the other: with real
 servers, which are also stopped, killed, and come back empty."""
 
-import os
-import shutil
-
-from rig import overlay, proc, sipc, tap, world
-
-PORT = 6390
-
-
-class Redis:
-    def __init__(self, node):
-        self.node, self.address = node, node.addr4["ovl"]
-        self.dir = os.path.join(world.WORK, "redis")
-        os.makedirs(self.dir, exist_ok=True)
-        self.proc = None
-
-    def start(self):
-        self.proc = proc.Proc("redis", ["redis-server", "--port", str(PORT), "--bind",
-                                        self.address, "--protected-mode", "no", "--save", "",
-                                        "--appendonly", "no", "--dir", self.dir], self.node)
-        proc.wait_for("redis answers", lambda: self.proc.said("Ready to accept connections"), 10,
-                      alive=[self.proc])
-        return self
-
-    def setting(self):
-        return "%s:%d" % (self.address, PORT)
-
+from rig import overlay, proc, redis, sipc, tap
 
 def on_redis():
-    if not shutil.which("redis-server"):
-        raise tap.Skip("no redis-server on this machine")
+    redis.wanted()
     s = overlay.Overlay(3, start=False, prepare=prepare, backend="redis")
-    s.redis = Redis(s.node("redis", s.ovl)).start()
+    s.redis = redis.Redis(s.node("redis", s.ovl)).start()
     for p in s.peers:
-        use(s, p, "redis")
+        redis.use(p, "redis", s.redis)
         p.start()
     s.joined()
     return s
@@ -44,10 +18,9 @@ def on_redis():
 
 def embedded():
     """On OpenDHT, and a Redis is there."""
-    if not shutil.which("redis-server"):
-        raise tap.Skip("no redis-server on this machine")
+    redis.wanted()
     s = overlay.Overlay(2, start=False, prepare=prepare)
-    s.redis = Redis(s.node("redis", s.ovl)).start()
+    s.redis = redis.Redis(s.node("redis", s.ovl)).start()
     for p in s.peers:
         p.start()
     s.joined()
@@ -57,12 +30,6 @@ def embedded():
 def prepare(p):
     p.gateway.settings["dht"]["reput_interval_s"] = 10
     p.gateway.settings.setdefault("redis", {})
-
-
-def use(s, p, backend):
-    p.gateway.settings["dht"]["backend"] = backend
-    p.gateway.settings["redis"] = {"server": s.redis.setting(), "timeout_ms": 200} \
-        if "redis" in backend else {}
 
 
 def pair(s):
@@ -127,7 +94,7 @@ def test_the_engine_is_changed_with_no_call_lost(s):
     for backend in ("opendht redis", "redis"):
         for p in (s.a, s.b):
             p.gateway.stop()
-            use(s, p, backend)
+            redis.use(p, backend, s.redis)
             p.gateway.start()
             s.joined()
             proc.wait_for("%s has put its users" % p.name,

@@ -10,7 +10,7 @@ import random
 import statistics
 import time
 
-from rig import location, proc, sipc, tap
+from rig import location, proc, redis, sipc, tap
 
 RTT_MS = 20
 KNOWN_S = 0.2       # after which a peer that has come back is called again
@@ -568,6 +568,71 @@ def test_a_gateway_with_5000_users(s):
 @tap.long
 def test_a_gateway_with_100000_users(s):
     many_users(s, 100000, 1500, 2048, 10)
+
+
+# ---- an existing Redis Cluster in place of the embedded engine ----
+
+def clustered(holders):
+    redis.wanted()
+    s = location.Location(4, start=False, backend="redis",
+                          extra=lambda p: p.gateway.settings["overlay"].update(holders=holders))
+    s.redis = redis.Cluster(s.node("redis", s.ovl)).start()
+    for p in s.peers:
+        redis.use(p, "redis", s.redis)
+    s.begin()
+    return s
+
+
+def cluster_behind():
+    """The gateways hold the users' records, and the Cluster behind them."""
+    return clustered(5)
+
+
+def cluster_alone():
+    """The Cluster holds them, and nobody else."""
+    return clustered(0)
+
+
+def lookups_while_a_master_dies(s, first, users, rate):
+    """Each user is looked up once: no cache knows it."""
+    s.register(s.a, first, users)
+    proc.wait_for("all are published", lambda: s.a.gateway.unpublished() == 0, 30, 0.05)
+    load = s.lookup(s.peers[1:], first, users, users, rate, wait=False, random=False, timeout=8000)
+    time.sleep(users / rate / 4)
+    dead = s.redis.masters()[0]
+    dead.proc.kill()
+    died = time.monotonic()
+
+    def replaced():
+        masters = s.redis.masters()
+        return dead not in masters and len(masters) == redis.MASTERS
+    proc.wait_for("its replica is master", replaced, 30, 0.1)
+    tap.say("a replica took over %.1f s after the kill" % (time.monotonic() - died))
+    demand(load.proc.running(), "the lookups were over before a replica took over")
+    got = load.finish(users / rate + 90)
+    figures("arrived", got["arrival_ms"])
+    demand(got["arrived"] == users, "%d of %d lookups failed: %r", users - got["arrived"], users,
+           got["responses"])
+    dead.start()
+    proc.wait_for("the Cluster is complete", s.redis.complete, 30, 0.2)
+
+
+@tap.on(cluster_behind)
+@tap.limit(120)
+def test_on_a_redis_cluster_users_are_where_they_are(s):
+    new_users(s, 300, 100)
+    leaving_users(s, 300, 100)
+    moving_users(s, 10, True, "clustered")
+    missing_users(s, 200, 100)
+    lookups_while_a_master_dies(s, 1000, 1000, 100)
+
+
+@tap.on(cluster_alone)
+@tap.limit(120)
+def test_a_redis_cluster_alone_loses_a_master_and_no_lookup(s):
+    new_users(s, 300, 100)
+    missing_users(s, 200, 100)
+    lookups_while_a_master_dies(s, 1000, 1000, 100)
 
 
 if __name__ == "__main__":

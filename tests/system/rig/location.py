@@ -32,14 +32,17 @@ class Location(overlay.Overlay):
         super().__init__(n, start=False, prepare=all_of, emulate=emulate, media=False, **kw)
         self.load, self.callee = self.node("load"), self.node("callee")
         if start:
-            for p in self.peers:
-                p.gateway.start(wait=False)
-            for p in self.peers:
-                p.gateway.ready()
-                p.kamailio.start(wait=False)
-            for p in self.peers:
-                p.kamailio.ready(30)
-            self.joined(30)
+            self.begin()
+
+    def begin(self):
+        for p in self.peers:
+            p.gateway.start(wait=False)
+        for p in self.peers:
+            p.gateway.ready()
+            p.kamailio.start(wait=False)
+        for p in self.peers:
+            p.kamailio.ready(30)
+        self.joined(30)
 
     def joined(self, timeout=15):
         super().joined(timeout)
