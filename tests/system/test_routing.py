@@ -2003,8 +2003,10 @@ def t_memory(w):
     for x in grown:
         print("# %s %s %s: %+d" % x)
     check(before[0][0] and before[0][1], "no statistics")
-    # a Call-ID one digit longer is no leak; a byte for each round is
-    bad = [x for x in grown if x[3] >= 16 * ROUNDS]
+    # a Call-ID one digit longer is no leak; a byte for each round is. p2p_usrloc holds 64 pieces of
+    # 4,096 bytes; q_malloc leaves up to 104 bytes more on each, where it cannot make a piece of them
+    slack = {"p2p_usrloc shared_cut": 64 * 104}
+    bad = [x for x in grown if x[3] - slack.get(x[2].split("(")[0], 0) >= 16 * ROUNDS]
     equal(bad, [], "grown in %d rounds" % ROUNDS)
     for k in (e, f):
         k.stop()
