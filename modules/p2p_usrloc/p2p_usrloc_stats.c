@@ -108,7 +108,7 @@ static const struct {
 	[GAUGE_STALE] = {"contacts_stale",
 			 "of these, those whose phones have to connect again after a restart"},
 	[GAUGE_NOT_KEPT] = {"contacts_not_kept",
-			    "contacts that were not written to the file: too long, or no room"},
+			    "tries to write a contact to the file that failed: too long, or no room"},
 	[GAUGE_RESTORED] = {"contacts_restored", "contacts that came back at the start"},
 	[GAUGE_DAMAGED] = {"contacts_damaged", "contacts in the file that were damaged"},
 	[GAUGE_SKIPPED] = {"contacts_skipped", "contacts in the file that usrloc has no table for"},

