@@ -84,7 +84,7 @@ static uint64_t limits_reached(const struct gw_metrics *m)
 {
 	return m->limit_users + m->limit_confirms + m->limit_queries + m->limit_moves +
 	       m->limit_watchers + m->limit_kamailios + m->limit_held_peer + m->limit_clients +
-	       m->limit_held + m->route_busy;
+	       m->limit_held + m->limit_store + m->route_busy;
 }
 
 char *gw_info_text(struct gw *gw)

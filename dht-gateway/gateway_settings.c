@@ -86,7 +86,7 @@ const struct setting gw_settings_table[] = {
 	INT("dht", "reput_interval_s", reput_interval_s, 10, 43200, "43200", true,
 	    "How often each user's record is signed and put again, at most half of [limits] "
 	    "record_lifetime_s."),
-	INT("dht", "puts_per_s", puts_per_s, 1, 1000, "2", true,
+	INT("dht", "puts_per_s", puts_per_s, 1, 1000, "4", true,
 	    "Records a second that are put into the engine once their holders have them, after a "
 	    "burst of 500."),
 	INT("dht", "put_window", put_window, 1, 1024, "64", true,
@@ -190,7 +190,7 @@ const struct setting gw_settings_table[] = {
 	    "Names whose records are remembered."),
 	INT("limits", "peers_max", peers_max, 1, 100000, "4096", false,
 	    "Peers whose records are remembered."),
-	INT("limits", "members_max", members_max, 16, 100000, "20000", false,
+	INT("limits", "members_max", members_max, 16, 65000, "20000", false,
 	    "Members of the overlay that are known."),
 	INT("limits", "held_max", held_max, 1000, 100000000, "1000000", false,
 	    "Records of other peers' users that are kept here as one of their holders."),

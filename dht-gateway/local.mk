@@ -112,6 +112,7 @@ gateway_tests = \
 	tests/unit/test_gw_https \
 	tests/unit/test_gw_crypto \
 	tests/unit/test_gw_keys \
+	tests/unit/test_gw_limits \
 	tests/unit/test_gw_lookup \
 	tests/unit/test_gw_members \
 	tests/unit/test_gw_peers \
@@ -156,6 +157,10 @@ tests_unit_test_gw_crypto_LDADD = $(GATEWAY_TEST_LIBS) $(OPENSSL_LIBS)
 tests_unit_test_gw_keys_SOURCES = tests/unit/test_gw_keys.c tests/unit/test.h
 tests_unit_test_gw_keys_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_keys_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_limits_SOURCES = tests/unit/test_gw_limits.c $(GATEWAY_FIXTURE)
+tests_unit_test_gw_limits_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_limits_LDADD = $(GATEWAY_TEST_LIBS)
 
 tests_unit_test_gw_lookup_SOURCES = tests/unit/test_gw_lookup.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_lookup_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)

@@ -10,6 +10,7 @@ lib_libp2pcore_la_SOURCES = \
 	lib/base/clock.c lib/base/clock.h \
 	lib/base/hash.c lib/base/hash.h \
 	lib/base/log.c lib/base/log.h \
+	lib/base/shared.c lib/base/shared.h \
 	lib/proto/crypto.c lib/proto/crypto.h \
 	lib/proto/hit.c lib/proto/hit.h \
 	lib/proto/enrolment.c lib/proto/enrolment.h \

@@ -15,7 +15,6 @@
 #include "lib/proto/record_head.h"
 
 #define HOLDERS_MAX 9
-#define MEMBERS_MAX 16000
 /* After a change of the ring, records are looked at in pages. */
 #define WALK_MS 10
 #define WALK_PAGE 1000
@@ -115,7 +114,7 @@ static void retarget(struct gw_announces *a, const struct p2p_announced *e)
 		struct holder *h = near[i].self ? NULL : gw_announce_holder(a, &near[i].hit);
 
 		if (near[i].self)
-			gw_holds_own(a->gw->holds, e->bytes, e->len);
+			gw_holds_own(a->gw->holds, e->record);
 		if (!h)
 			continue;
 		slot[n++] = h->slot;
@@ -139,8 +138,7 @@ static bool walk_one(const struct p2p_announced *e, const uint16_t *kept, unsign
 	return false;
 }
 
-/* Members that are none any more are forgotten when no record names them. */
-static void holders_tidy(struct gw_announces *a)
+void gw_announce_holders_tidy(struct gw_announces *a)
 {
 	struct p2p_locator at[P2P_USERSET_GATEWAYS_MAX];
 
@@ -166,7 +164,7 @@ static void on_walk(evutil_socket_t fd, short what, void *arg)
 	a->walking = true;
 	p2p_announce_scan(a->table, &a->walk_at, WALK_PAGE, walk_one, a);
 	if (!a->walk_at) {
-		holders_tidy(a);
+		gw_announce_holders_tidy(a);
 		gw_announce_engine_due(a);
 		a->walking = a->walk_again;
 		a->walk_again = false;
@@ -304,7 +302,8 @@ int gw_announces_new(struct gw_announces **ap, struct gw *gw)
 	if (!err)
 		err = gw_announce_tell_init(a);
 	if (!err)
-		err = gw_map_new(&a->holders, MEMBERS_MAX, false, gw_announce_holder_drop, NULL);
+		err = gw_map_new(&a->holders, (size_t)gw->settings->members_max, false,
+				 gw_announce_holder_drop, NULL);
 	if (!err)
 		err = gw_map_new(&a->waiting, 65536, false, waiting_drop, NULL);
 	a->tick = event_new(gw->base, -1, 0, on_tick, a);

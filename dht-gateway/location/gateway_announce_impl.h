@@ -84,6 +84,8 @@ struct gw_announces {
 
 /* A holder has it: is it safe now? */
 void gw_announces_judge(struct gw_announces *a, const struct p2p_key *key, uint64_t order);
+/* Members that are none any more are forgotten. */
+void gw_announce_holders_tidy(struct gw_announces *a);
 /* What is waited for ends. */
 void gw_announces_end(struct gw_announces *a, const struct p2p_key *key, int err, uint64_t order);
 

@@ -84,6 +84,9 @@ struct holder *gw_announce_holder(struct gw_announces *a, const struct p2p_hit *
 
 	if (h)
 		return h;
+	/* there are never more members: those that are none any more make room */
+	if (gw_map_count(a->holders) >= (size_t)a->gw->settings->members_max)
+		gw_announce_holders_tidy(a);
 	h = calloc(1, sizeof(*h));
 	if (!h)
 		return NULL;

@@ -406,16 +406,16 @@ void gw_holds_checked(struct gw_holds *h, const struct p2p_hit *from,
 /* --- our own, and what other holders have ------------------------------------------------------
  */
 
-void gw_holds_own(struct gw_holds *h, const void *bytes, size_t len)
+void gw_holds_own(struct gw_holds *h, struct p2p_shared *record)
 {
 	struct p2p_record_head head;
 	struct p2p_key key;
 	uint64_t order;
 
-	if (p2p_record_head(&head, bytes, len))
+	if (p2p_record_head(&head, record->bytes, record->len))
 		return;
 	memcpy(key.b, head.key, sizeof(key.b));
-	if (!p2p_held_put(h->held, bytes, len, true, &order))
+	if (!p2p_held_share(h->held, record, true, &order))
 		changed(h, &key, &h->gw->hit);
 }
 

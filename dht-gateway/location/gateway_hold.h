@@ -32,8 +32,8 @@ void gw_holds_checked(struct gw_holds *h, const struct p2p_hit *from,
 /* --- our own -----------------------------------------------------------------------------------
  */
 
-/* One that we have signed, of whose key we are a holder. */
-void gw_holds_own(struct gw_holds *h, const void *bytes, size_t len);
+/* One that we have signed, of whose key we are a holder; kept here and there once. */
+void gw_holds_own(struct gw_holds *h, struct p2p_shared *record);
 /* One that another holder has kept, told while we synchronise. */
 void gw_holds_pulled(struct gw_holds *h, const void *bytes, size_t len);
 /* The records of a key: how many. Their signatures may not have been looked at yet. */

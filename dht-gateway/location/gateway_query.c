@@ -13,7 +13,6 @@
 #define WINDOW 4
 /* Keys that wait for one holder. */
 #define WAITING_MAX 8192
-#define DESTS_MAX 20000
 #define PROBE_MS 3000
 
 struct gw_query {
@@ -225,12 +224,23 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 		send_one(d);
 }
 
+/* Members come and go: the one that was asked and heard of least recently makes room. */
+static void make_room(struct gw_queries *all)
+{
+	const struct dest *d = gw_map_oldest(all->map);
+
+	if (gw_map_count(all->map) >= (size_t)all->gw->settings->members_max && !d->first &&
+	    !d->requests)
+		gw_map_del(all->map, &d->hit, sizeof(d->hit));
+}
+
 static struct dest *dest_of(struct gw_queries *all, const struct p2p_hit *hit)
 {
 	struct dest *d = gw_map_get(all->map, hit, sizeof(*hit));
 
 	if (d)
 		return d;
+	make_room(all);
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return NULL;
@@ -323,7 +333,7 @@ int gw_queries_new(struct gw_queries **qp, struct gw *gw)
 	if (!q)
 		return ENOMEM;
 	q->gw = gw;
-	err = gw_map_new(&q->map, DESTS_MAX, false, dest_drop, NULL);
+	err = gw_map_new(&q->map, (size_t)gw->settings->members_max, false, dest_drop, NULL);
 	if (err) {
 		free(q);
 		return err;

@@ -18,7 +18,6 @@
 #define RETRY_MS 250
 #define TRIES_MAX 3
 #define AWAY_MS 1000
-#define MEMBERS_MAX 20000
 
 struct teller {
 	struct gw_tells *all;
@@ -257,7 +256,7 @@ int gw_tells_new(struct gw_tells **tp, struct gw *gw,
 	t->gw = gw;
 	t->unwanted = unwanted;
 	t->arg = arg;
-	err = gw_map_new(&t->map, MEMBERS_MAX, false, teller_drop, NULL);
+	err = gw_map_new(&t->map, (size_t)gw->settings->members_max, false, teller_drop, NULL);
 	if (err) {
 		free(t);
 		return err;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/base/bytes.h"
+#include "lib/base/shared.h"
 #include "lib/proto/record_head.h"
 
 #define KEY_AT 22
@@ -24,11 +25,10 @@ struct entry {
 	struct entry *chain;
 	uint64_t order;
 	uint16_t refs; /* queues that it stands in */
-	uint16_t len;
 	uint8_t n;
 	bool dead; /* not in the table any more: freed with the last reference */
 	struct target target[P2P_ANNOUNCE_TARGETS_MAX];
-	uint8_t *bytes;
+	struct p2p_shared *record;
 };
 
 /* A ring buffer of entries. */
@@ -71,7 +71,7 @@ int p2p_announce_new(struct p2p_announce **ap, size_t max, const struct p2p_hash
 
 static void entry_free(struct entry *e)
 {
-	free(e->bytes);
+	p2p_shared_drop(e->record);
 	free(e);
 }
 
@@ -263,7 +263,7 @@ static struct entry **slot_of(const struct p2p_announce *a, const uint8_t *key)
 	struct entry **ep =
 		&a->bucket[p2p_hash(&a->hash_key, key, P2P_KEY_LEN) & (a->n_buckets - 1)];
 
-	while (*ep != NULL && memcmp((*ep)->bytes + KEY_AT, key, P2P_KEY_LEN) != 0)
+	while (*ep != NULL && memcmp((*ep)->record->bytes + KEY_AT, key, P2P_KEY_LEN) != 0)
 		ep = &(*ep)->chain;
 	return ep;
 }
@@ -277,15 +277,12 @@ static void entry_drop(struct entry *e)
 
 static int entry_bytes(struct entry *e, const void *bytes, size_t len, uint64_t order)
 {
-	uint8_t *copy = e->len == len ? e->bytes : malloc(len);
+	struct p2p_shared *record = p2p_shared_new(bytes, len);
 
-	if (copy == NULL)
+	if (record == NULL)
 		return ENOMEM;
-	memcpy(copy, bytes, len);
-	if (copy != e->bytes)
-		free(e->bytes);
-	e->bytes = copy;
-	e->len = (uint16_t)len;
+	p2p_shared_drop(e->record);
+	e->record = record;
 	e->order = order;
 	return 0;
 }
@@ -355,13 +352,14 @@ static void fill(const struct entry *e, struct p2p_announced *out)
 {
 	struct p2p_record_head head = {0};
 
-	p2p_record_head(&head, e->bytes, e->len);
-	memcpy(out->key.b, e->bytes + KEY_AT, P2P_KEY_LEN);
+	p2p_record_head(&head, e->record->bytes, e->record->len);
+	memcpy(out->key.b, e->record->bytes + KEY_AT, P2P_KEY_LEN);
 	out->order = e->order;
 	out->expiry_ms = head.expiry_ms;
 	out->tombstone = head.tombstone;
-	out->bytes = e->bytes;
-	out->len = e->len;
+	out->bytes = e->record->bytes;
+	out->len = e->record->len;
+	out->record = e->record;
 }
 
 int p2p_announce_get(const struct p2p_announce *a, const struct p2p_key *key,

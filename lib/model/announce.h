@@ -10,13 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "lib/base/hash.h"
+#include "lib/base/shared.h"
 #include "lib/proto/key.h"
 #include "lib/proto/record.h"
 
 /* Targets of one key. */
 #define P2P_ANNOUNCE_TARGETS_MAX 10
 /* A target's number, given by p2p_announce_target_new. */
-#define P2P_ANNOUNCE_SLOTS_MAX 16384
+#define P2P_ANNOUNCE_SLOTS_MAX 65535
 
 struct p2p_announce;
 
@@ -27,6 +28,7 @@ struct p2p_announced {
 	bool tombstone;
 	const uint8_t *bytes;
 	size_t len;
+	struct p2p_shared *record; /* bytes: whoever keeps them longer becomes an owner */
 };
 
 /* max: entries. 0 or ENOMEM, EINVAL. */

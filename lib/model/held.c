@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/shared.h"
 #include "lib/proto/record_head.h"
 
 /* Key and signer's public key, one behind the other in a record. */
@@ -25,10 +26,9 @@ struct signer {
 struct node {
 	struct node *left, *right;
 	struct signer *signer;
+	struct p2p_shared *record;
 	uint32_t priority;
-	uint16_t len;
 	bool verified;
-	uint8_t bytes[];
 };
 
 struct p2p_held {
@@ -46,7 +46,7 @@ static int id_cmp(const uint8_t *a, const uint8_t *b)
 
 static const uint8_t *id_of(const struct node *n)
 {
-	return n->bytes + ID_AT;
+	return n->record->bytes + ID_AT;
 }
 
 int p2p_held_new(struct p2p_held **hp, const struct p2p_held_config *config)
@@ -152,6 +152,11 @@ static void split(struct node *n, const uint8_t *id, struct node **below, struct
 	*rest = NULL;
 }
 
+static size_t bytes_of(const struct node *n)
+{
+	return sizeof(*n) + sizeof(*n->record) + n->record->len;
+}
+
 static void insert(struct p2p_held *h, struct node *n)
 {
 	struct node **np = &h->root;
@@ -162,7 +167,7 @@ static void insert(struct p2p_held *h, struct node *n)
 	*np = n;
 	n->signer->n++;
 	h->n++;
-	h->bytes += sizeof(*n) + n->len;
+	h->bytes += bytes_of(n);
 }
 
 static void unlink_node(struct p2p_held *h, struct node *n)
@@ -187,7 +192,7 @@ static void unlink_node(struct p2p_held *h, struct node *n)
 	*np = a != NULL ? a : b;
 	n->signer->n--;
 	h->n--;
-	h->bytes -= sizeof(*n) + n->len;
+	h->bytes -= bytes_of(n);
 }
 
 static void node_drop(struct p2p_held *h, struct node *n)
@@ -195,6 +200,7 @@ static void node_drop(struct p2p_held *h, struct node *n)
 	struct signer *s = n->signer;
 
 	unlink_node(h, n);
+	p2p_shared_drop(n->record);
 	free(n);
 	signer_put(h, s);
 }
@@ -214,7 +220,7 @@ void p2p_held_free(struct p2p_held *h)
 static void head_of(const struct node *n, struct p2p_record_head *head)
 {
 	/* what is kept was read before */
-	if (p2p_record_head(head, n->bytes, n->len) != 0)
+	if (p2p_record_head(head, n->record->bytes, n->record->len) != 0)
 		memset(head, 0, sizeof(*head));
 }
 
@@ -232,8 +238,8 @@ static void fill(const struct node *n, struct p2p_held_record *out)
 
 	head_of(n, &head);
 	*out = (struct p2p_held_record){
-		.bytes = n->bytes,
-		.len = n->len,
+		.bytes = n->record->bytes,
+		.len = n->record->len,
 		.order = head.order,
 		.expiry_ms = head.expiry_ms,
 		.tombstone = head.tombstone,
@@ -301,7 +307,7 @@ static int replace(struct node *old, const struct p2p_record_head *head, const v
 	int c;
 
 	head_of(old, &was);
-	c = p2p_record_head_cmp(head, bytes, len, &was, old->bytes, old->len);
+	c = p2p_record_head_cmp(head, bytes, len, &was, old->record->bytes, old->record->len);
 	if (c == 0) {
 		old->verified = old->verified || verified;
 		return EALREADY;
@@ -316,7 +322,9 @@ static int replace(struct node *old, const struct p2p_record_head *head, const v
 	return 0;
 }
 
-int p2p_held_put(struct p2p_held *h, const void *bytes, size_t len, bool verified, uint64_t *order)
+/* A record as p2p_held_put has it; copy NULL: to be made. */
+static int put(struct p2p_held *h, const void *bytes, size_t len, struct p2p_shared *copy,
+	       bool verified, uint64_t *order)
 {
 	struct p2p_record_head head;
 	struct signer *s;
@@ -328,26 +336,33 @@ int p2p_held_put(struct p2p_held *h, const void *bytes, size_t len, bool verifie
 	old = find(h, head.key);
 	if (old != NULL) {
 		err = replace(old, &head, bytes, len, verified, order);
+		if (err == EALREADY && copy != NULL && copy->len == old->record->len) {
+			p2p_shared_keep(copy);
+			p2p_shared_drop(old->record);
+			old->record = copy;
+		}
 		if (err != 0)
 			return err;
 	}
-	n = malloc(sizeof(*n) + len);
-	s = n != NULL ? signer_of(h, head.pubkey) : NULL;
+	n = malloc(sizeof(*n));
+	copy = copy != NULL ? p2p_shared_keep(copy) : p2p_shared_new(bytes, len);
+	s = n != NULL && copy != NULL ? signer_of(h, head.pubkey) : NULL;
 	if (s == NULL) {
+		p2p_shared_drop(copy);
 		free(n);
 		return ENOMEM;
 	}
 	n->signer = s;
 	n->priority = (uint32_t)p2p_hash(&h->cfg.hash_key, head.key, ID_LEN);
-	n->len = (uint16_t)len;
 	n->verified = verified;
-	memcpy(n->bytes, bytes, len);
+	n->record = copy;
 	s->n++; /* it stays while others go */
 	if (old != NULL) {
 		node_drop(h, old);
 	} else if (s->n > h->cfg.signer_max || !key_room(h, head.key, head.order)) {
 		s->n--;
 		signer_put(h, s);
+		p2p_shared_drop(copy);
 		free(n);
 		return ENOSPC;
 	} else if (h->n >= h->cfg.max) {
@@ -356,6 +371,16 @@ int p2p_held_put(struct p2p_held *h, const void *bytes, size_t len, bool verifie
 	s->n--;
 	insert(h, n);
 	return 0;
+}
+
+int p2p_held_put(struct p2p_held *h, const void *bytes, size_t len, bool verified, uint64_t *order)
+{
+	return put(h, bytes, len, NULL, verified, order);
+}
+
+int p2p_held_share(struct p2p_held *h, struct p2p_shared *record, bool verified, uint64_t *order)
+{
+	return put(h, record->bytes, record->len, record, verified, order);
 }
 
 unsigned int p2p_held_get(const struct p2p_held *h, const struct p2p_key *key,

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "lib/base/hash.h"
+#include "lib/base/shared.h"
 #include "lib/proto/key.h"
 #include "lib/proto/record.h"
 
@@ -43,6 +44,9 @@ void p2p_held_free(struct p2p_held *h);
  * as it may. EBADMSG: no record. ENOMEM. When the table is full, an old one of any signer goes:
  * p2p_held_lost counts them. */
 int p2p_held_put(struct p2p_held *h, const void *bytes, size_t len, bool verified, uint64_t *order);
+/* The same of one that is kept elsewhere too: no copy is made, h becomes one of its owners where
+ * this is 0. */
+int p2p_held_share(struct p2p_held *h, struct p2p_shared *record, bool verified, uint64_t *order);
 
 /* The records of a key: how many. */
 unsigned int p2p_held_get(const struct p2p_held *h, const struct p2p_key *key,
@@ -60,7 +64,7 @@ int p2p_held_del(struct p2p_held *h, const struct p2p_key *key,
 bool p2p_held_next(const struct p2p_held *h, const struct p2p_key *after, struct p2p_key *next);
 
 size_t p2p_held_count(const struct p2p_held *h);
-/* What it takes, in bytes, without malloc's own share. */
+/* What it takes, in bytes, those that are shared too, without malloc's own share. */
 size_t p2p_held_bytes(const struct p2p_held *h);
 /* Records that had to go for want of room, so far. */
 uint64_t p2p_held_lost(const struct p2p_held *h);

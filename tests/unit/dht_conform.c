@@ -90,7 +90,7 @@ void node_start(struct net *n, int i)
 		.nodes_file = nodes,
 		.max_requests = -1,
 		.max_peer_requests = -1,
-		.store_bytes = 1 << 20,
+		.store_bytes = n->store_bytes ? n->store_bytes : 1 << 20,
 		.value_ttl_s = 3600,
 		.max_ops = 64,
 		.redis = n->redis,

@@ -23,6 +23,7 @@ struct net {
 	const char *const *redis;
 	size_t n_redis;
 	const char *password;
+	uint64_t store_bytes; /* opendht; 0: 1 MiB */
 };
 
 struct put {

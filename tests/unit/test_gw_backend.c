@@ -59,6 +59,56 @@ static void test_both(void **state)
 	conform("opendht memory", NULL);
 }
 
+/* What is stored for others is bounded. What is there stays, its later versions are taken, and so is
+ * what a node puts itself. */
+static void test_store_is_full(void **state)
+{
+	const struct net like = {.store_bytes = 16384};
+	struct net *n = net_start("opendht", &like);
+	char text[64] = "v1 fifty bytes and a little more, so that they are not too many";
+	uint8_t key[DHT_KEY_LEN] = {5};
+	struct dht_stats st = {0};
+	unsigned int i, stored = 0;
+	struct get g;
+
+	(void)state;
+	for (i = 0; i < 600; i++) {
+		key[18] = (uint8_t)(i >> 8);
+		key[19] = (uint8_t)i;
+		put(n, 1, key, 7, text);
+	}
+	for (int t = 0; t < 200 && (!st.refused || !st.stored_bytes); t++) {
+		pause_ms(n, 50);
+		n->ops->stats(n->b[0], &st);
+	}
+	/* 600 would be 38,000 bytes */
+	assert_true(st.refused > 0 && st.refused <= 600);
+	assert_in_range(st.stored, 100, 16384 / strlen(text) + 1);
+	assert_true(st.stored_bytes <= 16384);
+	/* the first are there, and a later one takes the place of an earlier one, the last are not */
+	text[1] = '2';
+	for (i = 0; i < 20; i++) {
+		key[18] = 0;
+		key[19] = (uint8_t)i;
+		put(n, 1, key, 7, text);
+		get(n, 2, key, &g);
+		assert_int_equal(g.n, 1);
+		assert_string_equal(g.v[0].text, text);
+		get(n, 0, key, &g);
+		stored += g.n == 1 && g.here + g.away > 0 && !strcmp(g.v[0].text, text);
+	}
+	assert_int_equal(stored, 20);
+	n->ops->stats(n->b[0], &st);
+	assert_true(st.stored_bytes <= 16384);
+	/* its own it puts, and others find it here */
+	key[18] = 77;
+	put(n, 0, key, 7, text);
+	get(n, 2, key, &g);
+	assert_int_equal(g.n, 1);
+	assert_string_equal(g.v[0].text, text);
+	net_stop(n);
+}
+
 /* Nobody is known, nobody was ever to be known: what is here is all there is. */
 static void test_alone(void **state)
 {
@@ -145,6 +195,7 @@ int main(void)
 #ifdef WITH_OPENDHT
 		cmocka_unit_test(test_opendht), cmocka_unit_test(test_both),
 		cmocka_unit_test(test_alone),	cmocka_unit_test(test_cannot_bind),
+		cmocka_unit_test(test_store_is_full),
 #endif
 	};
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lib/base/bytes.h"
+#include "lib/base/shared.h"
 #include "lib/model/announce.h"
 #include "lib/model/held.h"
 #include "lib/model/quorum.h"
@@ -94,6 +95,58 @@ static void test_held(void **state)
 	assert_int_equal(p2p_held_get(h, &key, rec), 1);
 	assert_int_equal((int)p2p_held_count(h), 2);
 	assert_int_equal(p2p_held_put(h, "rubbish", 7, true, &stale), EBADMSG);
+	p2p_held_free(h);
+}
+
+/* What is kept here and there is kept once, and outlives either. */
+static void test_shared(void **state)
+{
+	struct p2p_held *h = held_new(10, 10);
+	struct p2p_held_record rec[P2P_HELD_SIGNERS_MAX];
+	struct p2p_shared *record, *later;
+	struct p2p_key key = key_of(7);
+	struct p2p_announced e;
+	struct p2p_announce *a;
+	uint8_t buf[P2P_RECORD_MAX], pubkey[P2P_PUBKEY_LEN] = {2, 1};
+	uint64_t order;
+
+	(void)state;
+	assert_null(p2p_shared_new(buf, UINT16_MAX + 1));
+	p2p_shared_drop(NULL);
+	assert_ok(p2p_announce_new(&a, 10, &hash_key));
+	assert_ok(p2p_announce_set(a, buf, make(buf, 7, 1, 100, false, 10)));
+	assert_ok(p2p_announce_get(a, &key, &e));
+	assert_ok(p2p_held_share(h, e.record, true, &order));
+	assert_int_equal(e.record->owners, 2);
+	assert_int_equal(p2p_held_share(h, e.record, true, &order), EALREADY);
+	assert_int_equal(e.record->owners, 2);
+	assert_int_equal(p2p_held_get(h, &key, rec), 1);
+	assert_ptr_equal(rec[0].bytes, e.bytes);
+	/* a later one that is here only does not change what is there */
+	assert_ok(put(h, 7, 1, 101, true, &order));
+	assert_int_equal(e.record->owners, 1);
+	assert_memory_equal(e.bytes, buf, e.len);
+	/* an equal one that came from elsewhere first */
+	assert_ok(p2p_announce_set(a, buf, make(buf, 7, 1, 102, false, 10)));
+	assert_ok(p2p_held_put(h, buf, make(buf, 7, 1, 102, false, 10), true, &order));
+	assert_ok(p2p_announce_get(a, &key, &e));
+	assert_int_equal(e.record->owners, 1);
+	assert_int_equal(p2p_held_share(h, e.record, true, &order), EALREADY);
+	assert_int_equal(e.record->owners, 2);
+	/* one that is no good has no new owner */
+	record = p2p_shared_new("rubbish", 7);
+	assert_int_equal(p2p_held_share(h, record, true, &order), EBADMSG);
+	assert_int_equal(record->owners, 1);
+	p2p_shared_drop(record);
+	/* either goes first */
+	later = p2p_shared_keep(e.record);
+	p2p_announce_del(a, &key);
+	assert_int_equal(later->owners, 2);
+	assert_ok(p2p_held_del(h, &key, pubkey));
+	assert_int_equal(later->owners, 1);
+	assert_memory_equal(later->bytes, buf, later->len);
+	p2p_shared_drop(later);
+	p2p_announce_free(a);
 	p2p_held_free(h);
 }
 
@@ -410,13 +463,10 @@ static void test_bodies(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_held),
-		cmocka_unit_test(test_held_bounds),
-		cmocka_unit_test(test_held_many),
-		cmocka_unit_test(test_announce),
-		cmocka_unit_test(test_announce_flapping),
-		cmocka_unit_test(test_announce_scan),
-		cmocka_unit_test(test_quorum),
+		cmocka_unit_test(test_held),	      cmocka_unit_test(test_shared),
+		cmocka_unit_test(test_held_bounds),   cmocka_unit_test(test_held_many),
+		cmocka_unit_test(test_announce),      cmocka_unit_test(test_announce_flapping),
+		cmocka_unit_test(test_announce_scan), cmocka_unit_test(test_quorum),
 		cmocka_unit_test(test_bodies),
 	};
 
