@@ -8,6 +8,7 @@
 #include "dht-gateway/keys/gateway_crypto.h"
 #include "dht-gateway/members/gateway_gossip.h"
 #include "dht-gateway/location/gateway_hold.h"
+#include "dht-gateway/location/gateway_moves.h"
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/peers/gateway_serve.h"
 #include "dht-gateway/location/gateway_sync.h"
@@ -188,6 +189,8 @@ static void on_change(const struct p2p_hit *hit, enum gw_gossip_event event, voi
 		if (p2p_announce_waiting(a->table, h->slot))
 			gw_announce_due(h);
 	}
+	if (event == GW_GOSSIP_ALIVE && a->gw->moves)
+		gw_moves_alive(a->gw->moves);
 	if (a->walking)
 		a->walk_again = true;
 	else

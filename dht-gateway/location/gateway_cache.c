@@ -29,6 +29,7 @@ struct names {
 struct gw_cache {
 	struct gw *gw;
 	struct gw_map *map;
+	bool uncompared; /* some may be: their peers were taken for dead, or there was no room */
 };
 
 static void names_drop(void *value, void *arg)
@@ -140,9 +141,12 @@ static void compare(struct gw_cache *c, const char *name, size_t len, struct nam
 	for (unsigned int k = 0; k < cands.n; k++) {
 		int i = names_find(e, &cands.c[k].hit, cands.c[k].order);
 
-		if (i < 0 || cands.c[k].flags & P2P_CANDIDATE_LAPSED || e->said[i].compared)
+		if (i < 0 || e->said[i].compared)
 			continue;
-		e->said[i].compared = gw_moves_other(c->gw->moves, name, len, &e->e[i]);
+		e->said[i].compared = !(cands.c[k].flags & P2P_CANDIDATE_LAPSED) &&
+				      gw_moves_other(c->gw->moves, name, len, &e->e[i]);
+		if (!e->said[i].compared)
+			c->uncompared = true;
 	}
 }
 
@@ -155,7 +159,22 @@ void gw_cache_compare(struct gw_cache *c)
 {
 	uint64_t cursor = 0;
 
+	if (!c->uncompared)
+		return;
+	c->uncompared = false;
 	gw_map_scan(c->map, &cursor, SIZE_MAX, compare_one, c);
+}
+
+void gw_cache_uncompared(struct gw_cache *c, const char *name, size_t len,
+			 const struct p2p_hit *hit, uint64_t order)
+{
+	struct names *e = gw_map_peek(c->map, name, len);
+	int i = names_find(e, hit, order);
+
+	if (i < 0)
+		return;
+	e->said[i].compared = false;
+	c->uncompared = true;
 }
 
 static void store(struct gw_cache *c, const char *name, size_t len, const struct p2p_userset *set,

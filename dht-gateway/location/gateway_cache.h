@@ -58,8 +58,12 @@ struct gw_cache_info {
 };
 void gw_cache_scan(const struct gw_cache *c, uint64_t *cursor, size_t count,
 		   void (*fn)(const struct gw_cache_info *info, void *arg), void *arg);
-/* Records that were not compared with who is registered here, gateway_moves.h, are now. */
+/* Records that were not compared with who is registered here, gateway_moves.h, are now: their peers
+ * were taken for dead, there was no room, or it was in vain. */
 void gw_cache_compare(struct gw_cache *c);
+/* It was in vain. */
+void gw_cache_uncompared(struct gw_cache *c, const char *name, size_t len,
+			 const struct p2p_hit *hit, uint64_t order);
 size_t gw_cache_count(const struct gw_cache *c);
 /* Names that had to go for others, so far. */
 uint64_t gw_cache_evicted(const struct gw_cache *c);

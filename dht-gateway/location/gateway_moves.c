@@ -2,7 +2,7 @@
 /* A question to one peer about one user:
  *   a record of it concerns a phone that is here -> WAITING -> its turn -> ASKING -> answered: gone
  *   another record of it while it is asked -> asked again after that
- *   no answer -> WAITING for a while, TRIES_MAX times
+ *   no answer -> WAITING for a while, TRIES_MAX times -> left, until a member lives again
  * When its turn comes it is asked only if it still concerns a phone that is here. */
 #include "dht-gateway/location/gateway_moves.h"
 #include <errno.h>
@@ -44,7 +44,7 @@ struct gw_moves {
 	struct gw_map *map; /* struct move by its key: the HIT, then the name */
 	TAILQ_HEAD(, move) waiting;
 	unsigned int n_asking;
-	bool missed; /* there was no room: all are to be compared again when there is */
+	bool missed; /* what was not compared is to be as soon as there is room */
 	struct event *tick;
 };
 
@@ -70,6 +70,12 @@ static void move_end(struct move *mv)
 static const char *name_of(const struct move *mv)
 {
 	return mv->key + sizeof(mv->e.hit);
+}
+
+static void move_left(struct move *mv)
+{
+	gw_cache_uncompared(mv->all->gw->cache, name_of(mv), mv->len, &mv->e.hit, mv->e.order);
+	move_end(mv);
 }
 
 static void move_wait(struct move *mv, uint64_t ms)
@@ -124,6 +130,8 @@ static void on_user(int err, const struct p2p_opp_user *user, void *arg)
 		mv->due_ms = 0;
 	} else if (err && ++mv->tries < TRIES_MAX) {
 		mv->due_ms = gw_mono(m->gw) + (RETRY_MS << (mv->tries - 1));
+	} else if (err) {
+		move_left(mv);
 	} else {
 		move_end(mv);
 	}
@@ -154,7 +162,7 @@ static bool ask(struct move *mv)
 	mv->due_ms = gw_mono(gw) + RETRY_MS;
 	/* its gateway is left alone, or has enough to answer */
 	if (err != EBUSY && ++mv->tries >= TRIES_MAX)
-		move_end(mv);
+		move_left(mv);
 	return false;
 }
 
@@ -247,6 +255,13 @@ bool gw_moves_other(struct gw_moves *m, const char *name, size_t len,
 	/* not from within whoever tells of it */
 	move_wait(mv, 0);
 	return true;
+}
+
+void gw_moves_alive(struct gw_moves *m)
+{
+	m->missed = true;
+	if (!event_pending(m->tick, EV_TIMEOUT, NULL))
+		gw_timer_set(m->tick, TICK_MS);
 }
 
 size_t gw_moves_count(const struct gw_moves *m)

@@ -17,6 +17,8 @@ void gw_moves_free(struct gw_moves *m);
  * gw_cache_compare() is called when there is. */
 bool gw_moves_other(struct gw_moves *m, const char *name, size_t len,
 		    const struct p2p_userset_entry *e);
+/* A member lives that was taken for dead: what could not be asked of it is, soon. */
+void gw_moves_alive(struct gw_moves *m);
 
 /* Questions that wait or are under way. */
 size_t gw_moves_count(const struct gw_moves *m);

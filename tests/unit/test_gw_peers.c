@@ -763,6 +763,39 @@ static void test_moves_again(void **state)
 	gw_moves_free(m);
 }
 
+/* One that was in vain is compared again when a member lives that was taken for dead; no other is.
+ */
+static void test_moves_left(void **state)
+{
+	struct world *w = *state;
+	struct gw *gw = w->p[0].gw;
+	const struct p2p_userset_entry *e;
+
+	memset(&moved, 0, sizeof(moved));
+	gw->moves_event = on_moved;
+	has_phone(w, 0, "alice", 5);
+	run_for(w, 30);
+	has_phone(w, 1, "alice", 5);
+	for (unsigned int i = 0; i < 250 && !moved.n; i++)
+		run_for(w, 20);
+	assert_int_equal(moved.n, 1);
+	no_moves_left(w, gw->moves);
+	gw_moves_alive(gw->moves);
+	run_for(w, 500);
+	assert_int_equal(moved.n, 1);
+	e = gw_cache_known(gw->cache, "alice", 5, &w->p[1].gw->hit);
+	assert_non_null(e);
+	gw_cache_uncompared(gw->cache, "alice", 5, &e->hit, e->order + 1); /* not this one */
+	gw_moves_alive(gw->moves);
+	run_for(w, 500);
+	assert_int_equal(moved.n, 1);
+	gw_cache_uncompared(gw->cache, "alice", 5, &e->hit, e->order);
+	gw_moves_alive(gw->moves);
+	run_for(w, 500);
+	assert_int_equal(moved.n, 2);
+	no_moves_left(w, gw->moves);
+}
+
 /* More than can be under way at once wait for their turn; more than can wait are compared again. */
 static void test_many_moves(void **state)
 {
@@ -820,6 +853,7 @@ int main(void)
 		TEST(test_distance),
 		TEST(test_moves),
 		TEST(test_moves_again),
+		TEST(test_moves_left),
 		TEST(test_many_moves),
 	};
 
