@@ -52,6 +52,15 @@ class Kamailio:
 
     def ready(self, timeout=15):
         proc.wait_for("%s answers kamcmd" % self.name, self._answers, timeout, 0.05, [self.proc])
+        # A process that has not begun yet takes SIGTERM for the main process's, and does not end.
+        seen = [None]
+        proc.wait_for("all processes of %s run" % self.name, lambda: self._run(seen), timeout,
+                      0.02, [self.proc])
+
+    def _run(self, seen):
+        """The same ones twice, and each has waited for something."""
+        before, seen[0] = seen[0], self.children()
+        return before == seen[0] and all(proc.has_waited(pid) for pid in before)
 
     def _answers(self):
         try:

@@ -17,6 +17,15 @@ class Failed(Exception):
     """A condition the test demands does not hold; its text is for whoever reads the report."""
 
 
+def has_waited(pid):
+    """Has it given up the processor of its own accord, or ended?"""
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as f:
+            return any(x.split()[1] != "0" for x in f if x.startswith("voluntary_ctxt"))
+    except OSError:
+        return True
+
+
 def wait_for(what, condition, timeout=10.0, every=0.02, alive=()):
     """Polls until condition() is true and returns its value; raises Failed after timeout.
 
