@@ -8,7 +8,13 @@ p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/p2p_usrloc_auth.c \
 	modules/p2p_usrloc/p2p_usrloc_back.c modules/p2p_usrloc/p2p_usrloc_back.h \
 	modules/p2p_usrloc/p2p_usrloc_cache.c \
-	modules/p2p_usrloc/p2p_usrloc_client.c \
+	modules/p2p_usrloc/p2p_usrloc_client.c modules/p2p_usrloc/p2p_usrloc_client_priv.h \
+	modules/p2p_usrloc/p2p_usrloc_client_main.c \
+	modules/p2p_usrloc/p2p_usrloc_client_publish.c \
+	modules/p2p_usrloc/p2p_usrloc_client_scan.c \
+	modules/p2p_usrloc/p2p_usrloc_client_sessions.c \
+	modules/p2p_usrloc/p2p_usrloc_client_shake.c \
+	modules/p2p_usrloc/p2p_usrloc_client_sub.c \
 	modules/p2p_usrloc/p2p_usrloc_confirm.c modules/p2p_usrloc/p2p_usrloc_confirm.h \
 	modules/p2p_usrloc/p2p_usrloc_conn.c modules/p2p_usrloc/p2p_usrloc_conn.h \
 	modules/p2p_usrloc/p2p_usrloc_file.c modules/p2p_usrloc/p2p_usrloc_file.h \

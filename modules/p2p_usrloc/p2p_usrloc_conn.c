@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -18,6 +19,9 @@
 #define READ_SIZE 65536
 /* An answer that is longer than this without being complete is none. */
 #define ANSWER_MAX (1024 * 1024)
+#define BACKOFF_MIN_MS 50
+/* A connection that lived for this long was a good one: the next back-off starts small. */
+#define GOOD_MS 5000
 /* Reads per turn, so that one connection cannot keep the others waiting. */
 #define READS_MAX 8
 
@@ -308,4 +312,18 @@ bool pul_conn_reap(struct pul_conn *conn)
 	}
 	conn->doomed = false;
 	return true;
+}
+
+void pul_backoff_next(struct pul_backoff *b, uint64_t now_ms)
+{
+	unsigned int max = (unsigned int)pul_settings.reconnect_max_ms;
+
+	if (b->up_ms != 0 && now_ms - b->up_ms >= GOOD_MS)
+		b->wait_ms = 0;
+	b->up_ms = 0;
+	b->wait_ms = b->wait_ms == 0 ? BACKOFF_MIN_MS : b->wait_ms * 2;
+	if (b->wait_ms > max)
+		b->wait_ms = max;
+	/* from three quarters to the whole of it, so that many peers' do not beat together */
+	b->next_ms = now_ms + b->wait_ms - (unsigned int)random() % (b->wait_ms / 4 + 1);
 }

@@ -70,4 +70,14 @@ void pul_conn_doom(struct pul_conn *conn, const char *fmt, ...)
 /* Closes a doomed connection: every answer owed becomes NULL. True when it was doomed. */
 bool pul_conn_reap(struct pul_conn *conn);
 
+/* When a connection may be tried again. */
+struct pul_backoff {
+	uint64_t next_ms; /* not before */
+	uint64_t up_ms;	  /* when the connection came; 0: it did not */
+	unsigned int wait_ms;
+};
+/* It is gone, or could not be had: from 50 ms on twice as long each time, up to reconnect_max_ms.
+ */
+void pul_backoff_next(struct pul_backoff *b, uint64_t now_ms);
+
 #endif
