@@ -162,7 +162,7 @@ struct gw {
 	struct gw_moves *moves;
 
 	/* The records of a name changed, or those of a peer, or a session: told to the modules. Set
-	 * by gateway_resp.c; may be NULL. */
+	 * by gateway_resp_events.c; may be NULL. */
 	void (*users_event)(const char *name, size_t len, void *arg);
 	/* phones of a user served here, by their instance hashes, that are at another peer now */
 	void (*moves_event)(const struct p2p_hit *hit, const uint32_t *instance, unsigned int n,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The operator's commands, by what they are about: gateway_admin.c has the table, the state and the
- * lists; the others have files of their own. */
+/* The operator's commands, by what they are about: gateway_admin.c has the table and what is about
+ * the gateway itself; the others have files of their own. */
 #ifndef P2PSIP_GATEWAY_ADMIN_H
 #define P2PSIP_GATEWAY_ADMIN_H
 
@@ -19,6 +19,9 @@ bool gw_args_page(struct resp_request *req, int argc, const struct resp_arg *arg
 void gw_pair_str(struct resp_request *req, const char *key, const char *value);
 void gw_pair_u64(struct resp_request *req, const char *key, uint64_t value);
 void gw_pair_hit(struct resp_request *req, const char *key, const struct p2p_hit *hit);
+
+/* gateway_admin_lists.c */
+resp_command_h gw_admin_users, gw_admin_records, gw_admin_peers, gw_admin_sessions, gw_admin_lookup;
 
 /* gateway_admin_enrol.c */
 resp_command_h gw_admin_invite, gw_admin_members, gw_admin_revoke;

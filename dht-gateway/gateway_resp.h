@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The two sockets: gateway_resp.c has the modules' commands, gateway_admin.c the operator's.
+/* The two sockets: gateway_resp.c and its parts have the modules' commands, gateway_admin.c and its
+ * parts the operator's.
  * docs/resp.md describes both. */
 #ifndef P2PSIP_GATEWAY_RESP_H
 #define P2PSIP_GATEWAY_RESP_H
@@ -26,7 +27,7 @@ int gw_admin_new(struct gw_admin **ap, struct gw *gw, struct gw_resp *resp,
 		 const struct gw_admin_hooks *hooks, char *err, size_t errlen);
 void gw_admin_free(struct gw_admin *a);
 
-/* INFO's text, for both; malloced. NULL: no memory. */
+/* gateway_info.c: INFO's text, for both; malloced. NULL: no memory. */
 char *gw_info_text(struct gw *gw);
 
 /* RULES, on both sockets. */

@@ -18,6 +18,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/engine/dht_redis_ops.c dht-gateway/engine/dht_redis_servers.c \
 	dht-gateway/gateway.c dht-gateway/gateway.h \
 	dht-gateway/gateway_admin.c dht-gateway/gateway_admin.h dht-gateway/gateway_admin_enrol.c \
+	dht-gateway/gateway_admin_lists.c \
 	dht-gateway/peers/gateway_ask.c dht-gateway/peers/gateway_ask.h \
 	dht-gateway/location/gateway_announce.c dht-gateway/location/gateway_announce.h \
 	dht-gateway/location/gateway_announce_check.c dht-gateway/location/gateway_announce_engine.c \
@@ -36,6 +37,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/members/gateway_gossip_talk.c \
 	dht-gateway/location/gateway_hold.c dht-gateway/location/gateway_hold.h \
 	dht-gateway/enrol/gateway_known.c dht-gateway/enrol/gateway_known.h \
+	dht-gateway/gateway_info.c \
 	dht-gateway/location/gateway_lookup.c dht-gateway/location/gateway_lookup.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
 	dht-gateway/enrol/gateway_member.c dht-gateway/enrol/gateway_member.h \
@@ -47,7 +49,9 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/location/gateway_query.c dht-gateway/location/gateway_query.h \
 	dht-gateway/location/gateway_records.c dht-gateway/location/gateway_records.h \
 	dht-gateway/enrol/gateway_renew.c dht-gateway/enrol/gateway_renew.h \
-	dht-gateway/gateway_resp.c dht-gateway/gateway_resp.h \
+	dht-gateway/gateway_resp.c dht-gateway/gateway_resp.h dht-gateway/gateway_resp_impl.h \
+	dht-gateway/gateway_resp_events.c dht-gateway/gateway_resp_lookup.c \
+	dht-gateway/gateway_resp_sessions.c dht-gateway/gateway_resp_users.c \
 	dht-gateway/enrol/gateway_revoke.c dht-gateway/enrol/gateway_rotate.c dht-gateway/enrol/gateway_rotate.h \
 	dht-gateway/enrol/gateway_rotate_impl.h \
 	dht-gateway/location/gateway_route.c dht-gateway/location/gateway_route.h \
