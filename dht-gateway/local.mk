@@ -39,12 +39,14 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/enrol/gateway_known.c dht-gateway/enrol/gateway_known.h \
 	dht-gateway/gateway_info.c \
 	dht-gateway/location/gateway_lookup.c dht-gateway/location/gateway_lookup.h \
+	dht-gateway/location/gateway_lookup_impl.h dht-gateway/location/gateway_lookup_search.c \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
 	dht-gateway/enrol/gateway_member.c dht-gateway/enrol/gateway_member.h \
 	dht-gateway/gateway_metrics.c dht-gateway/gateway_metrics.h \
 	dht-gateway/engine/gateway_names.c dht-gateway/engine/gateway_names.h \
 	dht-gateway/engine/gateway_nodes.c dht-gateway/engine/gateway_nodes.h \
 	dht-gateway/members/gateway_peers.c dht-gateway/members/gateway_peers.h \
+	dht-gateway/members/gateway_peers_impl.h dht-gateway/members/gateway_peers_own.c \
 	dht-gateway/peers/gateway_policy.c dht-gateway/peers/gateway_policy.h \
 	dht-gateway/location/gateway_query.c dht-gateway/location/gateway_query.h \
 	dht-gateway/location/gateway_records.c dht-gateway/location/gateway_records.h \
