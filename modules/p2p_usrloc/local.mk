@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 kamailiomod_LTLIBRARIES += p2p_usrloc.la
 
+pul_lookup_sources = modules/p2p_usrloc/p2p_usrloc_lookup.c modules/p2p_usrloc/p2p_usrloc_lookup_priv.h \
+	modules/p2p_usrloc/p2p_usrloc_lookup_deliver.c modules/p2p_usrloc/p2p_usrloc_lookup_pool.c \
+	modules/p2p_usrloc/p2p_usrloc_lookup_read.c
+
 p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/api.h \
 	modules/p2p_usrloc/p2p_usrloc.h \
@@ -21,7 +25,7 @@ p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/p2p_usrloc_file_copy.c \
 	modules/p2p_usrloc/p2p_usrloc_file_open.c modules/p2p_usrloc/p2p_usrloc_file_priv.h \
 	modules/p2p_usrloc/p2p_usrloc_file_slots.c \
-	modules/p2p_usrloc/p2p_usrloc_lookup.c modules/p2p_usrloc/p2p_usrloc_lookup.h \
+	modules/p2p_usrloc/p2p_usrloc_lookup.h $(pul_lookup_sources) \
 	modules/p2p_usrloc/p2p_usrloc_mod.c \
 	modules/p2p_usrloc/p2p_usrloc_moves.c \
 	modules/p2p_usrloc/p2p_usrloc_names.c \
@@ -67,7 +71,7 @@ tests_unit_test_usrloc_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) $(LIBEVENT_LIBS)
 tests_unit_test_usrloc_lookup_SOURCES = tests/unit/test_usrloc_lookup.c $(UNIT_COMMON) \
 	modules/p2p_usrloc/p2p_usrloc_answer.c modules/p2p_usrloc/p2p_usrloc_back.c \
 	modules/p2p_usrloc/p2p_usrloc_confirm.c \
-	modules/p2p_usrloc/p2p_usrloc_lookup.c
+	$(pul_lookup_sources)
 tests_unit_test_usrloc_lookup_CPPFLAGS = -I$(top_srcdir)/tests/mock/kamailio $(UNIT_CPPFLAGS) -D_GNU_SOURCE
 tests_unit_test_usrloc_lookup_LDADD = lib/libp2pcore.la $(HIREDIS_LIBS) $(CMOCKA_LIBS)
 endif
