@@ -78,12 +78,12 @@ class Location(overlay.Overlay):
                               (got["ok"], users, at.name, got["responses"]))
         return got
 
-    def visible(self, at, through, first, users, rate, **more):
+    def visible(self, at, through, first, users, rate, wait=True, **more):
         """Users register at a peer and are probed through others; with expires=0 they leave."""
+        more.setdefault("seed", "user%d" % first)
         load = sipload.Load("visible", self.load, at, domain=DOMAIN, first=first, users=users,
-                            rate=rate, via=self._ways(through), **{"seed": "user%d" % first},
-                            **self._contact(), **more)
-        return load.finish(users / rate + 60)
+                            rate=rate, via=self._ways(through), **self._contact(), **more)
+        return load.finish(users / rate + 60) if wait else load
 
     def lookup(self, through, first, users, count, rate, wait=True, **more):
         """Probes of users, at random unless random=False, through peers at random."""
