@@ -86,7 +86,7 @@ const struct setting gw_settings_table[] = {
 	INT("dht", "reput_interval_s", reput_interval_s, 10, 43200, "43200", true,
 	    "How often each user's record is signed and put again, at most half of [limits] "
 	    "record_lifetime_s."),
-	INT("dht", "puts_per_s", puts_per_s, 1, 1000, "4", true,
+	INT("dht", "puts_per_s", puts_per_s, 1, 1000, "100", true,
 	    "Records a second that are put into the engine once their holders have them, after a "
 	    "burst of 500."),
 	INT("dht", "put_window", put_window, 1, 1024, "64", true,

@@ -27,6 +27,58 @@ dht::InfoHash to_hash(const uint8_t key[ODHT_KEY_LEN])
 	return dht::InfoHash(key, ODHT_KEY_LEN);
 }
 
+/* Where a record lies. OpenDHT keeps a search for each of its keys that something is put to or read
+ * from, for an hour: so records whose keys begin with the same 10 bits share one of OpenDHT's.
+ * Their own key is the value's user type, by which it is asked for, and their id stands in front of
+ * the record, behind a mark: 0, and in this node's own copy another (odht_put). */
+constexpr size_t MARK_LEN = 4;
+constexpr size_t HEAD_LEN = MARK_LEN + 8;
+
+dht::InfoHash place_of(const uint8_t key[ODHT_KEY_LEN])
+{
+	/* the middle of them all: a key of zeros only is none for OpenDHT */
+	const uint8_t place[ODHT_KEY_LEN] = {key[0], static_cast<uint8_t>((key[1] & 0xc0) | 0x20)};
+
+	return to_hash(place);
+}
+
+std::string name_of(const uint8_t key[ODHT_KEY_LEN])
+{
+	return std::string(reinterpret_cast<const char *>(key), ODHT_KEY_LEN);
+}
+
+uint64_t be64(const uint8_t *p)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < 8; i++)
+		n = n << 8 | p[i];
+	return n;
+}
+
+/* Of a record with this key, from its head: what OpenDHT tells it by from others in its place.
+ * Nobody can make another one that has the same. */
+dht::Value::Id value_id(const std::string &name, const uint8_t head[HEAD_LEN])
+{
+	uint8_t all[ODHT_KEY_LEN + 8];
+
+	memcpy(all, name.data(), ODHT_KEY_LEN);
+	memcpy(all + ODHT_KEY_LEN, head + MARK_LEN, 8);
+	dht::Value::Id id = be64(dht::InfoHash::get(all, sizeof(all)).data());
+	return id ? id : 1;
+}
+
+/* Is it a record as odht_put sends them, where it belongs? */
+bool is_record(const dht::InfoHash &place, const dht::Value &v)
+{
+	static const uint8_t no_mark[MARK_LEN] = {};
+
+	return v.user_type.size() == ODHT_KEY_LEN && v.data.size() > HEAD_LEN &&
+	       !memcmp(v.data.data(), no_mark, MARK_LEN) &&
+	       place == place_of(reinterpret_cast<const uint8_t *>(v.user_type.data())) &&
+	       v.id == value_id(v.user_type, v.data.data());
+}
+
 /* What a callback needs, shared with it: it may come while, and shortly after, its owner goes. */
 struct sink {
 	std::mutex mtx;
@@ -34,7 +86,7 @@ struct sink {
 	std::atomic<bool> connected{false};
 	odht_config config{};
 	/* of our own copies: see odht_put */
-	std::string mark;
+	uint8_t mark[MARK_LEN];
 	/* How many bytes more are stored for others; corrected by each odht_info_refresh. */
 	std::atomic<int64_t> room{0};
 	std::atomic<uint64_t> refused{0};
@@ -53,9 +105,14 @@ struct sink {
 	{
 		if (v.type != RECORD_TYPE && v.type != BELL_TYPE)
 			return;
+		size_t head = v.type == RECORD_TYPE ? HEAD_LEN : 0;
+		if (v.data.size() <= head)
+			return;
+		const uint8_t *data = v.data.data();
 		std::lock_guard<std::mutex> lock(mtx);
 		if (open)
-			config.value(tag, v.id, v.data.data(), v.data.size(), v.user_type == mark,
+			config.value(tag, head ? be64(data + MARK_LEN) : v.id, data + head,
+				     v.data.size() - head, head && !memcmp(data, mark, MARK_LEN),
 				     config.arg);
 	}
 	void done(uint64_t tag, bool ok, unsigned nodes)
@@ -145,19 +202,31 @@ dht::ValueType value_type(const odht_config &config, odht_type type, std::shared
 		[policy, type, out](dht::InfoHash key, std::shared_ptr<dht::Value> &v,
 				    const dht::InfoHash &, const dht::SockAddr &) {
 			/* nothing of OpenDHT's own around the record: it would be stored unread */
-			if (v->isEncrypted() || v->owner || v->recipient || !v->user_type.empty() ||
-			    !v->signature.empty())
+			if (v->isEncrypted() || v->owner || v->recipient || !v->signature.empty())
 				return false;
-			return policy.store(type, key.data(), v->id, v->data.data(), v->data.size(),
-					    policy.arg) &&
+			const uint8_t *data = v->data.data();
+			if (type == ODHT_BELL)
+				return v->user_type.empty() &&
+				       policy.store(type, key.data(), v->id, data, v->data.size(),
+						    policy.arg) &&
+				       out->room_for(v->size());
+			return is_record(key, *v) &&
+			       policy.store(type,
+					    reinterpret_cast<const uint8_t *>(v->user_type.data()),
+					    be64(data + MARK_LEN), data + HEAD_LEN,
+					    v->data.size() - HEAD_LEN, policy.arg) &&
 			       out->room_for(v->size());
 		},
-		[policy, type](dht::InfoHash, const std::shared_ptr<dht::Value> &prev,
+		[policy, type](dht::InfoHash key, const std::shared_ptr<dht::Value> &prev,
 			       std::shared_ptr<dht::Value> &next, const dht::InfoHash &,
 			       const dht::SockAddr &) {
 			return type == ODHT_RECORD && next->type == prev->type &&
-			       policy.edit(prev->data.data(), prev->data.size(), next->data.data(),
-					   next->data.size(), policy.arg);
+			       next->user_type == prev->user_type && is_record(key, *next) &&
+			       prev->data.size() > HEAD_LEN &&
+			       policy.edit(prev->data.data() + HEAD_LEN,
+					   prev->data.size() - HEAD_LEN,
+					   next->data.data() + HEAD_LEN,
+					   next->data.size() - HEAD_LEN, policy.arg);
 		});
 }
 
@@ -192,7 +261,8 @@ void start(odht *d, const odht_config *config)
 		rc.bind6.setPort(config->port);
 	}
 	auto out = d->out;
-	out->mark = "here:" + nc.node_id.toString().substr(0, 8);
+	memcpy(out->mark, config->node_id, MARK_LEN);
+	out->mark[0] |= 1; /* never 0 */
 	ctx.statusChangedCallback = [out](dht::NodeStatus s4, dht::NodeStatus s6) {
 		out->connected =
 			s4 == dht::NodeStatus::Connected || s6 == dht::NodeStatus::Connected;
@@ -281,8 +351,22 @@ int odht_put(struct odht *d, enum odht_type type, const uint8_t key[ODHT_KEY_LEN
 {
 	return guarded([&] {
 		auto out = d->out;
-		auto v = std::make_shared<dht::Value>(type == ODHT_BELL ? BELL_TYPE : RECORD_TYPE,
-						      static_cast<const uint8_t *>(data), len, id);
+		const uint8_t *bytes = static_cast<const uint8_t *>(data);
+		std::shared_ptr<dht::Value> v;
+		dht::InfoHash place;
+		if (type == ODHT_BELL) {
+			v = std::make_shared<dht::Value>(BELL_TYPE, bytes, len, id);
+			place = to_hash(key);
+		} else {
+			std::vector<uint8_t> all(HEAD_LEN + len);
+			for (int i = 0; i < 8; i++)
+				all[MARK_LEN + i] = static_cast<uint8_t>(id >> (56 - 8 * i));
+			memcpy(all.data() + HEAD_LEN, data, len);
+			v = std::make_shared<dht::Value>(RECORD_TYPE, std::move(all));
+			v->user_type = name_of(key);
+			v->id = value_id(v->user_type, v->data.data());
+			place = place_of(key);
+		}
 		/* Not permanent: a permanent put costs three times the memory, and needs a sequence
 		 * number of 16 bits to be replaced. The gateway repeats its puts itself.
 		 *
@@ -290,9 +374,10 @@ int odht_put(struct odht *d, enum odht_type type, const uint8_t key[ODHT_KEY_LEN
 		 * copy hides those of others, so that nothing could be learnt by reading back. Once
 		 * the value has been sent, our copy, which is v itself, is made another by a mark.
 		 * This is OpenDHT's thread, the only one that uses it. */
-		d->runner.put(to_hash(key), v,
+		d->runner.put(place, v,
 			      dht::DoneCallback([out, tag, v](bool ok, const node_list &n) {
-				      v->user_type = out->mark;
+				      if (v->type == RECORD_TYPE)
+					      memcpy(v->data.data(), out->mark, MARK_LEN);
 				      out->done(tag, ok, static_cast<unsigned>(n.size()));
 			      }));
 	});
@@ -303,7 +388,7 @@ int odht_get(struct odht *d, const uint8_t key[ODHT_KEY_LEN], uint64_t tag)
 	return guarded([&] {
 		auto out = d->out;
 		d->runner.get(
-			to_hash(key),
+			place_of(key),
 			dht::GetCallback(
 				[out, tag](const std::vector<std::shared_ptr<dht::Value>> &vals) {
 					for (const auto &v : vals)
@@ -314,7 +399,8 @@ int odht_get(struct odht *d, const uint8_t key[ODHT_KEY_LEN], uint64_t tag)
 				[out, tag](bool ok,
 					   const std::vector<std::shared_ptr<dht::Node>> &nodes) {
 					out->done(tag, ok, static_cast<unsigned>(nodes.size()));
-				}));
+				}),
+			{}, dht::Where().userType(name_of(key)));
 	});
 }
 

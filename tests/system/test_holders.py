@@ -453,31 +453,23 @@ def pace(g, puts_per_s):
     g.ask("RELOAD")
 
 
-# OpenDHT keeps a search for so long after it was needed last.
-SEARCH_S = 62 * 60
-PUTS_PER_S = 4      # the default
-
-
 def engine_share(s, count):
-    """Bytes for each of count users of gateway 0, all of whom the engine has by then: what OpenDHT keeps
-    of a record that it stores, as any node of so small an overlay stores all, and the searches of those
-    that were put within the last hour: of as many as puts_per_s lets be there at its default."""
-    before = [memory(g) for g in s.gw], s.number(1, "dht_values")
+    """Bytes for each of count users of gateway 0, once the engine has all of them: OpenDHT keeps them here,
+    as any node of so small an overlay stores all, and what it remembers of having put them."""
+    before = [memory(g) for g in s.gw], s.number(1, "dht_values"), cpu_s(s.gw[0])
     begun = time.monotonic()
     pace(s.gw[0], 1000)
     proc.wait_for("the engine has all", lambda: s.number(0, "engine_waiting") == 0, 900, 1)
-    took = time.monotonic() - begun
+    took, cpu = time.monotonic() - begun, cpu_s(s.gw[0]) - before[2]
     pace(s.gw[0], 1)
     proc.wait_for("others store them all", lambda: all(
         s.number(i, "dht_values") >= count for i in (1, 2, 3)), 30, 0.2)
     puts = s.number(1, "dht_values") - before[1]
     grown = [(memory(g) - was) / puts for g, was in zip(s.gw, before[0])]
-    stored = statistics.median(grown[1:])
-    searching = max(0, grown[0] - stored)
-    searches = min(1, PUTS_PER_S * SEARCH_S / count)
-    tap.say("OpenDHT: %d records after %.0f s, %.0f bytes for each that is stored, %.0f for a search; "
-            "for each user %.0f" % (puts, took, stored, searching, stored + searching * searches))
-    return stored + searching * searches
+    tap.say("OpenDHT: %d records after %.0f s, %.2f ms of the gateway's CPU each; %.0f bytes for each here, "
+            "%.0f where it is only stored" % (puts, took, 1000 * cpu / puts, grown[0],
+                                              statistics.median(grown[1:])))
+    return grown[0]
 
 
 @tap.on(four)

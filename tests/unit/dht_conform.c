@@ -225,6 +225,8 @@ void conform(const char *name, const struct net *like)
 {
 	static const uint8_t key[DHT_KEY_LEN] = {1}, none[DHT_KEY_LEN] = {2},
 			     bells[DHT_KEY_LEN] = {3};
+	uint8_t near[DHT_KEY_LEN], lowest[DHT_KEY_LEN] = {[DHT_KEY_LEN - 1] = 1};
+	char text[16];
 	struct net *n = net_start(name, like);
 	struct dht_watch *watch;
 	struct dht_stats st;
@@ -265,6 +267,38 @@ void conform(const char *name, const struct net *like)
 	put(n, 0, none, 300, "x");
 	get(n, 0, none, &g);
 	assert_int_equal(g.away, 0);
+
+	/* the lowest and the highest key are keys as others */
+	assert_ok(put(n, 0, lowest, 100, "v1 lowest"));
+	get(n, 2, lowest, &g);
+	assert_int_equal(g.n, 1);
+	memset(near, 0xff, sizeof(near));
+	assert_ok(put(n, 0, near, 100, "v1 highest"));
+	get(n, 2, near, &g);
+	assert_int_equal(g.n, 1);
+	assert_string_equal(g.v[0].text, "v1 highest");
+
+	/* keys that begin alike are others all the same, whatever lies under them */
+	memset(near, 0, sizeof(near));
+	near[0] = 4;
+	for (uint8_t i = 1; i <= 20; i++) {
+		near[DHT_KEY_LEN - 1] = i;
+		snprintf(text, sizeof(text), "v1 near %u", i);
+		assert_ok(put(n, i % NODES, near, 100, text));
+	}
+	near[DHT_KEY_LEN - 1] = 7;
+	assert_ok(put(n, 0, near, 100, "v2 nearer"));
+	for (uint8_t i = 0; i <= 20; i++) {
+		near[DHT_KEY_LEN - 1] = i;
+		get(n, 1, near, &g);
+		assert_int_equal(g.verdict, DHT_COMPLETE);
+		assert_int_equal(g.n, i ? 1 : 0);
+		if (!i)
+			continue;
+		snprintf(text, sizeof(text), i == 7 ? "v2 nearer" : "v1 near %u", i);
+		assert_int_equal(g.v[0].id, 100);
+		assert_string_equal(g.v[0].text, text);
+	}
 
 	/* bells */
 	memset(&w, 0, sizeof(w));
