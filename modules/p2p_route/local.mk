@@ -6,6 +6,7 @@ p2p_route_la_SOURCES = \
 	modules/p2p_route/p2p_route_auth.c \
 	modules/p2p_route/p2p_route_calls.c \
 	modules/p2p_route/p2p_route_dialog.c \
+	modules/p2p_route/p2p_route_from.c \
 	modules/p2p_route/p2p_route_hdr.c \
 	modules/p2p_route/p2p_route_header.c modules/p2p_route/p2p_route_header.h \
 	modules/p2p_route/p2p_route_health.c modules/p2p_route/p2p_route_health.h \
@@ -14,6 +15,7 @@ p2p_route_la_SOURCES = \
 	modules/p2p_route/p2p_route_next.c \
 	modules/p2p_route/p2p_route_peer.c \
 	modules/p2p_route/p2p_route_rpc.c \
+	modules/p2p_route/p2p_route_sockets.c \
 	modules/p2p_route/p2p_route_stats.c \
 	modules/p2p_route/p2p_route_tls.c modules/p2p_route/p2p_route_tls.h \
 	modules/p2p_route/p2p_route_tls_accept.c \

@@ -110,21 +110,26 @@ void route_header_strip(struct sip_msg *msg);
  * tm's copy for it. */
 void route_header_add(struct sip_msg *msg, const struct p2p_session *session);
 
-/* _next.c: branches towards peers */
+/* _sockets.c: our own sockets */
 int route_sockets_init(void);
 int route_advertise_init(void);
-int route_branch_add(struct sip_msg *msg, const str *aor, const struct p2p_candidate *peer,
-		     int first);
-enum p2p_branch_state route_branch_state(const struct cell *t, int b, struct p2p_hit *hit);
-/* The request is a peer's: its dialog is to lead back to that peer, and its call is counted. */
-void route_from_peer(struct sip_msg *msg);
-int route_peer_session(struct sip_msg *msg, struct p2p_session_id *id);
-int route_branch_session(struct sip_msg *msg, struct p2p_session *session);
+/* The one that reaches this address over this transport; NULL: there is none. */
+struct socket_info *route_socket_reaching(int proto, const struct ip_addr *to);
 /* For a probe: an address of our own to put into From; 0 or -1. */
 int route_own_uri(str *uri);
 
+/* _next.c: branches towards peers */
+int route_branch_add(struct sip_msg *msg, const str *aor, const struct p2p_candidate *peer,
+		     int first);
+enum p2p_branch_state route_branch_state(const struct cell *t, int b, struct p2p_hit *hit);
+int route_peer_session(struct sip_msg *msg, struct p2p_session_id *id);
+int route_branch_session(struct sip_msg *msg, struct p2p_session *session);
 /* The socket of ours towards this address; NULL: there is none. */
 struct socket_info *route_socket_for(const char *uri);
+
+/* _from.c: the request is a peer's: its dialog is to lead back to that peer, and its call is
+ * counted. */
+void route_from_peer(struct sip_msg *msg);
 
 /* _tls.c, _tls_accept.c: SIP over TLS between peers (p2p_route_tls.h) */
 int route_tls_init(void);
