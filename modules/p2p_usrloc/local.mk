@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 kamailiomod_LTLIBRARIES += p2p_usrloc.la
 
+pul_users_sources = modules/p2p_usrloc/p2p_usrloc_users.c modules/p2p_usrloc/p2p_usrloc_users_priv.h \
+	modules/p2p_usrloc/p2p_usrloc_users_view.c modules/p2p_usrloc/p2p_usrloc_users_work.c
+
 pul_lookup_sources = modules/p2p_usrloc/p2p_usrloc_lookup.c modules/p2p_usrloc/p2p_usrloc_lookup_priv.h \
 	modules/p2p_usrloc/p2p_usrloc_lookup_deliver.c modules/p2p_usrloc/p2p_usrloc_lookup_pool.c \
 	modules/p2p_usrloc/p2p_usrloc_lookup_read.c
@@ -42,7 +45,7 @@ p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/p2p_usrloc_store.c modules/p2p_usrloc/p2p_usrloc_store.h \
 	modules/p2p_usrloc/p2p_usrloc_sync.c modules/p2p_usrloc/p2p_usrloc_sync.h \
 	modules/p2p_usrloc/p2p_usrloc_ul.c \
-	modules/p2p_usrloc/p2p_usrloc_users.c
+	$(pul_users_sources)
 # the names by which log lines and the memory statistics call the module
 p2p_usrloc_la_CPPFLAGS = $(MODULE_CPPFLAGS) $(HIREDIS_CFLAGS) \
 	-DMOD_NAME='"p2p_usrloc"' -DMOD_NAMEID=p2p_usrloc
@@ -62,7 +65,7 @@ tests_unit_test_usrloc_file_SOURCES = tests/unit/test_usrloc_file.c $(UNIT_COMMO
 tests_unit_test_usrloc_file_CPPFLAGS = $(UNIT_CPPFLAGS) -D_GNU_SOURCE
 tests_unit_test_usrloc_file_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) -lpthread
 tests_unit_test_usrloc_SOURCES = tests/unit/test_usrloc.c $(UNIT_ALLOC) $(UNIT_COMMON) \
-	modules/p2p_usrloc/p2p_usrloc_cache.c modules/p2p_usrloc/p2p_usrloc_users.c \
+	modules/p2p_usrloc/p2p_usrloc_cache.c $(pul_users_sources) \
 	modules/p2p_usrloc/p2p_usrloc_auth.c modules/p2p_usrloc/p2p_usrloc_sessions.c \
 	modules/p2p_usrloc/p2p_usrloc_sync.c
 tests_unit_test_usrloc_CPPFLAGS = -I$(top_srcdir)/tests/mock/kamailio $(UNIT_CPPFLAGS) -D_GNU_SOURCE
