@@ -3,6 +3,7 @@
 #include <opendht/dhtrunner.h>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <future>
@@ -19,6 +20,9 @@ namespace
 constexpr dht::ValueType::Id RECORD_TYPE = 0x5032;
 constexpr dht::ValueType::Id BELL_TYPE = 0x5033;
 
+/* At one place at most so much of the store. */
+constexpr unsigned PLACE_SHARE = 16;
+
 using node_list = std::vector<std::shared_ptr<dht::Node>>;
 
 dht::InfoHash to_hash(const uint8_t key[ODHT_KEY_LEN])
@@ -31,6 +35,7 @@ dht::InfoHash to_hash(const uint8_t key[ODHT_KEY_LEN])
  * from, for an hour: so records whose keys begin with the same 10 bits share one of OpenDHT's.
  * Their own key is the value's user type, by which it is asked for, and their id stands in front of
  * the record, behind a mark: 0, and in this node's own copy another (odht_put). */
+constexpr size_t PLACES = 1024;
 constexpr size_t MARK_LEN = 4;
 constexpr size_t HEAD_LEN = MARK_LEN + 8;
 
@@ -40,6 +45,11 @@ dht::InfoHash place_of(const uint8_t key[ODHT_KEY_LEN])
 	const uint8_t place[ODHT_KEY_LEN] = {key[0], static_cast<uint8_t>((key[1] & 0xc0) | 0x20)};
 
 	return to_hash(place);
+}
+
+size_t place_number(const dht::InfoHash &place)
+{
+	return static_cast<size_t>(place.data()[0]) << 2 | place.data()[1] >> 6;
 }
 
 std::string name_of(const uint8_t key[ODHT_KEY_LEN])
@@ -90,6 +100,12 @@ struct sink {
 	/* How many bytes more are stored for others; corrected by each odht_info_refresh. */
 	std::atomic<int64_t> room{0};
 	std::atomic<uint64_t> refused{0};
+	/* What came new to each place, leaking away while it expires: who asks there has all of
+	 * them compared. OpenDHT's thread only. */
+	struct {
+		double bytes;
+		std::chrono::steady_clock::time_point at;
+	} place[PLACES]{};
 
 	bool room_for(size_t len)
 	{
@@ -99,6 +115,25 @@ struct sink {
 		room += n;
 		refused++;
 		return false;
+	}
+	bool room_at(const dht::InfoHash &where, size_t len)
+	{
+		auto &p = place[place_number(where)];
+		auto now = std::chrono::steady_clock::now();
+		double most = static_cast<double>(config.store_bytes) / PLACE_SHARE;
+		double gone = most * std::chrono::duration<double>(now - p.at).count() /
+			      config.value_ttl_s;
+
+		p.bytes = gone < p.bytes ? p.bytes - gone : 0;
+		p.at = now;
+		if (p.bytes + static_cast<double>(len) > most) {
+			refused++;
+			return false;
+		}
+		if (!room_for(len))
+			return false;
+		p.bytes += static_cast<double>(len);
+		return true;
 	}
 
 	void value(uint64_t tag, const dht::Value &v)
@@ -215,7 +250,7 @@ dht::ValueType value_type(const odht_config &config, odht_type type, std::shared
 					    reinterpret_cast<const uint8_t *>(v->user_type.data()),
 					    be64(data + MARK_LEN), data + HEAD_LEN,
 					    v->data.size() - HEAD_LEN, policy.arg) &&
-			       out->room_for(v->size());
+			       out->room_at(key, v->size());
 		},
 		[policy, type](dht::InfoHash key, const std::shared_ptr<dht::Value> &prev,
 			       std::shared_ptr<dht::Value> &next, const dht::InfoHash &,

@@ -39,7 +39,8 @@ struct odht_config {
 	uint32_t network;
 	uint8_t node_id[ODHT_KEY_LEN];
 	int64_t max_requests, max_peer_requests; /* a second; -1: no limit */
-	uint64_t store_bytes; /* nothing more is stored for others beyond that */
+	uint64_t store_bytes; /* nothing more is stored for others beyond that, and at one place, of
+			       * 1,024, beyond a 16th of it */
 	uint32_t value_ttl_s;
 	struct odht_policy policy;
 	/* here: the copy that a put of this very node has left in its own store */

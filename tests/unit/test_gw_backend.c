@@ -59,22 +59,22 @@ static void test_both(void **state)
 	conform("opendht memory", NULL);
 }
 
-/* What is stored for others is bounded. What is there stays, its later versions are taken, and so is
- * what a node puts itself. */
+/* What is stored for others is bounded. What is there stays, its later versions are taken, and so
+ * is what a node puts itself. */
 static void test_store_is_full(void **state)
 {
 	const struct net like = {.store_bytes = 16384};
 	struct net *n = net_start("opendht", &like);
 	char text[64] = "v1 fifty bytes and a little more, so that they are not too many";
-	uint8_t key[DHT_KEY_LEN] = {5};
+	uint8_t key[DHT_KEY_LEN] = {0};
 	struct dht_stats st = {0};
 	unsigned int i, stored = 0;
 	struct get g;
 
 	(void)state;
 	for (i = 0; i < 600; i++) {
-		key[18] = (uint8_t)(i >> 8);
-		key[19] = (uint8_t)i;
+		key[0] = (uint8_t)i;
+		key[19] = (uint8_t)(i >> 8);
 		put(n, 1, key, 7, text);
 	}
 	for (int t = 0; t < 200 && (!st.refused || !st.stored_bytes); t++) {
@@ -85,11 +85,12 @@ static void test_store_is_full(void **state)
 	assert_true(st.refused > 0 && st.refused <= 600);
 	assert_in_range(st.stored, 100, 16384 / strlen(text) + 1);
 	assert_true(st.stored_bytes <= 16384);
-	/* the first are there, and a later one takes the place of an earlier one, the last are not */
+	/* the first are there, and a later one takes the place of an earlier one, the last are not
+	 */
 	text[1] = '2';
 	for (i = 0; i < 20; i++) {
-		key[18] = 0;
-		key[19] = (uint8_t)i;
+		key[0] = (uint8_t)i;
+		key[19] = 0;
 		put(n, 1, key, 7, text);
 		get(n, 2, key, &g);
 		assert_int_equal(g.n, 1);
@@ -106,6 +107,43 @@ static void test_store_is_full(void **state)
 	get(n, 2, key, &g);
 	assert_int_equal(g.n, 1);
 	assert_string_equal(g.v[0].text, text);
+	net_stop(n);
+}
+
+/* Nor does one fill a part of the keys: of those that begin alike, a 16th of the store. */
+static void test_place_is_full(void **state)
+{
+	const struct net like = {.store_bytes = 65536};
+	struct net *n = net_start("opendht", &like);
+	char text[64] = "v1 fifty bytes and a little more, so that they are not too many";
+	uint8_t key[DHT_KEY_LEN] = {5};
+	struct dht_stats st = {0};
+	struct get g;
+
+	(void)state;
+	for (unsigned int i = 0; i < 200; i++) {
+		key[19] = (uint8_t)i;
+		put(n, 1, key, 7, text);
+	}
+	for (int t = 0; t < 200 && (!st.refused || !st.stored_bytes); t++) {
+		pause_ms(n, 50);
+		n->ops->stats(n->b[0], &st);
+	}
+	assert_in_range(st.refused, 100, 200);
+	assert_in_range(st.stored, 30, 65536 / 16 / strlen(text));
+	/* the first is there, and a later one takes its place; elsewhere there is room */
+	text[1] = '2';
+	key[19] = 0;
+	put(n, 1, key, 7, text);
+	get(n, 2, key, &g);
+	assert_int_equal(g.n, 1);
+	assert_string_equal(g.v[0].text, text);
+	key[0] = 6;
+	put(n, 1, key, 7, text);
+	get(n, 2, key, &g);
+	assert_int_equal(g.n, 1);
+	n->ops->stats(n->b[0], &st);
+	assert_true(st.stored_bytes < 2 * 65536 / 16);
 	net_stop(n);
 }
 
@@ -190,12 +228,12 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),	cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_names),	      cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_none),
 #ifdef WITH_OPENDHT
-		cmocka_unit_test(test_opendht), cmocka_unit_test(test_both),
-		cmocka_unit_test(test_alone),	cmocka_unit_test(test_cannot_bind),
-		cmocka_unit_test(test_store_is_full),
+		cmocka_unit_test(test_opendht),	      cmocka_unit_test(test_both),
+		cmocka_unit_test(test_alone),	      cmocka_unit_test(test_cannot_bind),
+		cmocka_unit_test(test_store_is_full), cmocka_unit_test(test_place_is_full),
 #endif
 	};
 
