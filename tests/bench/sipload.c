@@ -131,8 +131,8 @@ static int rate_read(const char *text, double *out)
 	char *end;
 	double r = strtod(text, &end);
 
-	if (end == text || *end != '\0' || !(r >= 0 && r <= 20000)) {
-		fprintf(stderr, "sipload: %s: not a rate from 0 to 20000\n", text);
+	if (end == text || *end != '\0' || !(r >= 0 && r <= 100000)) {
+		fprintf(stderr, "sipload: %s: not a rate from 0 to 100000\n", text);
 		return EINVAL;
 	}
 	*out = r;

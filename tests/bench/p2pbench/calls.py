@@ -36,20 +36,40 @@ def probe(bench, what, calls, first, seed, direct):
 
 
 def highest(attempt, start, most, step):
-    """The highest rate, up to `most`, for which attempt(rate) holds, to within step; an attempt that
-    fails gets a second chance, for it may be the machine's fault."""
-    low, high, rate = 0, None, float(start)
-    while rate <= most and (high is None or high > low * step):
-        if attempt(rate) or attempt(rate):
+    """The highest rate, up to `most`, for which attempt(rate) holds, to within step."""
+    return highest_of({None: attempt}, start, most, step)[None]
+
+
+def highest_of(attempts, start, most, step):
+    """The same of several that are tried in turn, so that what else the machine does meets all alike.
+    An attempt that fails gets a second chance, for it may be the machine's fault."""
+    searches = {side: search(start, most, step) for side in attempts}
+    rates, found = {side: next(s) for side, s in searches.items()}, {}
+    while rates:
+        for side, rate in list(rates.items()):
+            try:
+                rates[side] = searches[side].send(attempts[side](rate) or attempts[side](rate))
+            except StopIteration as end:
+                found[side] = end.value
+                del rates[side]
+    return found
+
+
+def search(start, most, step):
+    """Yields the next rate to be tried, and is sent whether it was held; the last one is returned."""
+    low, high, rate = 0, None, float(min(start, most))
+    while True:
+        if (yield rate):
             low = rate
+            if rate == most:
+                return low
         else:
             high = rate
+            if not low and high < start / 10:
+                return 0
+        if high is not None and high <= low * step:
+            return low
         if high is None:
-            rate *= 1.5
-        elif low:
-            rate = (low * high) ** 0.5
-        elif high < start / 10:
-            return 0
+            rate = min(rate * 1.5, most)
         else:
-            rate = high / 2
-    return low
+            rate = (low * high) ** 0.5 if low else high / 2
