@@ -11,8 +11,6 @@
 #include "lib/proto/opp_impl.h"
 #include "lib/proto/revocation.h"
 
-#define RECORD_TEXT_MAX (P2P_BASE64URL_LEN(P2P_RECORD_MAX) + 1)
-
 static int base64_valid(const char *s, size_t cap)
 {
 	size_t i, len = strnlen(s, cap);
@@ -148,11 +146,8 @@ static int get_bootstrap(json_object *o, struct p2p_opp_enrolled *e)
 	json_object *list;
 	size_t i, len;
 
-	if (!json_object_object_get_ex(o, "bootstrap", &list))
-		return 0;
-	if (!json_object_is_type(list, json_type_array))
+	if (p2p_opp_find_list(o, "bootstrap", SIZE_MAX, &list, &len) != 0)
 		return EBADMSG;
-	len = json_object_array_length(list);
 	for (i = 0; i < len && e->n_bootstrap < P2P_OPP_BOOTSTRAP_MAX; i++) {
 		const char *s =
 			p2p_opp_string_of(json_object_array_get_idx(list, i), P2P_OPP_ADDRESS_MAX);
@@ -216,7 +211,6 @@ int p2p_opp_secret_decode(struct p2p_opp_secret *out, const char *text, size_t l
 int p2p_opp_revocations_encode(const struct p2p_opp_revocations *r, char *buf, size_t cap,
 			       size_t *len)
 {
-	char text[RECORD_TEXT_MAX];
 	struct p2p_text t;
 	unsigned int i;
 
@@ -227,10 +221,10 @@ int p2p_opp_revocations_encode(const struct p2p_opp_revocations *r, char *buf, s
 	p2p_text_init(&t, buf, cap);
 	p2p_text_add(&t, "{\"count\":%" PRIu32 ",\"records\":[", r->count);
 	for (i = 0; i < r->n; i++) {
-		if (r->record[i].len == 0 || r->record[i].len > P2P_RECORD_MAX)
+		if (i > 0)
+			p2p_text_add(&t, ",");
+		if (p2p_opp_put_record(&t, r->record[i].b, r->record[i].len) != 0)
 			return EINVAL;
-		p2p_base64url_print(text, r->record[i].b, r->record[i].len);
-		p2p_text_add(&t, "%s\"%s\"", i > 0 ? "," : "", text);
 	}
 	p2p_text_add(&t, "]}");
 	return p2p_opp_put_end(&t, len);
@@ -246,20 +240,11 @@ int p2p_opp_revocations_decode(struct p2p_opp_revocations *out, const char *text
 	if (err != 0)
 		return err;
 	err = p2p_opp_get_u32(o, "count", 0, P2P_REVOCATIONS_MAX, &r.count);
-	if (err == 0 && (!json_object_object_get_ex(o, "records", &list) ||
-			 !json_object_is_type(list, json_type_array)))
-		err = EBADMSG;
 	if (err == 0)
-		n = json_object_array_length(list);
+		err = p2p_opp_get_list(o, "records", SIZE_MAX, &list, &n);
 	for (i = 0; err == 0 && i < n && i < P2P_OPP_RECORDS_MAX; i++) {
-		const char *s =
-			p2p_opp_string_of(json_object_array_get_idx(list, i), RECORD_TEXT_MAX);
-		size_t have = s != NULL ? strlen(s) : 0;
-
-		r.record[i].len = (uint16_t)(have * 3 / 4);
-		if (r.record[i].len == 0 || r.record[i].len > P2P_RECORD_MAX ||
-		    p2p_base64url_parse(r.record[i].b, r.record[i].len, s, have) != 0)
-			err = EBADMSG;
+		err = p2p_opp_record_of(json_object_array_get_idx(list, i), r.record[i].b,
+					&r.record[i].len);
 		r.n++;
 	}
 	if (err == 0)

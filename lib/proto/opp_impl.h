@@ -4,10 +4,12 @@
 #define P2PSIP_PROTO_OPP_IMPL_H
 
 #include <json-c/json.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "lib/base/bytes.h"
 #include "lib/proto/opp.h"
+#include "lib/proto/record.h"
 
 /* Highest number of a version. */
 #define P2P_OPP_VERSION_NUMBER_MAX 1000
@@ -37,6 +39,17 @@ int p2p_opp_get_word(json_object *o, const char *name, const char *const *words,
 /* A word like those of lists. */
 int p2p_opp_get_name(json_object *o, const char *name, char word[P2P_OPP_WORD_MAX]);
 int p2p_opp_get_hit(json_object *o, struct p2p_hit *hit);
+/* 64 bits as a decimal string: not every reader of JSON has them as numbers. */
+int p2p_opp_get_u64(json_object *o, const char *name, uint64_t *v);
+int p2p_opp_get_flag(json_object *o, const char *name, bool *v);
+/* A list of at most max; *n: how many it has. */
+int p2p_opp_get_list(json_object *o, const char *name, size_t max, json_object **list, size_t *n);
+/* Likewise; none is an empty one. */
+int p2p_opp_find_list(json_object *o, const char *name, size_t max, json_object **list, size_t *n);
+
+/* A record in base64url, quoted. */
+int p2p_opp_put_record(struct p2p_text *t, const uint8_t *record, size_t len);
+int p2p_opp_record_of(json_object *o, uint8_t record[P2P_RECORD_MAX], uint16_t *len);
 
 /* "versions": [..]. Of more than we count, the first ones are taken. */
 int p2p_opp_put_versions(struct p2p_text *t, const unsigned int *version, size_t n);

@@ -8,7 +8,6 @@
 #include "lib/base/bytes.h"
 #include "lib/proto/opp_impl.h"
 
-#define RECORD_TEXT_MAX (P2P_BASE64URL_LEN(P2P_RECORD_MAX) + 1)
 #define HAVE_LEN (P2P_HIT_LEN + 8 + 1)
 /* The longest of what is packed into one text. */
 #define PACKED_MAX (P2P_OPP_MEMBERS_HAVES * HAVE_LEN)
@@ -90,7 +89,6 @@ static void put_hits(struct p2p_text *t, const struct p2p_opp_members *m)
 
 int p2p_opp_members_encode(const struct p2p_opp_members *m, char *buf, size_t cap, size_t *len)
 {
-	char text[RECORD_TEXT_MAX];
 	struct p2p_text t;
 	unsigned int i;
 
@@ -105,10 +103,10 @@ int p2p_opp_members_encode(const struct p2p_opp_members *m, char *buf, size_t ca
 	p2p_text_init(&t, buf, cap);
 	p2p_text_add(&t, "{\"records\":[");
 	for (i = 0; i < m->n_records; i++) {
-		if (m->record[i].len == 0 || m->record[i].len > P2P_RECORD_MAX)
+		if (i > 0)
+			p2p_text_add(&t, ",");
+		if (p2p_opp_put_record(&t, m->record[i].b, m->record[i].len) != 0)
 			return EINVAL;
-		p2p_base64url_print(text, m->record[i].b, m->record[i].len);
-		p2p_text_add(&t, "%s\"%s\"", i > 0 ? "," : "", text);
 	}
 	p2p_text_add(&t, "]");
 	put_hits(&t, m);
@@ -127,27 +125,9 @@ int p2p_opp_members_encode(const struct p2p_opp_members *m, char *buf, size_t ca
 /* --- reading -----------------------------------------------------------------------------------
  */
 
-static int get_list(json_object *o, const char *name, size_t max, json_object **list, size_t *n)
-{
-	*n = 0;
-	if (!json_object_object_get_ex(o, name, list))
-		return 0;
-	if (!json_object_is_type(*list, json_type_array))
-		return EBADMSG;
-	*n = json_object_array_length(*list);
-	return *n <= max ? 0 : EBADMSG;
-}
-
 static int hit_of(const char *s, struct p2p_hit *hit)
 {
 	return s != NULL && p2p_hit_parse(hit, s, strlen(s)) == 0 ? 0 : EBADMSG;
-}
-
-static int get_order(json_object *o, const char *name, uint64_t *order)
-{
-	const char *s = p2p_opp_get_string(o, name, 24);
-
-	return s != NULL && p2p_u64_parse(order, s, strlen(s)) == 0 ? 0 : EBADMSG;
 }
 
 /* n pieces of `piece` bytes each, at most max. */
@@ -168,18 +148,11 @@ static int get_records(json_object *o, struct p2p_opp_members *m)
 {
 	json_object *list;
 	size_t i, n;
-	int err = get_list(o, "records", P2P_OPP_MEMBERS_RECORDS, &list, &n);
+	int err = p2p_opp_find_list(o, "records", P2P_OPP_MEMBERS_RECORDS, &list, &n);
 
-	for (i = 0; err == 0 && i < n; i++) {
-		const char *s =
-			p2p_opp_string_of(json_object_array_get_idx(list, i), RECORD_TEXT_MAX);
-		size_t len = s != NULL ? strlen(s) : 0;
-
-		m->record[i].len = (uint16_t)(len * 3 / 4);
-		if (m->record[i].len == 0 || m->record[i].len > P2P_RECORD_MAX ||
-		    p2p_base64url_parse(m->record[i].b, m->record[i].len, s, len) != 0)
-			err = EBADMSG;
-	}
+	for (i = 0; err == 0 && i < n; i++)
+		err = p2p_opp_record_of(json_object_array_get_idx(list, i), m->record[i].b,
+					&m->record[i].len);
 	m->n_records = (uint8_t)n;
 	return err;
 }
@@ -188,7 +161,7 @@ static int get_doubts(json_object *o, struct p2p_opp_members *m)
 {
 	json_object *list;
 	size_t i, n;
-	int err = get_list(o, "doubts", P2P_OPP_MEMBERS_DOUBTS, &list, &n);
+	int err = p2p_opp_find_list(o, "doubts", P2P_OPP_MEMBERS_DOUBTS, &list, &n);
 
 	for (i = 0; err == 0 && i < n; i++) {
 		json_object *v = json_object_array_get_idx(list, i);
@@ -199,7 +172,7 @@ static int get_doubts(json_object *o, struct p2p_opp_members *m)
 			return EBADMSG;
 		err = hit_of(p2p_opp_get_string(v, "hit", P2P_HIT_TEXT_MAX), &d->hit);
 		if (err == 0)
-			err = get_order(v, "order", &d->order);
+			err = p2p_opp_get_u64(v, "order", &d->order);
 		if (err == 0)
 			err = p2p_opp_get_u32(v, "age_ms", 0, UINT32_MAX, &d->age_ms);
 		state = p2p_opp_get_string(v, "state", 16);
@@ -215,7 +188,7 @@ static int get_probes(json_object *o, struct p2p_opp_members *m)
 {
 	json_object *list;
 	size_t i, n;
-	int err = get_list(o, "probe", P2P_OPP_MEMBERS_PROBES, &list, &n);
+	int err = p2p_opp_find_list(o, "probe", P2P_OPP_MEMBERS_PROBES, &list, &n);
 
 	for (i = 0; err == 0 && i < n; i++)
 		err = hit_of(
@@ -223,7 +196,7 @@ static int get_probes(json_object *o, struct p2p_opp_members *m)
 			&m->probe[i]);
 	m->n_probes = (uint8_t)n;
 	if (err == 0)
-		err = get_list(o, "seen", P2P_OPP_MEMBERS_PROBES, &list, &n);
+		err = p2p_opp_find_list(o, "seen", P2P_OPP_MEMBERS_PROBES, &list, &n);
 	for (i = 0; err == 0 && i < n; i++) {
 		json_object *v = json_object_array_get_idx(list, i);
 
@@ -248,7 +221,7 @@ static int get_digest(json_object *o, struct p2p_opp_members *m)
 		return 0;
 	if (!json_object_is_type(v, json_type_object))
 		return EBADMSG;
-	err = get_order(v, "as_of", &m->as_of);
+	err = p2p_opp_get_u64(v, "as_of", &m->as_of);
 	if (err == 0)
 		err = get_packed(v, "sums", 8, P2P_OPP_MEMBERS_BUCKETS, sums, &n);
 	if (err == 0 && !digest_size((unsigned int)n))

@@ -73,8 +73,7 @@ int p2p_opp_peer_decode(struct p2p_opp_peer *out, const char *text, size_t len)
 	s = p2p_opp_get_string(o, "overlay", 2 * P2P_OVERLAY_ID_LEN + 1);
 	if (s == NULL || p2p_overlay_id_parse(&peer.overlay, s, strlen(s)) != 0)
 		goto out;
-	s = p2p_opp_get_string(o, "epoch", 24);
-	if (s == NULL || p2p_u64_parse(&peer.epoch, s, strlen(s)) != 0)
+	if (p2p_opp_get_u64(o, "epoch", &peer.epoch) != 0)
 		goto out;
 	s = p2p_opp_get_string(o, "software", sizeof(peer.software));
 	if (s != NULL && p2p_opp_printable(s, sizeof(peer.software)))

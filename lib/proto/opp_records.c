@@ -9,7 +9,6 @@
 #include "lib/base/bytes.h"
 #include "lib/proto/opp_impl.h"
 
-#define RECORD_TEXT_MAX (P2P_BASE64URL_LEN(P2P_RECORD_MAX) + 1)
 /* Of a body, for what is not records. */
 #define REST_MAX 8192
 #define CHECK_LEN (P2P_KEY_LEN + 8)
@@ -27,33 +26,6 @@ static int put_flag(struct p2p_text *t, const char *name, bool v)
 {
 	p2p_text_add(t, "\"%s\":%s,", name, v ? "true" : "false");
 	return 0;
-}
-
-static int get_flag(json_object *o, const char *name, bool *v)
-{
-	json_object *b;
-
-	if (!json_object_object_get_ex(o, name, &b) || !json_object_is_type(b, json_type_boolean))
-		return EBADMSG;
-	*v = json_object_get_boolean(b);
-	return 0;
-}
-
-/* 64 bits as a decimal string: not every reader of JSON has them as numbers. */
-static int get_u64(json_object *o, const char *name, uint64_t *v)
-{
-	const char *s = p2p_opp_get_string(o, name, 24);
-
-	return s != NULL && p2p_u64_parse(v, s, strlen(s)) == 0 ? 0 : EBADMSG;
-}
-
-static int get_list(json_object *o, const char *name, size_t max, json_object **list, size_t *n)
-{
-	if (!json_object_object_get_ex(o, name, list) ||
-	    !json_object_is_type(*list, json_type_array))
-		return EBADMSG;
-	*n = json_object_array_length(*list);
-	return *n <= max ? 0 : EBADMSG;
 }
 
 static void put_key(struct p2p_text *t, const struct p2p_key *key)
@@ -110,13 +82,13 @@ bool p2p_opp_batch_add(struct p2p_opp_batch *batch, const void *record, size_t l
 static void put_records(struct p2p_text *t, const char *name, const struct p2p_opp_batch *batch,
 			unsigned int first, unsigned int n)
 {
-	char text[RECORD_TEXT_MAX];
 	unsigned int i;
 
 	p2p_text_add(t, "\"%s\":[", name);
 	for (i = first; i < first + n; i++) {
-		p2p_base64url_print(text, batch->b + batch->r[i].at, batch->r[i].len);
-		p2p_text_add(t, "%s\"%s\"", i > first ? "," : "", text);
+		if (i > first)
+			p2p_text_add(t, ",");
+		p2p_opp_put_record(t, batch->b + batch->r[i].at, batch->r[i].len);
 	}
 	p2p_text_add(t, "]");
 }
@@ -125,17 +97,13 @@ static int get_records(json_object *o, const char *name, struct p2p_opp_batch *b
 {
 	uint8_t bytes[P2P_RECORD_MAX];
 	json_object *list;
+	uint16_t len;
 	size_t i, n;
-	int err = get_list(o, name, P2P_OPP_BATCH_MAX, &list, &n);
+	int err = p2p_opp_get_list(o, name, P2P_OPP_BATCH_MAX, &list, &n);
 
 	for (i = 0; err == 0 && i < n; i++) {
-		const char *s =
-			p2p_opp_string_of(json_object_array_get_idx(list, i), RECORD_TEXT_MAX);
-		size_t have = s != NULL ? strlen(s) : 0, len = have * 3 / 4;
-
-		if (len == 0 || len > sizeof(bytes) ||
-		    p2p_base64url_parse(bytes, len, s, have) != 0 ||
-		    !p2p_opp_batch_add(batch, bytes, len))
+		err = p2p_opp_record_of(json_object_array_get_idx(list, i), bytes, &len);
+		if (err == 0 && !p2p_opp_batch_add(batch, bytes, len))
 			err = EBADMSG;
 	}
 	return err;
@@ -245,9 +213,9 @@ int p2p_opp_results_decode(struct p2p_opp_results *r, const char *text, size_t l
 	if (err != 0)
 		return err;
 	p2p_opp_batch_init(&r->others);
-	err = get_u64(o, "instance", &r->instance);
+	err = p2p_opp_get_u64(o, "instance", &r->instance);
 	if (err == 0)
-		err = get_list(o, "results", P2P_OPP_BATCH_MAX, &list, &n);
+		err = p2p_opp_get_list(o, "results", P2P_OPP_BATCH_MAX, &list, &n);
 	for (i = 0; err == 0 && i < n; i++)
 		err = result_of(p2p_opp_string_of(json_object_array_get_idx(list, i), 32),
 				&r->r[i].result, &r->r[i].order);
@@ -293,7 +261,7 @@ int p2p_opp_query_decode(struct p2p_opp_query *q, const char *text, size_t len)
 	if (json_object_object_get_ex(o, "watch_s", NULL))
 		err = p2p_opp_get_u32(o, "watch_s", 0, P2P_OPP_WATCH_MAX_S, &q->watch_s);
 	if (err == 0)
-		err = get_list(o, "keys", P2P_OPP_KEYS_MAX, &list, &n);
+		err = p2p_opp_get_list(o, "keys", P2P_OPP_KEYS_MAX, &list, &n);
 	for (i = 0; err == 0 && i < n; i++)
 		err = key_of(json_object_array_get_idx(list, i), &q->key[i]);
 	q->n = (uint16_t)n;
@@ -334,18 +302,18 @@ int p2p_opp_found_decode(struct p2p_opp_found *f, const char *text, size_t len)
 	if (err != 0)
 		return err;
 	p2p_opp_batch_init(&f->records);
-	err = get_u64(o, "instance", &f->instance);
+	err = p2p_opp_get_u64(o, "instance", &f->instance);
 	if (err == 0)
-		err = get_list(o, "answers", P2P_OPP_KEYS_MAX, &list, &n);
+		err = p2p_opp_get_list(o, "answers", P2P_OPP_KEYS_MAX, &list, &n);
 	for (i = 0; err == 0 && i < n; i++) {
 		json_object *a = json_object_array_get_idx(list, i);
 
 		f->a[i].first = f->records.n;
 		err = json_object_is_type(a, json_type_object) ? 0 : EBADMSG;
 		if (err == 0)
-			err = get_flag(a, "synced", &f->a[i].synced);
+			err = p2p_opp_get_flag(a, "synced", &f->a[i].synced);
 		if (err == 0)
-			err = get_flag(a, "watched", &f->a[i].watched);
+			err = p2p_opp_get_flag(a, "watched", &f->a[i].watched);
 		if (err == 0)
 			err = get_records(a, "records", &f->records);
 		f->a[i].n = (uint16_t)(f->records.n - f->a[i].first);
@@ -416,9 +384,9 @@ int p2p_opp_page_decode(struct p2p_opp_page *page, const char *text, size_t len)
 	if (err != 0)
 		return err;
 	p2p_opp_batch_init(&page->records);
-	err = get_u64(o, "instance", &page->instance);
+	err = p2p_opp_get_u64(o, "instance", &page->instance);
 	if (err == 0)
-		err = get_flag(o, "synced", &page->synced);
+		err = p2p_opp_get_flag(o, "synced", &page->synced);
 	page->more = json_object_object_get_ex(o, "next", NULL);
 	memset(&page->next, 0, sizeof(page->next));
 	if (err == 0 && page->more)
@@ -508,9 +476,9 @@ int p2p_opp_missing_decode(struct p2p_opp_missing *m, const char *text, size_t l
 
 	if (err != 0)
 		return err;
-	err = get_u64(o, "instance", &m->instance);
+	err = p2p_opp_get_u64(o, "instance", &m->instance);
 	if (err == 0)
-		err = get_list(o, "missing", P2P_OPP_CHECKS_MAX, &list, &n);
+		err = p2p_opp_get_list(o, "missing", P2P_OPP_CHECKS_MAX, &list, &n);
 	for (i = 0; err == 0 && i < n; i++) {
 		json_object *v = json_object_array_get_idx(list, i);
 		int64_t at = json_object_is_type(v, json_type_int) ? json_object_get_int64(v) : -1;

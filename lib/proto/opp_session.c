@@ -113,10 +113,8 @@ static int get_words(json_object *o, const char *name, struct p2p_opp_words *wor
 	json_object *list;
 	size_t i, len;
 
-	if (!json_object_object_get_ex(o, name, &list) ||
-	    !json_object_is_type(list, json_type_array))
+	if (p2p_opp_get_list(o, name, SIZE_MAX, &list, &len) != 0)
 		return EBADMSG;
-	len = json_object_array_length(list);
 	for (i = 0; i < len && words->n < P2P_OPP_LIST_MAX; i++) {
 		const char *s =
 			p2p_opp_string_of(json_object_array_get_idx(list, i), P2P_OPP_WORD_MAX);
@@ -197,20 +195,6 @@ int p2p_opp_opened_decode(struct p2p_opp_opened *out, const char *text, size_t l
 	return err;
 }
 
-/* false where there is none. */
-static int get_bool(json_object *o, const char *name, bool *out)
-{
-	json_object *v;
-
-	*out = false;
-	if (!json_object_object_get_ex(o, name, &v))
-		return 0;
-	if (!json_object_is_type(v, json_type_boolean))
-		return EBADMSG;
-	*out = json_object_get_boolean(v);
-	return 0;
-}
-
 int p2p_opp_calls_decode(struct p2p_opp_calls *out, const char *text, size_t len)
 {
 	struct p2p_opp_calls calls = {0};
@@ -223,8 +207,8 @@ int p2p_opp_calls_decode(struct p2p_opp_calls *out, const char *text, size_t len
 	if (err == 0 && json_object_object_get_ex(o, "lifetime_s", NULL))
 		err = p2p_opp_get_u32(o, "lifetime_s", 1, P2P_OPP_LIFETIME_MAX_S,
 				      &calls.lifetime_s);
-	if (err == 0)
-		err = get_bool(o, "retiring", &calls.retiring);
+	if (err == 0 && json_object_object_get_ex(o, "retiring", NULL))
+		err = p2p_opp_get_flag(o, "retiring", &calls.retiring);
 	if (err == 0)
 		*out = calls;
 	json_object_put(o);

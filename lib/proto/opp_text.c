@@ -58,6 +58,30 @@ int p2p_opp_put_uris(struct p2p_text *t, const char (*uri)[P2P_LOCATOR_URI_MAX],
 	return 0;
 }
 
+#define RECORD_TEXT_MAX (P2P_BASE64URL_LEN(P2P_RECORD_MAX) + 1)
+
+int p2p_opp_put_record(struct p2p_text *t, const uint8_t *record, size_t len)
+{
+	char text[RECORD_TEXT_MAX];
+
+	if (len == 0 || len > P2P_RECORD_MAX)
+		return EINVAL;
+	p2p_base64url_print(text, record, len);
+	p2p_text_add(t, "\"%s\"", text);
+	return 0;
+}
+
+int p2p_opp_record_of(json_object *o, uint8_t record[P2P_RECORD_MAX], uint16_t *len)
+{
+	const char *s = p2p_opp_string_of(o, RECORD_TEXT_MAX);
+	size_t have = s != NULL ? strlen(s) : 0, n = have * 3 / 4;
+
+	if (n == 0 || n > P2P_RECORD_MAX || p2p_base64url_parse(record, n, s, have) != 0)
+		return EBADMSG;
+	*len = (uint16_t)n;
+	return 0;
+}
+
 /* Addresses of a scheme or form that is not known here are left out. */
 int p2p_opp_get_uris(json_object *o, char (*uri)[P2P_LOCATOR_URI_MAX], uint8_t *n)
 {
@@ -65,11 +89,8 @@ int p2p_opp_get_uris(json_object *o, char (*uri)[P2P_LOCATOR_URI_MAX], uint8_t *
 	size_t i, len;
 
 	*n = 0;
-	if (!json_object_object_get_ex(o, "sip", &list))
-		return 0;
-	if (!json_object_is_type(list, json_type_array))
+	if (p2p_opp_find_list(o, "sip", SIZE_MAX, &list, &len) != 0)
 		return EBADMSG;
-	len = json_object_array_length(list);
 	for (i = 0; i < len && *n < P2P_OPP_LIST_MAX; i++) {
 		const char *s =
 			p2p_opp_string_of(json_object_array_get_idx(list, i), P2P_LOCATOR_URI_MAX);
@@ -104,10 +125,8 @@ int p2p_opp_get_versions(json_object *o, unsigned int *version, uint8_t *n)
 	json_object *list;
 	size_t i, len;
 
-	if (!json_object_object_get_ex(o, "versions", &list) ||
-	    !json_object_is_type(list, json_type_array))
+	if (p2p_opp_get_list(o, "versions", SIZE_MAX, &list, &len) != 0)
 		return EBADMSG;
-	len = json_object_array_length(list);
 	*n = 0;
 	for (i = 0; i < len && *n < P2P_OPP_LIST_MAX; i++) {
 		json_object *v = json_object_array_get_idx(list, i);
@@ -178,6 +197,41 @@ const char *p2p_opp_get_string(json_object *o, const char *name, size_t max)
 	json_object *v;
 
 	return json_object_object_get_ex(o, name, &v) ? p2p_opp_string_of(v, max) : NULL;
+}
+
+int p2p_opp_find_list(json_object *o, const char *name, size_t max, json_object **list, size_t *n)
+{
+	*n = 0;
+	if (!json_object_object_get_ex(o, name, list))
+		return 0;
+	if (!json_object_is_type(*list, json_type_array))
+		return EBADMSG;
+	*n = json_object_array_length(*list);
+	return *n <= max ? 0 : EBADMSG;
+}
+
+int p2p_opp_get_list(json_object *o, const char *name, size_t max, json_object **list, size_t *n)
+{
+	*n = 0;
+	return json_object_object_get_ex(o, name, NULL) ? p2p_opp_find_list(o, name, max, list, n)
+							: EBADMSG;
+}
+
+int p2p_opp_get_u64(json_object *o, const char *name, uint64_t *v)
+{
+	const char *s = p2p_opp_get_string(o, name, 24);
+
+	return s != NULL && p2p_u64_parse(v, s, strlen(s)) == 0 ? 0 : EBADMSG;
+}
+
+int p2p_opp_get_flag(json_object *o, const char *name, bool *v)
+{
+	json_object *b;
+
+	if (!json_object_object_get_ex(o, name, &b) || !json_object_is_type(b, json_type_boolean))
+		return EBADMSG;
+	*v = json_object_get_boolean(b);
+	return 0;
 }
 
 int p2p_opp_get_word(json_object *o, const char *name, const char *const *words, size_t n, int *out)

@@ -85,15 +85,14 @@ static int get_phone(json_object *o, struct p2p_opp_user *user)
 static int get_phones(json_object *o, struct p2p_opp_user *user)
 {
 	json_object *list;
-	int err = 0;
+	size_t n;
+	int err;
 
 	user->n_phones = 0;
-	if (user->presence != P2P_OPP_YES || !json_object_object_get_ex(o, "phones", &list))
+	if (user->presence != P2P_OPP_YES)
 		return 0;
-	if (!json_object_is_type(list, json_type_array) ||
-	    json_object_array_length(list) > P2P_OPP_LIST_MAX)
-		return EBADMSG;
-	for (size_t i = 0; err == 0 && i < json_object_array_length(list); i++)
+	err = p2p_opp_find_list(o, "phones", P2P_OPP_LIST_MAX, &list, &n);
+	for (size_t i = 0; err == 0 && i < n; i++)
 		err = get_phone(json_object_array_get_idx(list, i), user);
 	return err;
 }
