@@ -5,8 +5,8 @@ of a good reason. First a real Kamailio and a gateway that says what it is told,
 
 import time
 
-import test_usrloc
 from rig import overlay, proc, registrant, tap
+from rig.solo import Solo, solo
 
 HIT = "2001:21:aaaa::1"
 PHONE = "urn:uuid:00000000-0000-1000-8000-00000000000a"
@@ -20,12 +20,8 @@ def fnv(instance):
     return "%08x" % (h or 1)
 
 
-def solo():
-    return test_usrloc.Solo()
-
-
 def without():
-    return test_usrloc.Solo(more='modparam("p2p_usrloc", "moves", 0)\n')
+    return Solo(more='modparam("p2p_usrloc", "moves", 0)\n')
 
 
 def register(s, user, instance, port):
