@@ -35,6 +35,7 @@ lib_libp2pcore_la_SOURCES = \
 	lib/model/quorum.h \
 	lib/model/replay.c lib/model/replay.h \
 	lib/model/ring.c lib/model/ring.h \
+	lib/model/rtt.c lib/model/rtt.h \
 	lib/model/search.c lib/model/search.h \
 	lib/model/session.c lib/model/session.h \
 	lib/model/sessions.c lib/model/sessions.h \

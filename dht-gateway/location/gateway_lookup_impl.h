@@ -10,6 +10,8 @@
 #include "lib/model/userset.h"
 
 #define GW_LOOKUP_HOLDERS_MAX 9
+/* Records that are known by their bytes: of each holder the same one comes. */
+#define GW_LOOKUP_GOOD_MAX 2
 
 struct event;
 struct gw_map;
@@ -23,11 +25,18 @@ struct gw_lookup_holder {
 	bool seen; /* one of the holders among all, not only in place of a dead one */
 };
 
+/* A record whose signature was verified. */
+struct gw_lookup_good {
+	bool live; /* no tombstone */
+	size_t len;
+	uint8_t bytes[P2P_RECORD_MAX];
+};
+
 /* One name. */
 struct gw_lookup {
 	struct gw_lookups *all;
 	struct p2p_search state;
-	unsigned int n_holders;
+	unsigned int n_holders, n_asked;
 	struct gw_lookup_holder holder[GW_LOOKUP_HOLDERS_MAX];
 	struct p2p_key key; /* that is searched for */
 	unsigned int age;   /* of the secret under which it is searched for; 0: the one in use */
@@ -37,6 +46,8 @@ struct gw_lookup {
 	struct event *deadline; /* of a search of the engine */
 	struct gw_lookup_waiter *waiters;
 	struct p2p_userset set;
+	unsigned int n_good;
+	struct gw_lookup_good good[GW_LOOKUP_GOOD_MAX];
 	bool replayed; /* a record came that is older than one that is known of this signer */
 	struct p2p_hit replayed_by;
 	size_t len;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <string.h>
+#include "dht-gateway/gateway_map.h"
 #include "dht-gateway/location/gateway_announce.h"
 #include "dht-gateway/location/gateway_cache.h"
 #include "dht-gateway/location/gateway_hold.h"
@@ -18,6 +19,10 @@
 #define RETRY_PAUSE_MS 25
 /* So many of the holders are to tell of changes. */
 #define WATCHED_AT 2
+/* With so many lookups under way, only these are asked at first: each question costs the one who
+ * asks and the one who answers more than a record does. */
+#define BUSY_AT 4
+#define FEW 2
 
 static void engine_cancel(struct gw_lookup *l)
 {
@@ -34,7 +39,7 @@ static void holders_cancel(struct gw_lookup *l)
 	for (unsigned int i = 0; i < l->n_holders; i++)
 		if (l->holder[i].query)
 			gw_query_cancel(l->holder[i].query);
-	l->n_holders = 0;
+	l->n_holders = l->n_asked = 0;
 }
 
 static bool usable(const struct p2p_candidate_set *cands)
@@ -81,16 +86,44 @@ static void replayed_end(struct gw_lookup *l)
 		l->set.e[l->set.n++] = *known;
 }
 
-/* Into the set, if it is good. live: it is, and no tombstone. ENOENT: it changes nothing. */
+static const struct gw_lookup_good *good_find(const struct gw_lookup *l, const void *data,
+					      size_t len)
+{
+	for (unsigned int i = 0; i < l->n_good; i++)
+		if (l->good[i].len == len && !memcmp(l->good[i].bytes, data, len))
+			return &l->good[i];
+	return NULL;
+}
+
+static void good_add(struct gw_lookup *l, const void *data, size_t len, bool live)
+{
+	struct gw_lookup_good *g = l->n_good < GW_LOOKUP_GOOD_MAX ? &l->good[l->n_good++] : NULL;
+
+	if (!g)
+		return;
+	g->live = live;
+	g->len = len;
+	memcpy(g->bytes, data, len);
+}
+
+/* Into the set, if it is good. verified: its signature is. live: it is, and no tombstone. ENOENT:
+ * it changes nothing. */
 static int take(struct gw_lookup *l, const struct p2p_key *key, const void *data, size_t len,
-		bool *live)
+		bool verified, bool *live)
 {
 	struct gw *gw = l->all->gw;
+	const struct gw_lookup_good *same = good_find(l, data, len);
 	struct p2p_record rec;
 	struct p2p_hit signer;
 
-	if (!gw_record_read(gw, P2P_RECORD_USER, key->b, NULL, data, len, &rec, &signer))
+	if (same) {
+		*live = same->live;
 		return ENOENT;
+	}
+	if (verified ? gw_record_judge_again(gw, data, len, &rec, &signer) != P2P_RECORD_OK
+		     : !gw_record_read(gw, P2P_RECORD_USER, key->b, NULL, data, len, &rec, &signer))
+		return ENOENT;
+	good_add(l, data, len, !rec.tombstone);
 	gw_record_seen(gw, &rec, &signer);
 	*live = !rec.tombstone;
 	if (is_replayed(l, &rec, &signer))
@@ -109,7 +142,7 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	(void)id;
 	(void)here;
 	memcpy(k.b, key, sizeof(k.b));
-	if (take(l, &k, data, len, &live) || l->state.grace || l->state.answered)
+	if (take(l, &k, data, len, false, &live) || l->state.grace || l->state.answered)
 		return;
 	gw_lookup_candidates(l, &cands);
 	/* one whose lease lapsed is no reason to stop looking for a better one */
@@ -139,11 +172,12 @@ static void search_over(struct gw_lookup *l)
 	holders_cancel(l);
 	event_del(l->timer);
 	event_del(l->patience);
-	if (l->state.held && !complete)
+	/* with an answer, or of a few holders, no more is to be had */
+	if (l->state.held && !complete && !l->state.answered)
 		gw->metrics.holders_unknown++;
 	else if (l->state.held && p2p_search_no(&l->state))
 		gw->metrics.holders_no++;
-	if (!complete)
+	if (!complete && !l->state.answered)
 		gw->metrics.searches_incomplete++;
 	if (l->replayed)
 		replayed_end(l);
@@ -183,6 +217,8 @@ static void search_over(struct gw_lookup *l)
 }
 
 static void engine_start(struct gw_lookup *l);
+static unsigned int holders_ask_until(struct gw_lookup *l, unsigned int n);
+static void patience_begin(struct gw_lookup *l);
 
 /* To those who wait; the search goes on. */
 static void answer(struct gw_lookup *l, const struct p2p_candidate_set *cands)
@@ -205,6 +241,10 @@ static void judge(struct gw_lookup *l)
 		switch (p2p_search_next(&l->state, usable(&cands))) {
 		case P2P_SEARCH_WAIT:
 			return;
+		case P2P_SEARCH_MORE:
+			p2p_search_asked(&l->state, holders_ask_until(l, l->n_holders));
+			patience_begin(l);
+			break;
 		case P2P_SEARCH_ENGINE:
 			engine_start(l);
 			break;
@@ -237,7 +277,7 @@ static void on_queried(int err, const struct gw_queried *a, void *arg)
 		unsigned int at = a->batch->r[a->first + i].at;
 		bool live = false;
 
-		take(l, &l->key, a->batch->b + at, a->batch->r[a->first + i].len, &live);
+		take(l, &l->key, a->batch->b + at, a->batch->r[a->first + i].len, false, &live);
 		any = any || live;
 	}
 	if (!err && a->watched && !l->age)
@@ -257,7 +297,7 @@ static void own_holding(struct gw_lookup *l, bool seen)
 	for (unsigned int i = 0; i < n; i++) {
 		bool live = false;
 
-		take(l, &l->key, rec[i].bytes, rec[i].len, &live);
+		take(l, &l->key, rec[i].bytes, rec[i].len, rec[i].verified, &live);
 		any = any || live;
 	}
 	p2p_search_own(&l->state, seen, gw_holds_synced(gw->holds, &l->key, n), any);
@@ -271,37 +311,68 @@ static bool among(const struct gw_near *near, unsigned int n, const struct p2p_h
 	return false;
 }
 
+/* The first n of them, those that were not asked yet: how many of these are being asked now. */
+static unsigned int holders_ask_until(struct gw_lookup *l, unsigned int n)
+{
+	struct gw *gw = l->all->gw;
+	unsigned int asked = 0;
+
+	for (; l->n_asked < n; l->n_asked++) {
+		struct gw_lookup_holder *h = &l->holder[l->n_asked];
+
+		if (gw_queries_ask(gw->queries, &h->hit, &l->key,
+				   l->n_asked < WATCHED_AT && !l->age ? GW_WATCH_S : 0, on_queried,
+				   h, &h->query))
+			h->query = NULL;
+		else
+			asked++;
+	}
+	return asked;
+}
+
+/* As long as the slowest of those who are asked usually takes. */
+static void patience_begin(struct gw_lookup *l)
+{
+	struct gw_queries *queries = l->all->gw->queries;
+	uint64_t usual = 0;
+
+	for (unsigned int i = 0; i < l->n_asked; i++) {
+		uint64_t one = gw_queries_usual_ms(queries, &l->holder[i].hit);
+
+		usual = one > usual ? one : usual;
+	}
+	gw_timer_set(l->patience, p2p_search_patience_ms(usual));
+}
+
 /* l may be gone afterwards. */
 static void holders_ask(struct gw_lookup *l, bool kept)
 {
 	struct gw *gw = l->all->gw;
-	unsigned int max = (unsigned int)gw->settings->holders, n, n_seen, alive = 0,
+	unsigned int max = (unsigned int)gw->settings->holders, n, n_seen, alive = 0, asked,
 		     own = GW_LOOKUP_HOLDERS_MAX;
+	bool few = gw_map_count(l->all->map) >= BUSY_AT;
 	struct gw_near all[GW_LOOKUP_HOLDERS_MAX], near[GW_LOOKUP_HOLDERS_MAX];
 	struct p2p_candidate_set cands;
 
 	n_seen = gw_gossip_nearest(gw->gossip, &l->key, max, false, all);
 	n = gw_gossip_nearest(gw->gossip, &l->key, max, true, near);
-	l->n_holders = 0;
+	l->n_holders = l->n_asked = 0;
 	for (unsigned int i = 0; i < n; i++) {
 		bool seen = among(all, n_seen, &near[i].hit);
-		struct gw_lookup_holder *h = &l->holder[l->n_holders];
 
 		alive += seen;
-		if (near[i].self) {
+		if (near[i].self)
 			own = i;
-			continue;
-		}
-		*h = (struct gw_lookup_holder){.lookup = l, .hit = near[i].hit, .seen = seen};
-		if (!gw_queries_ask(gw->queries, &h->hit, &l->key,
-				    l->n_holders < WATCHED_AT && !l->age ? GW_WATCH_S : 0,
-				    on_queried, h, &h->query))
-			l->n_holders++;
+		else
+			l->holder[l->n_holders++] = (struct gw_lookup_holder){
+				.lookup = l, .hit = near[i].hit, .seen = seen};
 	}
-	p2p_search_begin(&l->state, true, n_seen, alive, l->n_holders);
+	asked = holders_ask_until(l, few && l->n_holders > FEW ? FEW : l->n_holders);
+	p2p_search_begin(&l->state, true, n_seen, alive, asked);
+	p2p_search_few(&l->state, l->n_holders - l->n_asked);
 	if (own < n)
 		own_holding(l, among(all, n_seen, &near[own].hit));
-	gw_timer_set(l->patience, P2P_SEARCH_PATIENCE_MS);
+	patience_begin(l);
 	gw_lookup_candidates(l, &cands);
 	if (kept && usable(&cands) && p2p_search_grace(&l->state))
 		gw_timer_set(l->timer, P2P_SEARCH_GRACE_MS);
@@ -418,8 +489,10 @@ void gw_lookup_search(struct gw_lookup *l)
 		engine_cancel(l);
 		p2p_search_engine_over(&l->state, false);
 	}
-	if (!l->age && !kept)
+	if (!l->age && !kept) {
 		p2p_userset_init(&l->set);
+		l->n_good = 0;
+	}
 	l->key = key;
 	if (gw_announces_possible(gw->announces) && !l->all->closing) {
 		holders_ask(l, kept);

@@ -7,6 +7,7 @@
 #include "dht-gateway/peers/gateway_ask.h"
 #include "dht-gateway/members/gateway_gossip.h"
 #include "dht-gateway/gateway_map.h"
+#include "lib/model/rtt.h"
 
 #define TIMEOUT_MS 1000
 /* Requests under way to one holder; further keys go together in the next one. */
@@ -30,6 +31,7 @@ struct request {
 	struct request *prev, *next;
 	struct dest *dest;
 	struct gw_ask *ask;
+	uint64_t sent_ms; /* mono */
 	unsigned int n;
 	struct gw_query *query[P2P_OPP_KEYS_MAX]; /* NULL: cancelled */
 	struct p2p_opp_found *found;		  /* while it is read */
@@ -39,6 +41,7 @@ struct dest {
 	struct gw_queries *all;
 	struct p2p_hit hit;
 	uint64_t instance, heard_ms, asked_ms;
+	struct p2p_rtt rtt;
 	struct event *flush;
 	struct gw_query *first, *last; /* that wait */
 	unsigned int n_waiting, n_requests;
@@ -126,10 +129,12 @@ static void on_answer(const struct gw_answer *a, void *arg)
 	struct gw_queried out;
 
 	r->ask = NULL;
-	if (!a->err)
+	if (!a->err) {
 		heard(d, r->found->instance);
-	else if (a->err == ETIMEDOUT || a->err == ECONNREFUSED)
+		p2p_rtt_add(&d->rtt, d->heard_ms - r->sent_ms);
+	} else if (a->err == ETIMEDOUT || a->err == ECONNREFUSED) {
 		gw_gossip_doubt(gw->gossip, &d->hit);
+	}
 	/* what is asked from in there goes together in the next one */
 	for (unsigned int i = 0; i < r->n; i++) {
 		struct gw_query *q = r->query[i];
@@ -163,6 +168,7 @@ static struct request *gather(struct dest *d, struct p2p_opp_query *body)
 	if (!r)
 		return NULL;
 	r->dest = d;
+	r->sent_ms = gw_mono(d->all->gw);
 	r->next = d->requests;
 	if (r->next)
 		r->next->prev = r;
@@ -303,6 +309,13 @@ uint64_t gw_queries_instance(const struct gw_queries *all, const struct p2p_hit 
 	const struct dest *d = gw_map_peek(all->map, holder, sizeof(*holder));
 
 	return d ? d->instance : 0;
+}
+
+uint64_t gw_queries_usual_ms(const struct gw_queries *all, const struct p2p_hit *holder)
+{
+	const struct dest *d = gw_map_peek(all->map, holder, sizeof(*holder));
+
+	return d ? p2p_rtt_usual_ms(&d->rtt) : 0;
 }
 
 void gw_queries_heard(struct gw_queries *all, const struct p2p_hit *holder, uint64_t instance)

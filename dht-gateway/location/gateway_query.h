@@ -32,6 +32,8 @@ int gw_queries_ask(struct gw_queries *q, const struct p2p_hit *holder, const str
 void gw_query_cancel(struct gw_query *query);
 /* The holder's process, as it last said in an answer; 0: it has said nothing yet. */
 uint64_t gw_queries_instance(const struct gw_queries *q, const struct p2p_hit *holder);
+/* After so long it has usually answered, of late; 0: it has answered nothing yet. */
+uint64_t gw_queries_usual_ms(const struct gw_queries *q, const struct p2p_hit *holder);
 /* It said so elsewhere. */
 void gw_queries_heard(struct gw_queries *q, const struct p2p_hit *holder, uint64_t instance);
 /* Who has not been heard of for a while is asked for its instance. */

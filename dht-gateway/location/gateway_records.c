@@ -144,6 +144,18 @@ enum p2p_record_fault gw_record_judge(const struct gw *gw, const struct p2p_hit 
 	return fault;
 }
 
+enum p2p_record_fault gw_record_judge_again(const struct gw *gw, const void *data, size_t len,
+					    struct p2p_record *rec, struct p2p_hit *signer)
+{
+	enum p2p_record_fault fault = check_unsigned(gw, data, len, rec, signer);
+
+	if (fault == P2P_RECORD_OK && gw_member_revoked(gw, signer))
+		fault = P2P_RECORD_BAD_SIGNER;
+	if (fault == P2P_RECORD_OK)
+		fault = permission_check(gw, rec, signer, gw_wall(gw));
+	return fault;
+}
+
 void gw_record_seen(struct gw *gw, const struct p2p_record *rec, const struct p2p_hit *signer)
 {
 	if (rec->order > gw->hlc.given || p2p_hit_cmp(signer, &gw->hit))

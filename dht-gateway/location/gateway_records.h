@@ -33,6 +33,10 @@ enum p2p_record_fault gw_record_judge(const struct gw *gw, const struct p2p_hit 
 				      const void *data, size_t len, struct p2p_record *rec,
 				      struct p2p_hit *signer);
 
+/* The same of a record whose signature was verified before, byte by byte the same. */
+enum p2p_record_fault gw_record_judge_again(const struct gw *gw, const void *data, size_t len,
+					    struct p2p_record *rec, struct p2p_hit *signer);
+
 /* A verified record: what is signed here from now on is later. Our own of this life change nothing.
  */
 void gw_record_seen(struct gw *gw, const struct p2p_record *rec, const struct p2p_hit *signer);

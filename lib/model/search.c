@@ -24,9 +24,21 @@ void p2p_search_begin(struct p2p_search *s, bool held, unsigned int n_seen, unsi
 	};
 }
 
+void p2p_search_few(struct p2p_search *s, unsigned int n_more)
+{
+	s->n_more = n_more;
+}
+
+void p2p_search_asked(struct p2p_search *s, unsigned int n)
+{
+	s->n_more = 0;
+	s->n_left += n;
+}
+
 void p2p_search_own(struct p2p_search *s, bool seen, bool synced, bool any)
 {
 	s->sure = s->sure || (synced && any);
+	s->doubt = s->doubt || !synced || !any;
 	if (!seen || !synced)
 		return;
 	s->n_told++;
@@ -52,9 +64,20 @@ void p2p_search_engine_over(struct p2p_search *s, bool all)
 	s->engine_all = all;
 }
 
+uint64_t p2p_search_patience_ms(uint64_t usual_ms)
+{
+	if (usual_ms < P2P_SEARCH_PATIENCE_MS)
+		return P2P_SEARCH_PATIENCE_MS;
+	return usual_ms < P2P_SEARCH_PATIENCE_MAX_MS ? usual_ms : P2P_SEARCH_PATIENCE_MAX_MS;
+}
+
 void p2p_search_patience_over(struct p2p_search *s)
 {
-	if (s->held && !s->answered && s->n_left > 0)
+	if (!s->held || s->answered || s->n_left + s->n_more == 0)
+		return;
+	if (s->n_more > 0)
+		s->doubt = true;
+	else
 		s->hurry = true;
 }
 
@@ -112,10 +135,14 @@ enum p2p_search_step p2p_search_next(struct p2p_search *s, bool usable)
 	if (s->paused)
 		return P2P_SEARCH_WAIT;
 	s->sure = false;
-	if (s->held && !s->answered && usable && (sure || s->n_left == 0)) {
+	if (s->held && !s->answered && usable && (sure || s->n_left + s->n_more == 0)) {
 		s->answered = true;
 		s->grace = s->no_grace = false;
 		return P2P_SEARCH_ANSWER;
+	}
+	if (s->n_more > 0 && !s->answered && (s->doubt || s->hurry || s->n_left == 0)) {
+		s->sure = sure;
+		return P2P_SEARCH_MORE;
 	}
 	if (engine_wanted(s)) {
 		s->asked = true;

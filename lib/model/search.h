@@ -4,9 +4,10 @@
  * caller's to know. docs/states.md has the states.
  *
  * A lookup is one search or several, one after the other. A search asks the holders of the key, all
- * at once, and the engine when they are slow, too few, or say that there is none; where there are
- *no holders, the engine alone. The caller tells what happened, and then asks what is to be done
- *until it is told to wait or that the search is over:
+ * at once or, where much is looked for, some of them first, and the engine when they are slow, too
+ *few, or say that there is none; where there are no holders, the engine alone. The caller tells
+ *what happened, and then asks what is to be done until it is told to wait or that the search is
+ *over:
  *
  *	p2p_search_begin -> p2p_search_next: WAIT | ENGINE | NO_GRACE | ANSWER | OVER
  *	an answer, the engine's end, a timer -> p2p_search_... -> p2p_search_next ...
@@ -25,8 +26,11 @@
 /* After one that was not complete, doubled each time. */
 #define P2P_SEARCH_PAUSE_MS 25
 #define P2P_SEARCH_PAUSE_MAX_MS 400
-/* Until the engine is asked as well. */
+/* Until the engine is asked as well: at least, and at most. In between it is as long as the holders
+ * usually take (p2p_search_patience_ms): where they are far, or have much to do, a search of the
+ * engine for each lookup would be the most expensive part of it, and slow them down further. */
 #define P2P_SEARCH_PATIENCE_MS 30
+#define P2P_SEARCH_PATIENCE_MAX_MS 300
 /* A majority of holders has said no: for so long the others, and the engine, may know better. So
  * long has the engine, too, where too few of them live to say anything. */
 #define P2P_SEARCH_NO_GRACE_MS 80
@@ -44,7 +48,8 @@ struct p2p_search {
 	bool paused;		      /* between two searches */
 	bool carried;		      /* the engine goes on over the pause, for the next one */
 	bool grace, no_grace;	      /* these times run */
-	unsigned int n_seen, n_told, n_no, n_left;
+	bool doubt; /* one was not sure, or is slow: those not asked yet are asked */
+	unsigned int n_seen, n_told, n_no, n_left, n_more;
 	/* all searches of the lookup */
 	bool answered;
 	unsigned int misses;
@@ -57,6 +62,11 @@ struct p2p_search {
 void p2p_search_begin(struct p2p_search *s, bool held, unsigned int n_seen, unsigned int alive,
 		      unsigned int n_left);
 
+/* After p2p_search_begin: besides the n_left that are being asked there are n_more who are not, and
+ * who need not be if one of the former has all records and names some. */
+void p2p_search_few(struct p2p_search *s, unsigned int n_more);
+/* These n are being asked now, too; nobody else will be. */
+void p2p_search_asked(struct p2p_search *s, unsigned int n);
 /* A holder is done, its answer taken. ok: it answered; seen: it is one of the n_seen; synced: it
  * has all records of this key; any: it named one that is no tombstone. What the caller holds
  * itself: own, which is not one of n_left. */
@@ -65,7 +75,9 @@ void p2p_search_own(struct p2p_search *s, bool seen, bool synced, bool any);
 /* The engine was begun to be asked, or could not be; and it is done: with all answers? */
 void p2p_search_engine(struct p2p_search *s, bool runs);
 void p2p_search_engine_over(struct p2p_search *s, bool all);
-/* Times are over: P2P_SEARCH_PATIENCE_MS since the beginning; P2P_SEARCH_NO_GRACE_MS. */
+/* usual_ms: after which the slowest of those who are asked usually has answered; 0: not known. */
+uint64_t p2p_search_patience_ms(uint64_t usual_ms);
+/* Times are over: p2p_search_patience_ms() since the beginning; P2P_SEARCH_NO_GRACE_MS. */
 void p2p_search_patience_over(struct p2p_search *s);
 void p2p_search_no_grace_over(struct p2p_search *s);
 /* A record came of the engine that can be used: true when P2P_SEARCH_GRACE_MS begins by it (between
@@ -76,6 +88,8 @@ bool p2p_search_grace_over(struct p2p_search *s, bool usable);
 
 enum p2p_search_step {
 	P2P_SEARCH_WAIT,
+	P2P_SEARCH_MORE,     /* ask the other holders, and tell p2p_search_asked(); patience
+			      * begins anew */
 	P2P_SEARCH_ENGINE,   /* ask the engine, and tell p2p_search_engine() */
 	P2P_SEARCH_NO_GRACE, /* let P2P_SEARCH_NO_GRACE_MS begin */
 	P2P_SEARCH_ANSWER,   /* tell those who wait what was found; the search goes on */

@@ -40,7 +40,9 @@ static const char usage[] =
 	"  --via ADDR:PORT     a proxy they go to; up to 16\n"
 	"  --callee, --callee-netns as above; visible: the users' contact is --contact\n"
 	"  visible: --delay MS after the 200 (0), --gap MS until the next (10), --timeout in all;\n"
-	"           with --expires 0: how long they still arrive\n"
+	"           with --expires 0: how long they still arrive; --probe-every N: only each "
+	"N-th\n"
+	"           user is probed (1)\n"
 	"  lookup:  --count N at --rate, --random users, --active N at most at a time\n"
 	"exit status: 0 all answered 2xx, 1 some were not, 2 could not run\n";
 
@@ -75,6 +77,7 @@ enum {
 	OPT_DELAY,
 	OPT_RANDOM,
 	OPT_ACKNOWLEDGED,
+	OPT_PROBE_EVERY,
 };
 
 static const struct option options[] = {
@@ -108,6 +111,7 @@ static const struct option options[] = {
 	{"delay", 1, NULL, OPT_DELAY},
 	{"acknowledged", 0, NULL, OPT_ACKNOWLEDGED},
 	{"random", 0, NULL, OPT_RANDOM},
+	{"probe-every", 1, NULL, OPT_PROBE_EVERY},
 	{NULL, 0, NULL, 0},
 };
 
@@ -217,6 +221,8 @@ static int option_take(int opt, const char *arg, struct sl_opts *o)
 		return o->vias == SL_VIAS ? E2BIG : addr_read(arg, &o->via[o->vias++]);
 	case OPT_DELAY:
 		return number_read(arg, 0, 60000, &o->delay_ms);
+	case OPT_PROBE_EVERY:
+		return number_read(arg, 1, 200000, &o->probe_every);
 	case OPT_ACKNOWLEDGED:
 		o->acknowledged = 1;
 		return 0;
@@ -274,6 +280,7 @@ int main(int argc, char **argv)
 		.gap_ms = 10,
 		.timeout_ms = 8000,
 		.max_ms = 120000,
+		.probe_every = 1,
 	};
 	size_t i;
 	int opt;

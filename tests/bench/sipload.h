@@ -144,6 +144,7 @@ struct sl_opts {
 	struct sl_addr via[SL_VIAS]; /* proxies that probes go to */
 	unsigned int vias, delay_ms; /* delay: from the 200 OK to a user's first probe */
 	int random;		     /* lookup: users in no order */
+	unsigned int probe_every;    /* visible: only each so many-th user is probed */
 };
 
 /* Append user u's REGISTER; the same seed gives the same Call-ID. */

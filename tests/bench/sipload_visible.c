@@ -5,8 +5,12 @@
  * WAITING -> REGISTERING -> PROBING -> DONE
  *       REGISTER        200     arrived; --expires 0: --timeout is over; or given up
  *
+ * Of --probe-every N only each N-th user is probed, by way of one proxy after the other: a probe
+ * costs the peers more than a REGISTER does. The others are done with their 200.
+ *
  * A user is probed --delay after its 200 and every --gap from then on. visible: the first probe
- * that arrived; gone: the last one that did, 0 when none. Either is when that probe was sent. */
+ * that arrived; gone: the last one that did, 0 when none. Either is when that probe was sent;
+ * arrival: when the first one arrived. */
 #include "sipload.h"
 
 #include <errno.h>
@@ -33,9 +37,9 @@ struct visible_load {
 	struct probes *ps;
 	struct visible_user *users;
 	unsigned int sent, open, low;
-	unsigned long registered, never, retransmitted, probes;
+	unsigned long registered, probed, never, retransmitted, probes;
 	struct sl_codes codes, first, all; /* of REGISTER, of first probes, of all probes */
-	struct sl_stats when;
+	struct sl_stats when, arrival;	   /* arrival: of the first probe that did, after the 200 */
 };
 
 static void user_register(struct visible_load *l, unsigned int i)
@@ -81,6 +85,11 @@ static void registered(const struct sip_view *v, int64_t rx_wall, void *arg)
 		return;
 	}
 	l->registered++;
+	if (i % o->probe_every != 0) {
+		user_end(l, u);
+		return;
+	}
+	l->probed++;
 	u->state = PROBING;
 	u->ok_wall = rx_wall;
 	u->probe_at = now + o->delay_ms * SL_MS;
@@ -105,10 +114,20 @@ static void probed(const struct probe_result *r, void *arg)
 		u->last_ms = ms;
 	if (r->arrived != 0 && o->expires != 0) {
 		stats_add(&l->when, ms);
+		stats_add(&l->arrival, (double)(r->arrived - u->ok_wall) / SL_MS);
 		user_end(l, u);
 		return;
 	}
 	u->probe_at = net_mono_ns() + o->gap_ms * SL_MS;
+}
+
+/* One proxy after the other, from one probed user to the next and from one probe to the next. */
+static int user_probe(struct visible_load *l, unsigned int i)
+{
+	const struct sl_opts *o = l->o;
+	struct visible_user *u = &l->users[i];
+
+	return probe_send(l->ps, o->first + i, (i / o->probe_every + u->probes) % o->vias);
 }
 
 static void user_tick(struct visible_load *l, unsigned int i, int64_t now)
@@ -133,8 +152,7 @@ static void user_tick(struct visible_load *l, unsigned int i, int64_t now)
 			else
 				l->never++;
 			user_end(l, u);
-		} else if (now >= u->probe_at &&
-			   probe_send(l->ps, o->first + i, (i + u->probes) % o->vias) == 0) {
+		} else if (now >= u->probe_at && user_probe(l, i) == 0) {
 			u->probes++;
 			u->probe_open = 1;
 			l->probes++;
@@ -183,6 +201,8 @@ int visible_run(const struct sl_opts *o)
 	l.users = calloc(o->users, sizeof(l.users[0]));
 	err = l.users == NULL ? ENOMEM : stats_init(&l.when, o->users);
 	if (err == 0)
+		err = stats_init(&l.arrival, o->users);
+	if (err == 0)
 		err = probes_new(&l.ps, o, probed, registered, PROBE_MS, &l);
 	if (err) {
 		fprintf(stderr, "sipload: visible: %s\n", strerror(err));
@@ -191,9 +211,10 @@ int visible_run(const struct sl_opts *o)
 	start = net_mono_ns();
 	visible_loop(&l);
 	took = net_mono_ns() - start;
-	printf("{\"mode\": \"visible\", \"users\": %u, \"registered\": %lu, \"never\": %lu, "
-	       "\"open\": %u, \"retransmitted\": %lu, \"probes\": %lu, \"seconds\": %.3f, ",
-	       o->users, l.registered, l.never, l.open, l.retransmitted, l.probes,
+	printf("{\"mode\": \"visible\", \"users\": %u, \"registered\": %lu, \"probed\": %lu, "
+	       "\"never\": %lu, \"open\": %u, \"retransmitted\": %lu, \"probes\": %lu, "
+	       "\"seconds\": %.3f, ",
+	       o->users, l.registered, l.probed, l.never, l.open, l.retransmitted, l.probes,
 	       (double)took / 1e9);
 	codes_print(stdout, "responses", &l.codes);
 	fputs(", ", stdout);
@@ -202,11 +223,16 @@ int visible_run(const struct sl_opts *o)
 	codes_print(stdout, "all_probes", &l.all);
 	fputs(", ", stdout);
 	stats_print(stdout, o->expires == 0 ? "gone_ms" : "visible_ms", &l.when, o->samples);
+	if (o->expires != 0) {
+		fputs(", ", stdout);
+		stats_print(stdout, "arrival_ms", &l.arrival, o->samples);
+	}
 	fputs("}\n", stdout);
 	rc = l.registered == o->users && l.never == 0 && l.open == 0 ? 0 : 1;
 out:
 	probes_destroy(l.ps);
 	stats_destroy(&l.when);
+	stats_destroy(&l.arrival);
 	free(l.users);
 	return rc;
 }

@@ -2,6 +2,7 @@
 /* What follows from what holders and the engine say of a user: each way a lookup can go. */
 #include "tests/unit/test.h"
 #include "lib/model/quorum.h"
+#include "lib/model/rtt.h"
 #include "lib/model/search.h"
 
 static struct p2p_search s;
@@ -304,6 +305,128 @@ static void test_patience(void **state)
 	next_is(P2P_SEARCH_WAIT);
 }
 
+/* Two of five are asked at first. */
+static void two(void)
+{
+	p2p_search_begin(&s, true, 5, 5, 2);
+	p2p_search_few(&s, 3);
+	next_is(P2P_SEARCH_WAIT);
+}
+
+static void test_few_are_enough(void **state)
+{
+	(void)state;
+	two();
+	usable = true;
+	p2p_search_told(&s, true, true, true, true);
+	next_is(P2P_SEARCH_ANSWER);
+	next_is(P2P_SEARCH_WAIT);
+	p2p_search_patience_over(&s);
+	next_is(P2P_SEARCH_WAIT);
+	no(1);
+	assert_int_equal(over(), P2P_SEARCH_DONE);
+	/* what is held here is enough, too */
+	memset(&s, 0, sizeof(s));
+	p2p_search_begin(&s, true, 5, 5, 2);
+	p2p_search_few(&s, 2);
+	p2p_search_own(&s, true, true, true);
+	next_is(P2P_SEARCH_ANSWER);
+	no(2);
+	assert_int_equal(over(), P2P_SEARCH_DONE);
+}
+
+/* One who knows nobody, one who does not answer, one who has not all, one who is slow; what was
+ * found cannot be used; too few of them live: then all are asked, and it goes on as ever. */
+static void test_few_are_not_enough(void **state)
+{
+	static const struct {
+		bool ok, synced, any;
+	} told[] = {{true, true, false}, {false, false, false}, {true, false, true}};
+
+	(void)state;
+	for (unsigned int i = 0; i < 5; i++) {
+		memset(&s, 0, sizeof(s));
+		two();
+		if (i < 3) {
+			p2p_search_told(&s, told[i].ok, true, told[i].synced, told[i].any);
+		} else if (i == 3) {
+			p2p_search_patience_over(&s);
+		} else {
+			p2p_search_told(&s, true, true, true, true);
+			next_is(P2P_SEARCH_WAIT);
+			p2p_search_told(&s, true, true, true, true);
+		}
+		next_is(P2P_SEARCH_MORE);
+		p2p_search_asked(&s, 3);
+		next_is(P2P_SEARCH_WAIT);
+		if (i == 3) {
+			p2p_search_patience_over(&s);
+			next_is(P2P_SEARCH_ENGINE);
+			p2p_search_engine(&s, false);
+		}
+		usable = true;
+		p2p_search_told(&s, true, true, true, true);
+		next_is(P2P_SEARCH_ANSWER);
+		usable = false;
+	}
+	memset(&s, 0, sizeof(s));
+	p2p_search_begin(&s, true, 5, 2, 1);
+	p2p_search_few(&s, 1);
+	next_is(P2P_SEARCH_MORE);
+	p2p_search_asked(&s, 1);
+	next_is(P2P_SEARCH_ENGINE);
+}
+
+/* That there is none takes a majority still. */
+static void test_few_do_not_say_absent(void **state)
+{
+	(void)state;
+	two();
+	no(2);
+	next_is(P2P_SEARCH_MORE);
+	p2p_search_asked(&s, 3);
+	next_is(P2P_SEARCH_WAIT);
+	no(1);
+	next_is(P2P_SEARCH_ENGINE);
+	p2p_search_engine(&s, true);
+	next_is(P2P_SEARCH_NO_GRACE);
+	/* one whose record cannot be used, and nobody else to ask: they could not be asked */
+	memset(&s, 0, sizeof(s));
+	two();
+	no(2);
+	next_is(P2P_SEARCH_MORE);
+	p2p_search_asked(&s, 0);
+	next_is(P2P_SEARCH_ENGINE);
+	p2p_search_engine(&s, false);
+	assert_int_equal(over(), P2P_SEARCH_AGAIN);
+	assert_int_equal(s.misses, 0);
+}
+
+static void test_patience_is_what_is_usual(void **state)
+{
+	struct p2p_rtt r = {0};
+
+	(void)state;
+	assert_int_equal(p2p_rtt_usual_ms(&r), 0);
+	assert_int_equal(p2p_search_patience_ms(0), P2P_SEARCH_PATIENCE_MS);
+	p2p_rtt_add(&r, 20);
+	assert_int_equal(p2p_rtt_usual_ms(&r), 60); /* RFC 6298, 2.2 */
+	for (unsigned int i = 0; i < 100; i++)
+		p2p_rtt_add(&r, 20);
+	assert_in_range(p2p_rtt_usual_ms(&r), 20, 24);
+	assert_int_equal(p2p_search_patience_ms(p2p_rtt_usual_ms(&r)), P2P_SEARCH_PATIENCE_MS);
+	for (unsigned int i = 0; i < 100; i++)
+		p2p_rtt_add(&r, i % 2 ? 90 : 110);
+	assert_in_range(p2p_rtt_usual_ms(&r), 110, 160);
+	assert_int_equal(p2p_search_patience_ms(p2p_rtt_usual_ms(&r)), p2p_rtt_usual_ms(&r));
+	for (unsigned int i = 0; i < 100; i++)
+		p2p_rtt_add(&r, UINT64_MAX);
+	assert_int_equal(p2p_search_patience_ms(p2p_rtt_usual_ms(&r)), P2P_SEARCH_PATIENCE_MAX_MS);
+	for (unsigned int i = 0; i < 300; i++)
+		p2p_rtt_add(&r, 0);
+	assert_in_range(p2p_rtt_usual_ms(&r), 1, 10);
+}
+
 /* A peer whose lease ran out: called when nobody better is known after a complete search. */
 static void test_lapsed(void **state)
 {
@@ -524,6 +647,10 @@ int main(void)
 		T(test_the_engine_knows_better),
 		T(test_unknown),
 		T(test_patience),
+		T(test_patience_is_what_is_usual),
+		T(test_few_are_enough),
+		T(test_few_are_not_enough),
+		T(test_few_do_not_say_absent),
 		T(test_lapsed),
 		T(test_dead_majority),
 		T(test_engine_alone),

@@ -113,6 +113,8 @@ static void judge(struct sim *s, struct lookup *l)
 		switch (p2p_search_next(&l->state, l->found)) {
 		case P2P_SEARCH_WAIT:
 			return;
+		case P2P_SEARCH_MORE: /* nobody here has so much to look for that few are asked */
+			break;
 		case P2P_SEARCH_ENGINE:
 			p2p_search_engine(&l->state, s->p.engine_ms > 0);
 			l->asked++;

@@ -5,7 +5,7 @@ users whose contacts are at another, both on the phones' network."""
 import os
 import time
 
-from . import overlay, proc, sipload
+from . import costs, overlay, proc, sipload
 
 DOMAIN = "example.org"
 CALLEE_PORT = 5060
@@ -84,6 +84,16 @@ class Location(overlay.Overlay):
         load = sipload.Load("visible", self.load, at, domain=DOMAIN, first=first, users=users,
                             rate=rate, via=self._ways(through), **self._contact(), **more)
         return load.finish(users / rate + 60) if wait else load
+
+    def costs(self, at):
+        """From now on: the CPU of one peer, of all others, of the network between them."""
+        others = [p for p in self.peers if p is not at]
+        return costs.Costs({
+            "its Kamailio": [at.kamailio.proc],
+            "its gateway": [at.gateway.proc],
+            "the others' Kamailios": [p.kamailio.proc for p in others],
+            "the others' gateways": [p.gateway.proc for p in others],
+            "the network": [self.ovl.proc] if hasattr(self.ovl, "proc") else []})
 
     def lookup(self, through, first, users, count, rate, wait=True, **more):
         """Probes of users, at random unless random=False, through peers at random."""
