@@ -59,18 +59,30 @@ pul_file_sources = modules/p2p_usrloc/p2p_usrloc_file.c modules/p2p_usrloc/p2p_u
 
 # Tests without Kamailio: tests/mock/kamailio stands in for it.
 if WITH_CMOCKA
-check_PROGRAMS += tests/unit/test_usrloc tests/unit/test_usrloc_file tests/unit/test_usrloc_lookup
-TESTS += tests/unit/test_usrloc tests/unit/test_usrloc_file tests/unit/test_usrloc_lookup
+pul_tests = tests/unit/test_usrloc tests/unit/test_usrloc_cache tests/unit/test_usrloc_file \
+	tests/unit/test_usrloc_lookup tests/unit/test_usrloc_sessions
+check_PROGRAMS += $(pul_tests)
+TESTS += $(pul_tests)
 tests_unit_test_usrloc_file_SOURCES = tests/unit/test_usrloc_file.c $(UNIT_COMMON) $(pul_file_sources)
 tests_unit_test_usrloc_file_CPPFLAGS = $(UNIT_CPPFLAGS) -D_GNU_SOURCE
 tests_unit_test_usrloc_file_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) -lpthread
-tests_unit_test_usrloc_SOURCES = tests/unit/test_usrloc.c $(UNIT_ALLOC) $(UNIT_COMMON) \
+pul_table_sources = tests/unit/test_usrloc_fixture.c tests/unit/test_usrloc_fixture.h \
+	$(UNIT_ALLOC) $(UNIT_COMMON) \
 	modules/p2p_usrloc/p2p_usrloc_cache.c $(pul_users_sources) \
 	modules/p2p_usrloc/p2p_usrloc_auth.c modules/p2p_usrloc/p2p_usrloc_sessions.c \
 	modules/p2p_usrloc/p2p_usrloc_sync.c
+tests_unit_test_usrloc_SOURCES = tests/unit/test_usrloc.c $(pul_table_sources)
 tests_unit_test_usrloc_CPPFLAGS = -I$(top_srcdir)/tests/mock/kamailio $(UNIT_CPPFLAGS) -D_GNU_SOURCE
 tests_unit_test_usrloc_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
 tests_unit_test_usrloc_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) $(LIBEVENT_LIBS) -lpthread
+tests_unit_test_usrloc_cache_SOURCES = tests/unit/test_usrloc_cache.c $(pul_table_sources)
+tests_unit_test_usrloc_cache_CPPFLAGS = -I$(top_srcdir)/tests/mock/kamailio $(UNIT_CPPFLAGS) -D_GNU_SOURCE
+tests_unit_test_usrloc_cache_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
+tests_unit_test_usrloc_cache_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) $(LIBEVENT_LIBS) -lpthread
+tests_unit_test_usrloc_sessions_SOURCES = tests/unit/test_usrloc_sessions.c $(pul_table_sources)
+tests_unit_test_usrloc_sessions_CPPFLAGS = -I$(top_srcdir)/tests/mock/kamailio $(UNIT_CPPFLAGS) -D_GNU_SOURCE
+tests_unit_test_usrloc_sessions_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
+tests_unit_test_usrloc_sessions_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS) $(LIBEVENT_LIBS) -lpthread
 tests_unit_test_usrloc_lookup_SOURCES = tests/unit/test_usrloc_lookup.c $(UNIT_COMMON) \
 	modules/p2p_usrloc/p2p_usrloc_answer.c modules/p2p_usrloc/p2p_usrloc_back.c \
 	modules/p2p_usrloc/p2p_usrloc_confirm.c \
