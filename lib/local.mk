@@ -31,7 +31,8 @@ lib_libp2pcore_la_SOURCES = \
 	lib/model/hlc.c lib/model/hlc.h \
 	lib/model/moves.c lib/model/moves.h \
 	lib/model/negotiate.c lib/model/negotiate.h \
-	lib/model/published.c lib/model/published.h \
+	lib/model/published.c lib/model/published.h lib/model/published_impl.h \
+	lib/model/published_table.c lib/model/published_work.c \
 	lib/model/quorum.h \
 	lib/model/replay.c lib/model/replay.h \
 	lib/model/ring.c lib/model/ring.h \

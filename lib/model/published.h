@@ -92,9 +92,9 @@ int p2p_published_serves(const struct p2p_published *p, const char *name, size_t
  * spread over spread_ms. */
 void p2p_published_renew(struct p2p_published *p, uint64_t now_ms, uint64_t spread_ms);
 
-/* A holder has a record of ours that is later than order, though what was put is believed to be out:
- * it is signed again after a while. Nothing happens when it has been signed again since, or is just
- * being put. */
+/* A holder has a record of ours that is later than order, though what was put is believed to be
+ * out: it is signed again after a while. Nothing happens when it has been signed again since, or is
+ * just being put. */
 void p2p_published_stale(struct p2p_published *p, const char *name, size_t len, uint64_t order,
 			 uint64_t now_ms);
 
