@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/queue.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "dht-gateway/engine/dht_engines.h"
@@ -23,7 +24,7 @@
 
 struct dht_op {
 	struct dht_backend *b;
-	struct dht_op *prev, *next;
+	LIST_ENTRY(dht_op) all;
 	struct event *ev;
 	bool put;
 	bool delivering, cancelled;
@@ -36,7 +37,7 @@ struct dht_op {
 };
 
 struct dht_watch {
-	struct dht_watch *prev, *next;
+	LIST_ENTRY(dht_watch) all;
 	struct event *ev; /* tells once of what is there already */
 	struct dht_backend *b;
 	int wd;
@@ -49,9 +50,9 @@ struct dht_backend {
 	struct event_base *base;
 	char *dir;
 	struct dht_policy policy;
-	struct dht_op *ops;
+	LIST_HEAD(, dht_op) ops;
 	unsigned int n_ops, max_ops;
-	struct dht_watch *watches;
+	LIST_HEAD(, dht_watch) watches;
 	unsigned int n_watches;
 	int inotify;
 	struct event *ev;
@@ -192,12 +193,7 @@ out:
 
 static void op_unlink(struct dht_op *op)
 {
-	if (op->prev)
-		op->prev->next = op->next;
-	else
-		op->b->ops = op->next;
-	if (op->next)
-		op->next->prev = op->prev;
+	LIST_REMOVE(op, all);
 	op->b->n_ops--;
 	event_free(op->ev);
 	free(op);
@@ -251,10 +247,7 @@ static struct dht_op *op_new(struct dht_backend *b, const uint8_t key[DHT_KEY_LE
 	op->b = b;
 	op->arg = arg;
 	memcpy(op->key, key, DHT_KEY_LEN);
-	op->next = b->ops;
-	if (op->next)
-		op->next->prev = op;
-	b->ops = op;
+	LIST_INSERT_HEAD(&b->ops, op, all);
 	b->n_ops++;
 	event_active(op->ev, EV_TIMEOUT, 1);
 	return op;
@@ -274,6 +267,7 @@ static void on_inotify(evutil_socket_t fd, short what, void *arg)
 	struct dht_backend *b = arg;
 	char buf[16 * (sizeof(struct inotify_event) + NAME_MAX + 1)]
 		__attribute__((aligned(__alignof__(struct inotify_event))));
+	struct dht_watch *w;
 	ssize_t n;
 
 	(void)what;
@@ -283,10 +277,12 @@ static void on_inotify(evutil_socket_t fd, short what, void *arg)
 		uint64_t id;
 
 		p += sizeof(*e) + e->len;
-		for (struct dht_watch *w = b->watches; w; w = w->next)
+		LIST_FOREACH(w, &b->watches, all)
+		{
 			if (e->mask & IN_Q_OVERFLOW ||
 			    (w->wd == e->wd && e->len && name_id(e->name, &id)))
 				event_active(w->ev, EV_TIMEOUT, 1);
+		}
 	}
 }
 
@@ -384,10 +380,7 @@ static int backend_watch(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], 
 		free(w);
 		return err;
 	}
-	w->next = b->watches;
-	if (w->next)
-		w->next->prev = w;
-	b->watches = w;
+	LIST_INSERT_HEAD(&b->watches, w, all);
 	b->n_watches++;
 	event_active(w->ev, EV_TIMEOUT, 1);
 	*wp = w;
@@ -396,17 +389,15 @@ static int backend_watch(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], 
 
 static void backend_unwatch(struct dht_backend *b, struct dht_watch *w)
 {
+	struct dht_watch *o;
 	bool shared = false;
 
-	if (w->prev)
-		w->prev->next = w->next;
-	else
-		b->watches = w->next;
-	if (w->next)
-		w->next->prev = w->prev;
+	LIST_REMOVE(w, all);
 	b->n_watches--;
-	for (struct dht_watch *o = b->watches; o; o = o->next)
+	LIST_FOREACH(o, &b->watches, all)
+	{
 		shared |= o->wd == w->wd;
+	}
 	if (!shared)
 		inotify_rm_watch(b->inotify, w->wd);
 	event_free(w->ev);
@@ -415,12 +406,15 @@ static void backend_unwatch(struct dht_backend *b, struct dht_watch *w)
 
 static void backend_stats(struct dht_backend *b, struct dht_stats *st)
 {
+	struct dht_op *op;
+
 	memset(st, 0, sizeof(*st));
 	st->connected = true;
 	st->puts = b->counts.puts;
 	st->gets = b->counts.gets;
 	st->watches = b->n_watches;
-	for (struct dht_op *op = b->ops; op; op = op->next) {
+	LIST_FOREACH(op, &b->ops, all)
+	{
 		st->puts_pending += op->put;
 		st->gets_pending += !op->put;
 	}
@@ -437,10 +431,10 @@ static void backend_close(struct dht_backend *b)
 	if (!b)
 		return;
 	b->closing = true;
-	while (b->ops)
-		op_end(b->ops);
-	while (b->watches)
-		backend_unwatch(b, b->watches);
+	while (!LIST_EMPTY(&b->ops))
+		op_end(LIST_FIRST(&b->ops));
+	while (!LIST_EMPTY(&b->watches))
+		backend_unwatch(b, LIST_FIRST(&b->watches));
 	if (b->ev)
 		event_free(b->ev);
 	if (b->inotify >= 0)

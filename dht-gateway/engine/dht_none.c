@@ -5,10 +5,11 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include "dht-gateway/engine/dht_engines.h"
 
 struct dht_op {
-	struct dht_op *prev, *next;
+	LIST_ENTRY(dht_op) all;
 	struct dht_backend *b;
 	struct event *ev;
 	dht_got_h *got;
@@ -18,19 +19,14 @@ struct dht_op {
 
 struct dht_backend {
 	struct event_base *base;
-	struct dht_op *ops;
+	LIST_HEAD(, dht_op) ops;
 	unsigned int n_ops, max_ops;
 	uint64_t puts, gets;
 };
 
 static void op_free(struct dht_op *op)
 {
-	if (op->prev)
-		op->prev->next = op->next;
-	else
-		op->b->ops = op->next;
-	if (op->next)
-		op->next->prev = op->prev;
+	LIST_REMOVE(op, all);
 	op->b->n_ops--;
 	event_free(op->ev);
 	free(op);
@@ -75,10 +71,7 @@ static int op_new(struct dht_backend *b, dht_put_h *put, dht_got_h *got, void *a
 		free(op);
 		return ENOMEM;
 	}
-	op->next = b->ops;
-	if (op->next)
-		op->next->prev = op;
-	b->ops = op;
+	LIST_INSERT_HEAD(&b->ops, op, all);
 	b->n_ops++;
 	if (out)
 		*out = op;
@@ -106,8 +99,8 @@ static int none_open(struct dht_backend **bp, struct event_base *base,
 
 static void none_close(struct dht_backend *b)
 {
-	while (b->ops)
-		op_end(b->ops, ECANCELED);
+	while (!LIST_EMPTY(&b->ops))
+		op_end(LIST_FIRST(&b->ops), ECANCELED);
 	free(b);
 }
 
