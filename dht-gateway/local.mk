@@ -145,6 +145,16 @@ tests_unit_test_gw_backend_SOURCES = tests/unit/test_gw_backend.c $(DHT_CONFORM)
 tests_unit_test_gw_backend_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_backend_LDADD = $(GATEWAY_TEST_LIBS)
 
+if WITH_OPENDHT
+check_PROGRAMS += tests/unit/test_opendht_shim
+TESTS += tests/unit/test_opendht_shim
+tests_unit_test_opendht_shim_SOURCES = tests/unit/test_opendht_shim.cpp
+tests_unit_test_opendht_shim_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS) $(OPENDHT_CFLAGS)
+tests_unit_test_opendht_shim_LDADD = dht-gateway/libopendhtshim.la $(GATEWAY_TEST_LIBS)
+else
+EXTRA_DIST += tests/unit/test_opendht_shim.cpp
+endif
+
 tests_unit_test_gw_cert_SOURCES = tests/unit/test_gw_cert.c tests/unit/test.h
 tests_unit_test_gw_cert_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_cert_LDADD = $(GATEWAY_TEST_LIBS)
