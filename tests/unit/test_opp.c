@@ -269,27 +269,28 @@ static void test_error(void **state)
 /* Opening a session: what was said is what is heard. */
 static void test_open(void **state)
 {
-	struct p2p_opp_offer offer = {.signalling = {2, {"udp", "tls"}},
-				      .family = {1, {"ipv4"}},
-				      .media = {3, {"rtp", "srtp-sdes", "x-9"}},
-				      .n_uris = 1,
-				      .uri = {"sip:192.0.2.1:5060;transport=udp"}};
-	struct p2p_opp_open open = {
-		.instance = UINT64_MAX, .lifetime_s = 600, .offer = offer, .asks = true};
+	/* static, so that what is between their members is zero, as it is in what is decoded */
+	static const struct p2p_opp_offer offer = {.signalling = {2, {"udp", "tls"}},
+						   .family = {1, {"ipv4"}},
+						   .media = {3, {"rtp", "srtp-sdes", "x-9"}},
+						   .n_uris = 1,
+						   .uri = {"sip:192.0.2.1:5060;transport=udp"}};
+	static struct p2p_opp_open open = {.instance = UINT64_MAX, .lifetime_s = 600, .asks = true};
 	struct p2p_opp_open open2;
-	struct p2p_opp_opened opened = {.instance = 1,
-					.lifetime_s = P2P_OPP_LIFETIME_MAX_S,
-					.offer = offer,
-					.signalling = "udp",
-					.family = "ipv4",
-					.media = "rtp",
-					.told = true,
-					.user = {.presence = P2P_OPP_MOVED}};
+	static struct p2p_opp_opened opened = {.instance = 1,
+					       .lifetime_s = P2P_OPP_LIFETIME_MAX_S,
+					       .signalling = "udp",
+					       .family = "ipv4",
+					       .media = "rtp",
+					       .told = true,
+					       .user = {.presence = P2P_OPP_MOVED}};
 	struct p2p_opp_opened opened2;
 	char buf[P2P_OPP_BODY_MAX];
 	size_t len, cut;
 
 	(void)state;
+	memcpy(&open.offer, &offer, sizeof(offer));
+	memcpy(&opened.offer, &offer, sizeof(offer));
 	memset(open.nonce, 0xa5, sizeof(open.nonce));
 	memset(opened.nonce, 0x5a, sizeof(opened.nonce));
 	memset(open.user.b, 7, sizeof(open.user.b));
@@ -601,25 +602,31 @@ static void test_members(void **state)
 		memset(m->record[i].b, (int)i + 1, P2P_RECORD_MAX);
 	}
 	m->n_doubts = P2P_OPP_MEMBERS_DOUBTS;
-	for (i = 0; i < m->n_doubts; i++)
-		m->doubt[i] =
-			(struct p2p_opp_doubt){{{0x20, 1, 0, 0x22, 0xff, 0xff, 0xff, 0xff, 0xff,
-						 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, (uint8_t)i}},
-					       UINT64_MAX,
-					       i % 2 == 0,
-					       UINT32_MAX};
+	/* member by member: what is between them stays zero, as it is in what is decoded */
+	for (i = 0; i < m->n_doubts; i++) {
+		m->doubt[i].hit =
+			(struct p2p_hit){{0x20, 1, 0, 0x22, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+					  0xff, 0xff, 0xff, 0xff, 0xff, (uint8_t)i}};
+		m->doubt[i].order = UINT64_MAX;
+		m->doubt[i].dead = i % 2 == 0;
+		m->doubt[i].age_ms = UINT32_MAX;
+	}
 	m->n_probes = m->n_seen = P2P_OPP_MEMBERS_PROBES;
 	for (i = 0; i < m->n_probes; i++) {
 		m->probe[i] = m->doubt[i].hit;
-		m->seen[i] = (struct p2p_opp_seen){m->doubt[i].hit, UINT32_MAX};
+		m->seen[i].hit = m->doubt[i].hit;
+		m->seen[i].age_ms = UINT32_MAX;
 	}
 	m->n_digest = m->n_buckets = P2P_OPP_MEMBERS_BUCKETS;
 	m->as_of = m->buckets = UINT64_MAX;
 	for (i = 0; i < m->n_digest; i++)
 		m->digest[i] = UINT64_MAX - i;
 	m->n_haves = P2P_OPP_MEMBERS_HAVES;
-	for (i = 0; i < m->n_haves; i++)
-		m->have[i] = (struct p2p_opp_have){m->doubt[i % 4].hit, UINT64_MAX - i, i % 2 == 0};
+	for (i = 0; i < m->n_haves; i++) {
+		m->have[i].hit = m->doubt[i % 4].hit;
+		m->have[i].order = UINT64_MAX - i;
+		m->have[i].dead = i % 2 == 0;
+	}
 	m->n_wants = P2P_OPP_MEMBERS_WANTS;
 	for (i = 0; i < m->n_wants; i++)
 		memset(m->want[i].b, (int)i, P2P_HIT_LEN);
