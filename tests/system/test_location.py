@@ -544,12 +544,17 @@ def count_into(total, counts):
         total[k] = total.get(k, 0) + v
 
 
+# a thousand lookups a second at one peer, each a transaction for some seconds
+def roomy():
+    return location.Location(4, shm=256)
+
+
 def confirming():
     return location.Location(
-        4, extra=lambda p: p.kamailio.defines.append('P2P_PUBLISH="confirmed"'))
+        4, shm=256, extra=lambda p: p.kamailio.defines.append('P2P_PUBLISH="confirmed"'))
 
 
-@tap.on(near)
+@tap.on(roomy)
 @tap.limit(90)
 def test_no_acknowledged_registration_is_lost_when_its_peer_is_killed(s):
     kills_under_load(s, 1, 1500, 300, 3, False)
@@ -561,7 +566,7 @@ def test_no_confirmed_registration_is_lost_when_its_peer_is_killed(s):
     kills_under_load(s, 1, 1500, 300, 3, True)
 
 
-@tap.on(near)
+@tap.on(roomy)
 @tap.limit(3000)
 @tap.long
 def test_no_acknowledged_registration_is_lost_in_200_kills(s):
