@@ -189,7 +189,7 @@ static void on_change(const struct p2p_hit *hit, enum gw_gossip_event event, voi
 		if (p2p_announce_waiting(a->table, h->slot))
 			gw_announce_due(h);
 	}
-	if (event == GW_GOSSIP_ALIVE && a->gw->moves)
+	if (event != GW_GOSSIP_DEAD && event != GW_GOSSIP_LEFT && a->gw->moves)
 		gw_moves_alive(a->gw->moves);
 	if (a->walking)
 		a->walk_again = true;

@@ -2,7 +2,7 @@
 /* A question to one peer about one user:
  *   a record of it concerns a phone that is here -> WAITING -> its turn -> ASKING -> answered: gone
  *   another record of it while it is asked -> asked again after that
- *   no answer -> WAITING for a while, TRIES_MAX times -> left, until a member lives again
+ *   no answer -> WAITING for a while, TRIES_MAX times -> left, until a member comes or lives again
  * When its turn comes it is asked only if it still concerns a phone that is here. */
 #include "dht-gateway/location/gateway_moves.h"
 #include <errno.h>

@@ -17,7 +17,7 @@ void gw_moves_free(struct gw_moves *m);
  * gw_cache_compare() is called when there is. */
 bool gw_moves_other(struct gw_moves *m, const char *name, size_t len,
 		    const struct p2p_userset_entry *e);
-/* A member lives that was taken for dead: what could not be asked of it is, soon. */
+/* A member lives that was taken for dead, or was none: what could not be asked of it is, soon. */
 void gw_moves_alive(struct gw_moves *m);
 
 /* Questions that wait or are under way. */

@@ -22,6 +22,7 @@
 #include "dht-gateway/keys/gateway_identity.h"
 #include "dht-gateway/members/gateway_peers.h"
 #include "dht-gateway/location/gateway_moves.h"
+#include "dht-gateway/members/gateway_gossip.h"
 #include "dht-gateway/location/gateway_records.h"
 #include "dht-gateway/location/gateway_route.h"
 #include "dht-gateway/keys/gateway_secret.h"
@@ -769,7 +770,12 @@ static void test_moves_left(void **state)
 {
 	struct world *w = *state;
 	struct gw *gw = w->p[0].gw;
-	const struct p2p_userset_entry *e;
+	const struct p2p_userset_entry *known;
+	struct p2p_userset_entry e;
+	struct p2p_record rec;
+	uint8_t copy[P2P_RECORD_MAX];
+	const uint8_t *bytes;
+	size_t len;
 
 	memset(&moved, 0, sizeof(moved));
 	gw->moves_event = on_moved;
@@ -783,16 +789,32 @@ static void test_moves_left(void **state)
 	gw_moves_alive(gw->moves);
 	run_for(w, 500);
 	assert_int_equal(moved.n, 1);
-	e = gw_cache_known(gw->cache, "alice", 5, &w->p[1].gw->hit);
-	assert_non_null(e);
-	gw_cache_uncompared(gw->cache, "alice", 5, &e->hit, e->order + 1); /* not this one */
+	known = gw_cache_known(gw->cache, "alice", 5, &w->p[1].gw->hit);
+	assert_non_null(known);
+	e = *known; /* valid until the next change only */
+	gw_cache_uncompared(gw->cache, "alice", 5, &e.hit, e.order + 1); /* not this one */
 	gw_moves_alive(gw->moves);
 	run_for(w, 500);
 	assert_int_equal(moved.n, 1);
-	gw_cache_uncompared(gw->cache, "alice", 5, &e->hit, e->order);
+	gw_cache_uncompared(gw->cache, "alice", 5, &e.hit, e.order);
 	gw_moves_alive(gw->moves);
 	run_for(w, 500);
 	assert_int_equal(moved.n, 2);
+	no_moves_left(w, gw->moves);
+	/* one that comes back as a new member, as after ten minutes, will do */
+	gw_cache_uncompared(gw->cache, "alice", 5, &e.hit, e.order);
+	bytes = gw_gossip_bytes(gw->gossip, &w->p[2].gw->hit, &len);
+	assert_non_null(bytes);
+	assert_true(len <= sizeof(copy));
+	memcpy(copy, bytes, len);
+	assert_ok(p2p_record_decode(&rec, copy, len));
+	gw_gossip_forget(gw->gossip, &w->p[2].gw->hit);
+	assert_int_equal(gw_gossip_members(gw->gossip), 2);
+	gw_gossip_record(gw->gossip, &w->p[2].gw->hit, &rec, copy, len);
+	for (unsigned int i = 0; i < 250 && moved.n == 2; i++)
+		run_for(w, 20);
+	assert_int_equal(moved.n, 3);
+	assert_int_equal(gw_gossip_members(gw->gossip), 3);
 	no_moves_left(w, gw->moves);
 }
 
