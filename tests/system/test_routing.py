@@ -171,7 +171,7 @@ def t_gruu(w):
     w.b.gateway.users["gruu"] = [(HIT_C, ["sip:%s:5077" % C], {"instances": ["deadbeef"]}),
                                  (HIT_A, w.a.uris(), {"instances": w.a.gateway.published["gruu"]})]
     w.b.gateway.publish("users", "gruu")
-    time.sleep(0.2)
+    wait_for("known", lambda: w.b.knows("gruu"))
     equal(w.bob.send("MESSAGE", uri, (B, 5060)).final().code, 200, "MESSAGE to the GRUU")
     equal(other.got("MESSAGE"), [], "MESSAGEs at the other peer")
     equal(w.bob.send("MESSAGE", sip("gruu"), (B, 5060)).final().code, 200, "MESSAGE to the AoR")

@@ -108,4 +108,4 @@ def t_recovers(w):
 
 if __name__ == "__main__":
     # what was sent to the silent ones lasts for tm's half minute; test_routing_memory.py waits for that
-    sys.exit(main(end="running"))
+    sys.exit(main())

@@ -19,8 +19,7 @@ def t_fork_remote(w):
     there.answer["INVITE"] = [(0, 180), (0.3, 200)]
     w.served("both", (HIT_A, w.a.uris()))
     w.b.gateway.publish("users", "both")
-    wait_for("both known", lambda: w.b.gateway.routes("both"), 3)
-    time.sleep(0.2)
+    wait_for("both known", lambda: w.b.knows("both"))
     c = w.call("both")
     equal(c.final().code, 200, "INVITE")
     check(here.got("INVITE") and there.got("INVITE"), "both rang")
@@ -38,8 +37,7 @@ def t_fork_wait(w):
     there.answer["INVITE"] = [(0.1, 200)]
     w.served("pair", (HIT_A, w.a.uris()))
     w.b.gateway.publish("users", "pair")
-    wait_for("both known", lambda: w.b.gateway.routes("pair"), 3)
-    time.sleep(0.2)
+    wait_for("both known", lambda: w.b.knows("pair"))
     w.b.rpc("p2p_usrloc.cache_flush")
     c = w.call("pair")
     equal(c.final().code, 200, "INVITE")
@@ -77,8 +75,7 @@ def t_fork_dead(w):
     here.answer["INVITE"] = [(2.6, 180), (0.1, 200)]
     w.served("half", ("2001:22:d:6::1", ["sip:%s:5060" % DEAD]))
     w.b.gateway.publish("users", "half")
-    wait_for("known", lambda: w.b.gateway.routes("half"), 3)
-    time.sleep(0.2)
+    wait_for("known", lambda: w.b.knows("half"))
     c = w.call("half")
     equal(c.final(6).code, 200, "INVITE")
     check(c.seconds() > 2.4, "after %.2f s" % c.seconds())
@@ -154,8 +151,7 @@ def t_q(w):
         p.answer["INVITE"] = [(0.05, code)]
     k.gateway.users["queue"] = [(HIT_A, w.a.uris(), {})]
     k.gateway.publish("users", "queue")
-    wait_for("known", lambda: k.gateway.routes("queue"))
-    time.sleep(0.2)
+    wait_for("known", lambda: k.knows("queue"))
     c = dora.send("INVITE", sip("queue"), (D, 5060))
     equal(c.final().code, 200, "INVITE")
     order = [p.got("INVITE")[0].when for p in phones + [remote]]

@@ -233,4 +233,4 @@ def t_gateway_down(w):
 
 
 if __name__ == "__main__":
-    sys.exit(main(end="idle"))
+    sys.exit(main())

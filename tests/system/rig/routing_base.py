@@ -27,7 +27,6 @@ class Run:
     work = modules = None       # directories
     rounds = 60                 # of what is repeated for long
     phones, servers = [], []
-    end = "settled"             # see main()
 
 
 RUN = Run()
