@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Users with phones at several peers: who rings, who is waited for, and which answer counts."""
 import sys
-import time
 
 from rig.routing import Kamailio, main, test
 from rig.routing_base import (C, D, DEAD, HIT_A, HIT_B, HIT_C, HIT_D, SESSIONS, check, equal, sip,
