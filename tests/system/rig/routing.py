@@ -240,18 +240,20 @@ def main(with_world=True):
                 print("ok %d - %s" % (i + 1, what), flush=True)
             except Exception as e:      # pylint: disable=broad-except
                 failed += 1
-                print("not ok %d - %s" % (i + 1, what))
+                # before its verdict, as run takes them
                 print("# %s: %s" % (type(e).__name__, e))
                 if not isinstance(e, AssertionError):
                     print("# " + traceback.format_exc().replace("\n", "\n# "))
                 else:
                     tb = traceback.extract_tb(e.__traceback__)
                     print("# at line %s" % [f.lineno for f in tb if f.name == t.__name__])
-                for k, at in marks:
+                since = dict(marks)
+                for k in RUN.servers:
                     with open(k.log, encoding="utf-8", errors="replace") as f:
-                        f.seek(at)
+                        f.seek(since.get(k, 0))
                         for line in f.read().splitlines()[-12:]:
                             print("# %s: %s" % (k.name, line[:300]))
+                print("not ok %d - %s" % (i + 1, what))
                 sys.stdout.flush()
             for k in RUN.servers:       # a test that failed may have left one
                 if k not in kept:
