@@ -3,15 +3,20 @@ kamailiomod_LTLIBRARIES += p2p_registrar.la
 p2p_registrar_la_SOURCES = \
 	modules/p2p_registrar/p2p_registrar.h \
 	modules/p2p_registrar/p2p_registrar_auth.c \
+	modules/p2p_registrar/p2p_registrar_candidates.c \
 	modules/p2p_registrar/p2p_registrar_digest.c modules/p2p_registrar/p2p_registrar_digest.h \
+	modules/p2p_registrar/p2p_registrar_kemi.c \
 	modules/p2p_registrar/p2p_registrar_lookup.c \
 	modules/p2p_registrar/p2p_registrar_lumps.c \
 	modules/p2p_registrar/p2p_registrar_mod.c \
+	modules/p2p_registrar/p2p_registrar_native.c \
 	modules/p2p_registrar/p2p_registrar_next.c \
 	modules/p2p_registrar/p2p_registrar_publish.c \
 	modules/p2p_registrar/p2p_registrar_reply.c \
 	modules/p2p_registrar/p2p_registrar_rpc.c \
 	modules/p2p_registrar/p2p_registrar_save.c \
+	modules/p2p_registrar/p2p_registrar_script.c \
+	modules/p2p_registrar/p2p_registrar_settings.c \
 	modules/p2p_registrar/p2p_registrar_stats.c \
 	modules/p2p_registrar/p2p_registrar_suspend.c \
 	modules/p2p_registrar/p2p_registrar_worker.c

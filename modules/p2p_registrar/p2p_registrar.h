@@ -10,6 +10,7 @@
 #include "core/kemi.h"
 #include "core/parser/msg_parser.h"
 #include "core/route_struct.h"
+#include "core/sr_module.h"
 #include "core/str.h"
 #include "modules/registrar/api.h"
 #include "modules/tm/tm_load.h"
@@ -30,7 +31,23 @@ struct reg_settings {
 	int confirm_ms;
 };
 
+/* --- _settings.c ---------------------------------------------------------------------------- */
+
 extern struct reg_settings reg_settings;
+extern param_export_t reg_params[];
+
+/* mod_init. 0 or -1, logged. */
+int reg_settings_check(void);
+/* PROC_INIT, when tm's own are fixed. */
+int reg_settings_fr_timer_check(void);
+
+/* --- _native.c, _kemi.c: the script's functions, which turn results into its return codes ---- */
+
+extern cmd_export_t reg_cmds[];
+extern sr_kemi_t reg_kemi[];
+
+/* --- _mod.c: what others offer --------------------------------------------------------------- */
+
 extern tm_api_t reg_tm;
 extern registrar_api_t reg_stock;
 extern p2p_usrloc_api_t reg_ul;
@@ -85,7 +102,7 @@ int reg_reply(struct sip_msg *msg);
 int reg_reply_unavailable(struct sip_msg *msg, const str *reason);
 int reg_reply_code(struct sip_msg *msg, int code, const char *phrase, const char *reason);
 
-/* --- where a lookup goes on: a route of the script, or a KEMI function ---------------------- */
+/* --- _script.c: where the script goes on: in a route, or a function of a KEMI script --------- */
 
 #define REG_ROUTE_MAX 64
 #define REG_TABLE_MAX 64
@@ -113,15 +130,11 @@ void reg_route_run(struct sip_msg *msg, const struct reg_route_ref *ref);
 int reg_publish_init(void);
 /* May registrations wait? */
 bool reg_publish_waits(void);
-/* p2p_save() that does not; with ref it ends there, too. */
-int reg_save_async(struct sip_msg *msg, str *table, int flags, str *uri,
-		   const struct reg_route_ref *ref);
-/* Is this call to wait? */
-bool reg_publish_confirmed(int flags);
-/* p2p_save() that waits. ref: where the script goes on afterwards, or NULL. The registrar's codes,
- * when the request has been answered, or cannot be; 0: the script ends. */
-int reg_save_confirmed(struct sip_msg *msg, str *table, int flags, str *uri,
-		       const struct reg_route_ref *ref);
+/* p2p_save(), which waits if flags, or else the parameter publish, say so. ref: where the script
+ * goes on afterwards, or NULL. The registrar's codes, when the request has been answered, or cannot
+ * be; 0: the script ends. */
+int reg_save_publish(struct sip_msg *msg, str *table, int flags, str *uri,
+		     const struct reg_route_ref *ref);
 /* In the continuing process. prepared: the registrar's headers for the reply. */
 void reg_save_answered(struct sip_msg *msg, const str *prepared, enum p2p_answer_code code,
 		       bool silent);
@@ -145,13 +158,14 @@ struct reg_lookup {
 /* 0, or -1 (too long, no URI). uri NULL: the Request-URI. */
 int reg_lookup_prepare(struct sip_msg *msg, const str *table, const str *uri,
 		       struct reg_lookup *lk);
-/* p2p_lookup(table): stock return codes from local contacts and the cache. */
-int reg_lookup_now(struct sip_msg *msg, struct reg_lookup *lk);
+/* p2p_lookup(table): stock return codes from local contacts and the cache. -3 also for what is no
+ * SIP URI, as the registrar says. */
+int reg_lookup_now(struct sip_msg *msg, str *table, str *uri);
 /* p2p_lookup_to_dset, p2p_lookup_branches: the same for the destination set. */
-int reg_lookup_to_dset(struct sip_msg *msg, struct reg_lookup *lk);
-int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk);
+int reg_lookup_to_dset(struct sip_msg *msg, str *table, str *uri);
+int reg_lookup_branches(struct sip_msg *msg, str *table);
 /* p2p_lookup(table, ROUTE): the route has run or will run. 0: the script ends here. */
-int reg_lookup_route(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_route_ref *ref);
+int reg_lookup_route(struct sip_msg *msg, str *table, str *uri, const struct reg_route_ref *ref);
 
 /* Peers that a request has been sent to already. */
 struct reg_tried {
@@ -169,6 +183,10 @@ struct reg_answers {
 
 /* In the continuing process, before the route runs: branches and outcome. */
 void reg_lookup_apply(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_answers *an);
+bool reg_in_orphan_window(void);
+
+/* --- _candidates.c ------------------------------------------------------------------------- */
+
 /* Candidates that a request could not be sent to. */
 struct reg_left {
 	int n;
@@ -184,7 +202,6 @@ int reg_candidates_add(struct sip_msg *msg, const struct reg_lookup *lk,
 		       const struct reg_tried *skip, struct reg_left *left);
 /* Nobody else is left: what is answered. */
 void reg_outcome_left(struct sip_msg *msg, const struct reg_left *left);
-bool reg_in_orphan_window(void);
 
 /* --- _auth.c: digest of the overlay's users --------------------------------------------------- */
 

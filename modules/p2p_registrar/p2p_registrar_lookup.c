@@ -10,54 +10,10 @@
  *                       cached: ROUTE, briefly
  *
  * A request from a peer is never sent on to another peer: no loops. */
-#include "core/action.h"
 #include "core/dset.h"
 #include "core/parser/parse_to.h"
 #include "core/parser/parse_uri.h"
-#include "core/route.h"
-#include "modules/tm/h_table.h"
-#include "modules/tm/t_lookup.h"
 #include "p2p_registrar.h"
-
-/* --- routes --------------------------------------------------------------------------------- */
-
-int reg_route_find(const char *name, struct reg_route_ref *ref)
-{
-	size_t len = strlen(name);
-
-	memset(ref, 0, sizeof(*ref));
-	if (len == 0 || len >= sizeof(ref->name)) {
-		LM_ERR("\"%s\" is no name of a route\n", name);
-		return -1;
-	}
-	memcpy(ref->name, name, len);
-	ref->index = -1;
-	if (sr_kemi_eng_get() != NULL)
-		return 0;
-	ref->index = route_lookup(&main_rt, ref->name);
-	if (ref->index < 0 || main_rt.rlist[ref->index] == NULL) {
-		LM_ERR("there is no route[%s], or it is empty\n", name);
-		return -1;
-	}
-	return 0;
-}
-
-void reg_route_run(struct sip_msg *msg, const struct reg_route_ref *ref)
-{
-	sr_kemi_eng_t *engine = sr_kemi_eng_get();
-	str name, event = str_init("p2p_registrar:lookup");
-	struct run_act_ctx ctx;
-
-	if (engine != NULL) {
-		name.s = (char *)ref->name;
-		name.len = (int)strlen(ref->name);
-		if (sr_kemi_route(engine, msg, get_route_type(), &name, &event) < 0)
-			LM_ERR("the function %s of the KEMI script failed\n", ref->name);
-		return;
-	}
-	init_run_actions_ctx(&ctx);
-	run_top_route(main_rt.rlist[ref->index], msg, &ctx);
-}
 
 /* --- what is looked up ---------------------------------------------------------------------- */
 
@@ -100,58 +56,6 @@ bool reg_in_orphan_window(void)
 	return reg_ul.uptime() < (unsigned int)reg_settings.orphan_window_s;
 }
 
-static bool hit_in(const struct p2p_hit *hit, const struct reg_tried *tried)
-{
-	int i;
-
-	for (i = 0; tried != NULL && i < tried->n; i++)
-		if (p2p_hit_cmp(hit, &tried->hit[i]) == 0)
-			return true;
-	return false;
-}
-
-/* A GRUU means one instance: a peer whose record lists its instances and not this one is out. */
-static bool instance_fits(const struct reg_lookup *lk, const struct p2p_candidate *c)
-{
-	int i;
-
-	if (!lk->gruu || c->n_instances == 0)
-		return true;
-	for (i = 0; i < c->n_instances && i < P2P_CANDIDATE_INSTANCES_MAX; i++)
-		if (c->instance[i] == lk->instance)
-			return true;
-	return false;
-}
-
-int reg_candidates_add(struct sip_msg *msg, const struct reg_lookup *lk,
-		       const struct p2p_candidate_set *set, bool first,
-		       const struct reg_tried *skip, struct reg_left *left)
-{
-	int i, pass, n = 0;
-
-	left->n = 0;
-	left->why = NULL;
-	/* those whose lease ran out only when there is nobody else */
-	for (pass = 0; pass < 2 && n == 0 && (pass == 0 || first); pass++) {
-		for (i = 0; i < set->n && i < P2P_CANDIDATES_MAX; i++) {
-			const struct p2p_candidate *c = &set->c[i];
-
-			if (((c->flags & P2P_CANDIDATE_LAPSED) != 0) != (pass == 1) ||
-			    hit_in(&c->hit, skip) || !instance_fits(lk, c))
-				continue;
-			if (!reg_route.peer_usable(&c->hit) ||
-			    reg_route.branch_add(msg, &lk->aor, c, first && n == 0) < 0) {
-				left->n++;
-				if (c->session > P2P_CANDIDATE_SESSION_OPEN && left->why == NULL)
-					left->why = c;
-				continue;
-			}
-			n++;
-		}
-	}
-	return n;
-}
-
 /* Local contacts as the stock registrar finds them: 1, -1, -2, -3. The Request-URI becomes the
  * first contact, the others branches. */
 static int local_lookup(struct sip_msg *msg, struct reg_lookup *lk)
@@ -167,54 +71,6 @@ static enum p2p_cache_state cached(const struct reg_lookup *lk, struct p2p_candi
 {
 	set->n = 0;
 	return lk->has_name ? reg_ul.cache_get(&lk->name, set) : P2P_CACHE_MISS;
-}
-
-void reg_outcome_left(struct sip_msg *msg, const struct reg_left *left)
-{
-	static char text[160]; /* the outcome's reason, until the next one */
-	const struct p2p_candidate *c = left->why;
-	const char *what = NULL;
-	char hit[P2P_HIT_TEXT_MAX];
-	uint8_t source[sizeof(c->hit.b) + 1]; /* a line for each peer and reason */
-	size_t i;
-
-	switch (c != NULL ? c->session : P2P_CANDIDATE_SESSION_NONE) {
-	case P2P_CANDIDATE_SESSION_UNREACHABLE:
-		what = "gateway of the overlay peer cannot be reached";
-		break;
-	case P2P_CANDIDATE_SESSION_NOCOMMON_SIGNALLING:
-		what = "no signalling in common with the overlay peer";
-		break;
-	case P2P_CANDIDATE_SESSION_NOCOMMON_MEDIA:
-		what = "no media in common with the overlay peer";
-		break;
-	case P2P_CANDIDATE_SESSION_REFUSED:
-		what = "refused by the overlay peer";
-		break;
-	default:
-		break;
-	}
-	if (what == NULL) {
-		reg_outcome_set(msg, REG_UNAVAILABLE, "overlay peer cannot be reached");
-		return;
-	}
-	if (c->session == P2P_CANDIDATE_SESSION_NOCOMMON_SIGNALLING ||
-	    c->session == P2P_CANDIDATE_SESSION_NOCOMMON_MEDIA)
-		snprintf(text, sizeof(text), "%s", c->why[0] != '\0' ? c->why : what);
-	else
-		snprintf(text, sizeof(text), c->why[0] != '\0' ? "%s: %s" : "%s%s", what, c->why);
-	for (i = 0; text[i] != '\0'; i++) /* it goes into a quoted string */
-		if (text[i] == '"' || text[i] == '\\')
-			text[i] = '\'';
-	p2p_hit_print(&c->hit, hit);
-	memcpy(source, c->hit.b, sizeof(c->hit.b));
-	source[sizeof(c->hit.b)] = (uint8_t)c->session;
-	if (reg_ul.log_ok(source, sizeof(source)))
-		LM_WARN("no call to the peer %s: %s\n", hit, text);
-	if (c->session == P2P_CANDIDATE_SESSION_NOCOMMON_MEDIA)
-		reg_outcome_set_code(msg, REG_UNAVAILABLE, 488, "Not Acceptable Here", text);
-	else
-		reg_outcome_set(msg, REG_UNAVAILABLE, text);
 }
 
 /* Outcome when a contact was found here, or when candidates were added or left out. */
@@ -291,43 +147,49 @@ static void outcome_now(struct sip_msg *msg, const struct reg_lookup *lk,
 	}
 }
 
-int reg_lookup_now(struct sip_msg *msg, struct reg_lookup *lk)
+int reg_lookup_now(struct sip_msg *msg, str *table, str *uri)
 {
 	enum p2p_cache_state state = P2P_CACHE_MISS;
 	struct p2p_candidate_set set;
+	struct reg_lookup lk;
 	struct reg_left left = {0};
 	int local, remote = 0;
 
+	if (reg_lookup_prepare(msg, table, uri, &lk) < 0)
+		return -3;
 	reg_count(REG_CNT_LOOKUPS);
-	lk->peer = reg_route.peer_judge(msg, &lk->hit);
+	lk.peer = reg_route.peer_judge(msg, &lk.hit);
 	reg_route.headers_strip(msg);
-	local = local_lookup(msg, lk);
-	if (lk->peer == P2P_PEER_NO && (state = cached(lk, &set)) != P2P_CACHE_MISS) {
-		remote = reg_candidates_add(msg, lk, &set, local <= 0, NULL, &left);
+	local = local_lookup(msg, &lk);
+	if (lk.peer == P2P_PEER_NO && (state = cached(&lk, &set)) != P2P_CACHE_MISS) {
+		remote = reg_candidates_add(msg, &lk, &set, local <= 0, NULL, &left);
 		if (remote > 0)
 			reg_count(REG_CNT_CACHED);
 	}
-	outcome_now(msg, lk, state, local, remote, &left);
+	outcome_now(msg, &lk, state, local, remote, &left);
 	return remote > 0 ? 1 : local;
 }
 
-int reg_lookup_to_dset(struct sip_msg *msg, struct reg_lookup *lk)
+int reg_lookup_to_dset(struct sip_msg *msg, str *table, str *uri)
 {
 	enum p2p_cache_state state = P2P_CACHE_MISS;
 	struct p2p_candidate_set set;
+	struct reg_lookup lk;
 	struct reg_left left = {0};
 	int local, remote = 0;
 
+	if (reg_lookup_prepare(msg, table, uri, &lk) < 0)
+		return -3;
 	reg_count(REG_CNT_LOOKUPS);
-	lk->peer = reg_route.peer_judge(msg, &lk->hit);
-	local = reg_stock.lookup_to_dset(msg, &lk->table, &lk->aor);
-	if (lk->peer == P2P_PEER_NO && (state = cached(lk, &set)) != P2P_CACHE_MISS)
-		remote = reg_candidates_add(msg, lk, &set, false, NULL, &left);
-	outcome_now(msg, lk, state, local, remote, &left);
+	lk.peer = reg_route.peer_judge(msg, &lk.hit);
+	local = reg_stock.lookup_to_dset(msg, &lk.table, &lk.aor);
+	if (lk.peer == P2P_PEER_NO && (state = cached(&lk, &set)) != P2P_CACHE_MISS)
+		remote = reg_candidates_add(msg, &lk, &set, false, NULL, &left);
+	outcome_now(msg, &lk, state, local, remote, &left);
 	return remote > 0 ? 1 : local;
 }
 
-int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
+int reg_lookup_branches(struct sip_msg *msg, str *table)
 {
 	struct {
 		char uri[REG_URI_MAX];
@@ -336,15 +198,18 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 	enum p2p_cache_state state;
 	struct p2p_candidate_set set;
 	unsigned int i, n = nr_branches;
+	struct reg_lookup lk;
 	struct reg_left left = {0}, more_left;
 	int local, remote;
-	str table, uri;
+	str uri;
 
+	if (reg_lookup_prepare(msg, table, NULL, &lk) < 0)
+		return -3;
 	reg_count(REG_CNT_LOOKUPS);
-	lk->peer = reg_route.peer_judge(msg, &lk->hit);
-	if (lk->peer != P2P_PEER_NO) {
-		local = reg_stock_lookup_branches(msg, &lk->table);
-		outcome_now(msg, lk, P2P_CACHE_MISS, local, 0, &left);
+	lk.peer = reg_route.peer_judge(msg, &lk.hit);
+	if (lk.peer != P2P_PEER_NO) {
+		local = reg_stock_lookup_branches(msg, &lk.table);
+		outcome_now(msg, &lk, P2P_CACHE_MISS, local, 0, &left);
 		return local;
 	}
 	/* the AoRs of the branches, before the registrar puts contacts in their place */
@@ -365,18 +230,17 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 			more[i].len = (int)b->len;
 		}
 	}
-	local = reg_stock_lookup_branches(msg, &lk->table);
-	state = cached(lk, &set);
+	local = reg_stock_lookup_branches(msg, &lk.table);
+	state = cached(&lk, &set);
 	remote = state != P2P_CACHE_MISS
-			 ? reg_candidates_add(msg, lk, &set, local <= 0, NULL, &left)
+			 ? reg_candidates_add(msg, &lk, &set, local <= 0, NULL, &left)
 			 : 0;
-	table = lk->table;
 	for (i = 0; i < n; i++) {
 		struct reg_lookup branch;
 
 		uri.s = more[i].uri;
 		uri.len = more[i].len;
-		if (uri.len == 0 || reg_lookup_prepare(msg, &table, &uri, &branch) < 0)
+		if (uri.len == 0 || reg_lookup_prepare(msg, &lk.table, &uri, &branch) < 0)
 			continue;
 		if (!branch.has_name)
 			continue;
@@ -387,7 +251,7 @@ int reg_lookup_branches(struct sip_msg *msg, struct reg_lookup *lk)
 	}
 	if (more != NULL)
 		pkg_free(more);
-	outcome_now(msg, lk, state, local, remote, &left);
+	outcome_now(msg, &lk, state, local, remote, &left);
 	return remote > 0 ? 1 : local;
 }
 
@@ -482,28 +346,34 @@ static bool lookup_for_user(struct sip_msg *msg, struct reg_lookup *lk,
 	return ask(msg, lk, ref, P2P_QUESTION_ROUTE);
 }
 
-int reg_lookup_route(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_route_ref *ref)
+int reg_lookup_route(struct sip_msg *msg, str *table, str *uri, const struct reg_route_ref *ref)
 {
+	struct reg_lookup lk;
 	bool suspended = false;
 
+	if (reg_lookup_prepare(msg, table, uri, &lk) < 0) {
+		reg_outcome_set(msg, REG_ABSENT, "no address of record");
+		reg_route_run(msg, ref);
+		return 0;
+	}
 	reg_count(REG_CNT_LOOKUPS);
-	lk->peer = reg_route.peer_judge(msg, &lk->hit);
+	lk.peer = reg_route.peer_judge(msg, &lk.hit);
 	reg_route.headers_strip(msg);
-	switch (lk->peer) {
+	switch (lk.peer) {
 	case P2P_PEER_NO:
-		suspended = lookup_for_user(msg, lk, ref);
+		suspended = lookup_for_user(msg, &lk, ref);
 		break;
 	case P2P_PEER_VERIFIED:
-		suspended = lookup_for_peer(msg, lk, ref);
+		suspended = lookup_for_peer(msg, &lk, ref);
 		break;
 	case P2P_PEER_UNVERIFIED:
-		if (may_suspend(msg) && reg_route.peer_session(msg, &lk->session) == 0)
-			suspended = ask(msg, lk, ref, P2P_QUESTION_SESSION);
+		if (may_suspend(msg) && reg_route.peer_session(msg, &lk.session) == 0)
+			suspended = ask(msg, &lk, ref, P2P_QUESTION_SESSION);
 		else
-			outcome_refused(msg, lk->peer);
+			outcome_refused(msg, lk.peer);
 		break;
 	default:
-		outcome_refused(msg, lk->peer);
+		outcome_refused(msg, lk.peer);
 		break;
 	}
 	if (!suspended)

@@ -57,7 +57,8 @@ bool reg_publish_waits(void)
 	return stock_reply != NULL;
 }
 
-bool reg_publish_confirmed(int flags)
+/* Is this call to wait? */
+static bool waits(int flags)
 {
 	if (stock_reply == NULL)
 		return false;
@@ -156,8 +157,8 @@ static int answer(struct sip_msg *msg, bool silent, int ret)
 	return ret;
 }
 
-int reg_save_confirmed(struct sip_msg *msg, str *table, int flags, str *uri,
-		       const struct reg_route_ref *ref)
+static int save_confirmed(struct sip_msg *msg, str *table, int flags, str *uri,
+			  const struct reg_route_ref *ref)
 {
 	const bool silent = (flags & REG_SAVE_NORPL_FL) != 0;
 	struct p2p_name name;
@@ -191,6 +192,30 @@ int reg_save_confirmed(struct sip_msg *msg, str *table, int flags, str *uri,
 			return -1;
 		return go_on(msg, ref, -1);
 	}
+}
+
+static int save_async(struct sip_msg *msg, str *table, int flags, str *uri,
+		      const struct reg_route_ref *ref)
+{
+	int ret = reg_save(msg, table, flags, uri);
+
+	if (ref == NULL)
+		return ret;
+	if (ret < 0)
+		failed(msg);
+	else
+		reg_outcome_set(msg, REG_SAVED, "");
+	return go_on(msg, ref, ret);
+}
+
+int reg_save_publish(struct sip_msg *msg, str *table, int flags, str *uri,
+		     const struct reg_route_ref *ref)
+{
+	/* what is not answered here has nothing to wait with, unless a route goes on with it */
+	if (waits(flags) && msg->first_line.type == SIP_REQUEST &&
+	    (!(flags & REG_SAVE_NORPL_FL) || ref != NULL))
+		return save_confirmed(msg, table, flags, uri, ref);
+	return save_async(msg, table, flags & REG_SAVE_ALL_FL, uri, ref);
 }
 
 void reg_save_answered(struct sip_msg *msg, const str *prepared, enum p2p_answer_code code,

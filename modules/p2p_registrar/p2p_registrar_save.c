@@ -88,21 +88,6 @@ int reg_save(struct sip_msg *msg, str *table, int flags, str *uri)
 					   : reg_stock.save(msg, table, flags);
 }
 
-int reg_save_async(struct sip_msg *msg, str *table, int flags, str *uri,
-		   const struct reg_route_ref *ref)
-{
-	int ret = reg_save(msg, table, flags, uri);
-
-	if (ref == NULL)
-		return ret;
-	if (ret < 0)
-		reg_outcome_set(msg, REG_FAILED, "the registrar did not take it");
-	else
-		reg_outcome_set(msg, REG_SAVED, "");
-	reg_route_run(msg, ref);
-	return 0;
-}
-
 /* By ruid alone. What comes of it is usrloc's business: in memory (db_mode 0) nothing. */
 static int unregister_by_ruid(struct sip_msg *msg, const str *table, const str *ruid)
 {
