@@ -2,6 +2,7 @@
 kamailiomod_LTLIBRARIES += p2p_registrar.la
 p2p_registrar_la_SOURCES = \
 	modules/p2p_registrar/p2p_registrar.h \
+	modules/p2p_registrar/p2p_registrar_again.c \
 	modules/p2p_registrar/p2p_registrar_auth.c \
 	modules/p2p_registrar/p2p_registrar_candidates.c \
 	modules/p2p_registrar/p2p_registrar_digest.c modules/p2p_registrar/p2p_registrar_digest.h \
@@ -13,6 +14,7 @@ p2p_registrar_la_SOURCES = \
 	modules/p2p_registrar/p2p_registrar_next.c \
 	modules/p2p_registrar/p2p_registrar_publish.c \
 	modules/p2p_registrar/p2p_registrar_reply.c \
+	modules/p2p_registrar/p2p_registrar_request.c \
 	modules/p2p_registrar/p2p_registrar_rpc.c \
 	modules/p2p_registrar/p2p_registrar_save.c \
 	modules/p2p_registrar/p2p_registrar_script.c \

@@ -69,6 +69,24 @@ int reg_stock_lookup_branches(struct sip_msg *msg, str *table);
 /* Make usrloc know a table (at start only). 0 or -1. */
 int reg_table_register(char *table);
 
+/* --- _request.c: what a REGISTER asks for --------------------------------------------------- */
+
+/* One contact that it wants to have. True: no more of them. */
+typedef bool reg_contact_h(const str *uri, void *arg);
+/* Each contact whose expiry is not 0, until h returns true. Returns whether it did. */
+bool reg_request_contacts(struct sip_msg *msg, reg_contact_h *h, void *arg);
+/* Whose they are: uri, or where that is NULL or empty the To header. False: no name. */
+bool reg_request_name(struct sip_msg *msg, const str *uri, struct p2p_name *name);
+
+/* --- _again.c: a REGISTER that was under way when Kamailio was killed ------------------------ */
+
+struct usrloc_api;
+
+/* Before the registrar sees it: a binding of before this start that has its contact, Call-ID and
+ * CSeq does not make it an old one. Does nothing but in the first minute after a start. Takes
+ * usrloc's slot lock. */
+void reg_again(const struct usrloc_api *ul, struct sip_msg *msg, const str *table, const str *uri);
+
 /* --- outcome of a lookup -------------------------------------------------------------------- */
 
 enum reg_result {
@@ -308,6 +326,7 @@ int reg_rpc_init(void);
 
 enum reg_counter {
 	REG_CNT_SAVES,
+	REG_CNT_SENT_AGAIN,
 	REG_CNT_LOOKUPS,
 	REG_CNT_LOCAL,
 	REG_CNT_CACHED,

@@ -12,9 +12,6 @@
 #include <dlfcn.h>
 
 #include "core/data_lump_rpl.h"
-#include "core/parser/contact/parse_contact.h"
-#include "core/parser/parse_expires.h"
-#include "core/parser/parse_to.h"
 #include "modules/registrar/registrar.h"
 #include "modules/sl/sl.h"
 #include "modules/tm/h_table.h"
@@ -67,14 +64,11 @@ static bool waits(int flags)
 	return (flags & REG_PUBLISH_CONFIRMED) || reg_settings.confirmed;
 }
 
-static bool is_zero(const str *s)
+static bool any(const str *uri, void *arg)
 {
-	int i;
-
-	for (i = 0; i < s->len; i++)
-		if (s->s[i] != '0')
-			return false;
-	return s->len > 0;
+	(void)uri;
+	(void)arg;
+	return true;
 }
 
 /* Does the request want that the phone can be called? here: one that only takes contacts away is
@@ -82,39 +76,7 @@ static bool is_zero(const str *s)
  * this peer says so when it is asked. */
 static bool registers(struct sip_msg *msg)
 {
-	const struct hdr_field *h;
-	contact_t *c;
-	bool zero;
-
-	if (parse_headers(msg, HDR_EOH_F, 0) < 0 || msg->contact == NULL)
-		return false;
-	zero = msg->expires != NULL && parse_expires(msg->expires) == 0 &&
-	       ((exp_body_t *)msg->expires->parsed)->valid &&
-	       ((exp_body_t *)msg->expires->parsed)->val == 0;
-	for (h = msg->contact; h != NULL; h = next_sibling_hdr(h)) {
-		if (h->type != HDR_CONTACT_T || h->parsed == NULL ||
-		    ((contact_body_t *)h->parsed)->star)
-			continue;
-		for (c = ((contact_body_t *)h->parsed)->contacts; c != NULL; c = c->next) {
-			if (c->expires != NULL && c->expires->body.len > 0) {
-				if (!is_zero(&c->expires->body))
-					return true;
-			} else if (!zero) {
-				return true;
-			}
-		}
-	}
-	return false;
-}
-
-static bool name_of(struct sip_msg *msg, const str *uri, struct p2p_name *name)
-{
-	if (uri == NULL || uri->len == 0) {
-		if (parse_to_header(msg) < 0 || msg->to == NULL)
-			return false;
-		uri = &get_to(msg)->uri;
-	}
-	return reg_ul.name_from_uri(uri, name) == 0;
+	return reg_request_contacts(msg, any, NULL);
 }
 
 static bool prepared_error(const struct sip_msg *msg)
@@ -176,7 +138,7 @@ static int save_confirmed(struct sip_msg *msg, str *table, int flags, str *uri,
 			stock_reply(msg);
 		return go_on(msg, ref, ret);
 	}
-	if (prepared_error(msg) || !registers(msg) || !name_of(msg, uri, &name) ||
+	if (prepared_error(msg) || !registers(msg) || !reg_request_name(msg, uri, &name) ||
 	    reg_ul.confirmed(table, &name)) {
 		reg_count(REG_CNT_CONFIRMED_AT_ONCE);
 		return go_on(msg, ref, answer(msg, silent, ret));

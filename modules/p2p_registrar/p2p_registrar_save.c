@@ -84,6 +84,7 @@ int reg_table_register(char *table)
 int reg_save(struct sip_msg *msg, str *table, int flags, str *uri)
 {
 	reg_count(REG_CNT_SAVES);
+	reg_again(&ul, msg, table, uri);
 	return uri != NULL && uri->len > 0 ? reg_stock.save_uri(msg, table, flags, uri)
 					   : reg_stock.save(msg, table, flags);
 }

@@ -8,6 +8,8 @@ static counter_handle_t handle[REG_CNT_MAX];
 #define CNT(i, n, d) [i] = {&handle[i], n, 0, NULL, NULL, d}
 static counter_def_t defs[REG_CNT_MAX + 1] = {
 	CNT(REG_CNT_SAVES, "saves", "calls of p2p_save()"),
+	CNT(REG_CNT_SENT_AGAIN, "sent_again",
+	    "contacts in a REGISTER that an earlier Kamailio had saved already"),
 	CNT(REG_CNT_LOOKUPS, "lookups", "calls of p2p_lookup()"),
 	CNT(REG_CNT_LOCAL, "local", "lookups that found contacts of this server"),
 	CNT(REG_CNT_CACHED, "cached", "lookups that used cached remote records"),

@@ -127,10 +127,12 @@ class Solo:
     """One Kamailio, one mock gateway."""
 
     def __init__(self, publish="confirmed", more="", script=SCRIPT, confirm_ms=CONFIRM_MS, start=True,
-                 lua=None):
+                 lua=None, keeps=False):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         self.kam = peer.Kamailio(None, "kam", os.path.join(world.WORK, "kam.cfg"),
                                  ["udp:127.0.0.1:5060"])
+        if keeps:
+            more += 'modparam("p2p_usrloc", "contacts_file", "%s/contacts")\n' % self.kam.dir
         if lua:
             path = os.path.join(world.WORK, "kam.lua")
             with open(path, "w", encoding="ascii") as f:
@@ -555,6 +557,87 @@ def test_settings_are_checked_at_the_start():
         proc.wait_for("Kamailio refuses to start", lambda s=s: not s.kam.proc.running(), 10)
         s.kam.proc.expected = True
         need(s.kam.proc.said(said), "not said: %s\n%s" % (said, s.kam.proc.tail()))
+
+
+# --- a phone whose REGISTER was under way when Kamailio was killed --------------------------------
+
+CSEQ_DELAY_S = 1
+
+
+def remembering(**kw):
+    """Contacts come back after a SIGKILL. How long usrloc takes the same CSeq again (20 s as a rule)
+    is short, for the test to be."""
+    return Solo(keeps=True, more='modparam("usrloc", "cseq_delay", %d)\n' % CSEQ_DELAY_S, **kw)
+
+
+def forgotten(s, user, cseq=7):
+    """A REGISTER that is saved, and not answered: Kamailio is killed, and the contact comes back with
+    the next one, older than CSEQ_DELAY_S. (branch, text)"""
+    s.gw.confirms = None
+    branch, text = s.phone.text(user, cseq=cseq, headers=["X-How: confirmed"])
+    s.phone.send(branch, text)
+    proc.wait_for("%s is saved" % user, lambda: user in s.gw.users)
+    saved = time.monotonic()
+    s.kam.kill()
+    s.phone.read(0)
+    need(not [m for m in s.phone.replies.get(branch, []) if m.code >= 200], "answered before the kill")
+    s.gw.confirms = 0
+    s.kam.start()
+    s.in_step()
+    need(s.kam.contacts().get(user), "the contact of %s is not back" % user)
+    time.sleep(max(0.0, saved + CSEQ_DELAY_S + 1.5 - time.monotonic()))
+    return branch, text
+
+
+def cseq_of(s, user):
+    """{contact: CSeq} of what usrloc has of a user"""
+    text = s.kam.text("ul.dump").partition("AoR: %s\n" % user)[2].partition("AoR: ")[0]
+    return dict(re.findall(r"Address: (\S+).*?CSeq: (\d+)", text, re.S))
+
+
+@tap.on(remembering)
+def test_sent_again_after_a_kill_it_is_200(s):
+    branch, text = forgotten(s, "again")
+    s.phone.send(branch, text)
+    m = s.phone.final(branch)
+    need(m.code == 200 and "sip:again@" in m.get("Contact"), m.text)
+    need(s.stats()["sent_again"] == 1, "counted: %r" % s.stats()["sent_again"])
+    # killed again; a new transaction of the same, answered when it is confirmed, and not before
+    forgotten(s, "other")
+    s.gw.forget()
+    s.gw.drop_all()
+    s.gw.confirms = 0.3
+    _, took = s.phone.register("again", cseq=7)
+    need(took >= 0.2, "it was answered after %.3f s, unconfirmed" % took)
+    need(list(cseq_of(s, "again").values()) == ["7"], "usrloc has %r" % cseq_of(s, "again"))
+    s.phone.register("again", cseq=8)
+
+
+@tap.on(remembering)
+def test_an_older_register_after_a_kill_is_refused_as_ever(s):
+    forgotten(s, "older")
+    before = s.kam.text("ul.dump")
+    for kw in (dict(cseq=6), dict(cseq=6, expires=0), dict(cseq=7, expires=0)):
+        m, _ = s.phone.register("older", want=400, **kw)
+        need("Invalid CSeq" in m.text, m.text)
+    now = s.kam.text("ul.dump")
+    need(re.sub(r"Expires: \d+", "", now) == re.sub(r"Expires: \d+", "", before),
+         "it has changed from\n%s\nto\n%s" % (before, now))
+    # nor does one of this Kamailio's own get older than stock allows
+    s.phone.register("older", cseq=9)
+    time.sleep(CSEQ_DELAY_S + 1.2)
+    s.phone.register("older", cseq=9, want=400)
+    need(s.stats()["sent_again"] == 0, "counted: %r" % s.stats()["sent_again"])
+
+
+@tap.on(lambda: remembering(publish="async"))
+def test_sent_again_after_a_kill_it_is_200_at_once(s):
+    branch, text = forgotten(s, "async")
+    text = text.replace("X-How: confirmed\r\n", "")
+    s.gw.confirms = None
+    s.phone.send(branch, text)
+    m = s.phone.final(branch)
+    need(m.code == 200 and "sip:async@" in m.get("Contact"), m.text)
 
 
 # --- a real overlay -----------------------------------------------------------------------------
