@@ -75,8 +75,8 @@ class Kamailio:
             raise
 
     def gateway_up(self):
-        out = self.rpc("p2p_usrloc.stats") or ""
-        return "gateway_up: 1" in out or "up: yes" in out or self.gateway.uris
+        """It has the gateway's answer to its handshake: what it asks from now on is sent."""
+        return "gateway: connected" in (self.rpc("p2p_usrloc.status") or "")
 
     def stop(self, sig=signal.SIGTERM):
         if self.proc and self.proc.poll() is None:
