@@ -458,7 +458,8 @@ int reg_authenticate(struct sip_msg *msg, const struct reg_route_ref *ref, int f
 		run = finish(msg, &a, judge(msg, &a, &auth));
 		explicit_bzero(&auth, sizeof(auth));
 	} else if (code == REG_AUTH_ASK) {
-		switch (reg_ul.gateway_up() ? reg_suspend_auth(msg, &a, ref) : -1) {
+		switch (reg_ul.gateway_soon(P2P_QUESTION_AUTH) ? reg_suspend_auth(msg, &a, ref)
+							       : -1) {
 		case -1:
 			run = finish(msg, &a, REG_AUTH_UNAVAILABLE);
 			break;

@@ -273,7 +273,7 @@ static bool ask(struct sip_msg *msg, struct reg_lookup *lk, const struct reg_rou
 		reg_outcome_set(msg, REG_UNKNOWN, "not asked for a request of this kind");
 		return false;
 	}
-	if (kind == P2P_QUESTION_ROUTE ? !reg_ul.gateway_up() : !reg_ul.gateway_soon()) {
+	if (!reg_ul.gateway_soon(kind)) {
 		reg_outcome_set(msg, REG_UNAVAILABLE, "overlay gateway unavailable");
 		return false;
 	}
@@ -299,7 +299,7 @@ static bool lookup_for_peer(struct sip_msg *msg, struct reg_lookup *lk,
 	if (local == -1 && lk->has_name && reg_in_orphan_window()) {
 		/* shortly after a start: does the gateway still hold a registration that the phone
 		 * has not refreshed here yet? */
-		if (may_suspend(msg) && reg_ul.gateway_soon())
+		if (may_suspend(msg) && reg_ul.gateway_soon(P2P_QUESTION_SERVES))
 			return ask(msg, lk, ref, P2P_QUESTION_SERVES);
 		reg_outcome_set(msg, REG_UNKNOWN, "registrations not complete after a start");
 		return false;

@@ -92,13 +92,15 @@ typedef struct p2p_usrloc_api {
 	 * caller's buffers: s and len in, len out) of the n-th such AoR, or 0. */
 	int (*local_aor)(const struct p2p_name *name, int n, str *table, str *aor);
 	/* 1: a phone of this user was registered over a connection that went with an earlier
-	 * Kamailio, and its registration is not over: it will be back. Neither allocates nor waits. */
+	 * Kamailio, and its registration is not over: it will be back. Allocates nothing, waits for
+	 * nothing. */
 	int (*user_stale)(const struct p2p_name *name);
 	/* Is the client process connected and past its handshake? */
 	int (*gateway_up)(void);
-	/* Is it, or has it been away for a moment only? Then P2P_QUESTION_SESSION and _SERVES are
-	 * worth asking: they wait for it. */
-	int (*gateway_soon)(void);
+	/* Is it, or is a question of this kind worth asking all the same, as it waits for it? Those
+	 * of P2P_QUESTION_SESSION and _SERVES do while it has been away for a moment only, others
+	 * in the first moments of this Kamailio, when it has not been reached yet. */
+	int (*gateway_soon)(enum p2p_question_kind kind);
 	/* This peer's own HIT, as the gateway said; 0, or -1 when not known yet. */
 	int (*own_hit)(struct p2p_hit *hit);
 	/* Seconds since this Kamailio started. */

@@ -65,7 +65,8 @@ struct pul_shared {
 	atomic_int wake_now;  /* questions */
 	atomic_int wake_soon; /* publications, refreshes: may wait for more of them */
 	atomic_int gateway_up;
-	atomic_ullong gateway_changed_ms; /* when it came or went */
+	atomic_int gateway_seen;	  /* it has been up since this Kamailio's start */
+	atomic_ullong gateway_changed_ms; /* when it came or went, or this process was started */
 	atomic_int rescan;		  /* usrloc has contacts that the users table may lack */
 	atomic_int resync;		  /* publish everything again */
 	atomic_uint scan_gen;		  /* counts scans of usrloc */

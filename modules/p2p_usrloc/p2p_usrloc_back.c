@@ -15,16 +15,25 @@ static uint64_t hopeless_ms(void)
 	return atomic_load(&pul_shared->gateway_changed_ms) + BACK_MS;
 }
 
-bool pul_back_soon(void)
+static bool kind_waits(enum p2p_question_kind kind)
 {
-	return atomic_load(&pul_shared->gateway_up) || pul_now_ms() < hopeless_ms();
+	if (kind == P2P_QUESTION_CONFIRM)
+		return false; /* _confirm.c has had it wait */
+	return kind == P2P_QUESTION_SESSION || kind == P2P_QUESTION_SERVES ||
+	       !atomic_load(&pul_shared->gateway_seen);
+}
+
+bool pul_back_soon(enum p2p_question_kind kind)
+{
+	return atomic_load(&pul_shared->gateway_up) ||
+	       (kind_waits(kind) && pul_now_ms() < hopeless_ms());
 }
 
 bool pul_back_wait(struct pul_box *box)
 {
 	uint64_t now = pul_now_ms(), until = hopeless_ms();
 
-	if (box->q.kind != P2P_QUESTION_SESSION && box->q.kind != P2P_QUESTION_SERVES)
+	if (!kind_waits(box->q.kind))
 		return false;
 	if (box->deadline_ms < until)
 		until = box->deadline_ms;

@@ -64,6 +64,8 @@ void pul_client_run(void)
 		LM_ERR("no private memory for the client process\n");
 		exit(-1);
 	}
+	/* Kamailio's own start may have taken longer than a gateway is waited for */
+	atomic_store(&pul_shared->gateway_changed_ms, pul_now_ms());
 	pul_main_init();
 	pul_sub_init();
 	pul_confirm_init(pul_client_instance(), main_conn, pul_publish_seq_next);

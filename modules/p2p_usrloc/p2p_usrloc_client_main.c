@@ -136,6 +136,7 @@ static void shaken(const struct pul_gateway_info *info, enum pul_sync_how how)
 		pul_users_unconfirm_all();
 	atomic_store(&pul_shared->gateway_changed_ms, now);
 	atomic_store(&pul_shared->gateway_up, 1);
+	atomic_store(&pul_shared->gateway_seen, 1);
 	pul_count(PUL_CNT_CONNECTS);
 	lost_told = false;
 	ever_connected = true;

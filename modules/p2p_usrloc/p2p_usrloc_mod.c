@@ -158,9 +158,9 @@ static int api_peer_get(const struct p2p_hit *hit, struct p2p_candidate *peer)
 	return 0;
 }
 
-static int api_gateway_soon(void)
+static int api_gateway_soon(enum p2p_question_kind kind)
 {
-	return pul_back_soon();
+	return pul_back_soon(kind);
 }
 
 static int api_gateway_up(void)

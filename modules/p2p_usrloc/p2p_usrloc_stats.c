@@ -107,8 +107,9 @@ static const struct {
 	[GAUGE_KEPT] = {"contacts_kept", "contacts in the file of contacts"},
 	[GAUGE_STALE] = {"contacts_stale",
 			 "of these, those whose phones have to connect again after a restart"},
-	[GAUGE_NOT_KEPT] = {"contacts_not_kept",
-			    "tries to write a contact to the file that failed: too long, or no room"},
+	[GAUGE_NOT_KEPT] =
+		{"contacts_not_kept",
+		 "tries to write a contact to the file that failed: too long, or no room"},
 	[GAUGE_RESTORED] = {"contacts_restored", "contacts that came back at the start"},
 	[GAUGE_DAMAGED] = {"contacts_damaged", "contacts in the file that were damaged"},
 	[GAUGE_SKIPPED] = {"contacts_skipped", "contacts in the file that usrloc has no table for"},

@@ -83,6 +83,25 @@ def test_gateway_stopped_cached_users_go_on_others_get_503_at_once(s):
     s.in_step()
 
 
+@tap.on(lambda: Solo(start=False, more=LOOKUP_MODULES % 30000, route=LOOKUP_ROUTE,
+                     routes=LOOKUP_ROUTES))
+@tap.limit(120)
+def test_a_call_right_after_kamailio_starts_waits_for_its_handshake(s):
+    s.gw.routes["early"] = [{"hit": PEER, "uris": ["sip:127.0.0.1:5999"]}]
+    for _ in range(8):
+        s.gw.mode, s.gw.delay = "slow", 1.0
+        s.kam.start()
+        s.gw.mode = "good"      # what has come by now is answered late, and nothing else
+        soon = s.status()["gateway"] == "away"
+        code, reason, took = s.sip.ask("early")
+        if soon:
+            need(code == 202, "%d %s after %.2f s" % (code, reason, took))
+            need(s.status()["gateway"] == "connected", "found without the gateway?")
+            return
+        s.kam.proc.stop()
+    raise proc.Failed("Kamailio never came up before its gateway had answered")
+
+
 @tap.on(lookups)
 def test_many_callers_of_one_user_make_one_lookup(s):
     s.gw.mode = "slow"

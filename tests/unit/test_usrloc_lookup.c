@@ -616,8 +616,10 @@ static void test_back(void **state)
 
 	(void)state;
 	shared.gateway_up = 0;
+	shared.gateway_seen = 1;
 	shared.gateway_changed_ms = now_ms;
-	assert_true(pul_back_soon());
+	assert_true(pul_back_soon(P2P_QUESTION_SESSION));
+	assert_false(pul_back_soon(P2P_QUESTION_ROUTE));
 	one_answer(ask(0, "bob", 2000), P2P_ANSWER_UNAVAILABLE);
 	session = ask_kind(1, P2P_QUESTION_SESSION, 2000);
 	serves = ask_kind(2, P2P_QUESTION_SERVES, 700);
@@ -659,9 +661,47 @@ static void test_back(void **state)
 	now_ms += 1500;
 	pul_back_run(now_ms);
 	one_answer(session, P2P_ANSWER_UNAVAILABLE);
-	assert_false(pul_back_soon());
+	assert_false(pul_back_soon(P2P_QUESTION_SESSION));
 	one_answer(ask_kind(5, P2P_QUESTION_SESSION, 2000), P2P_ANSWER_UNAVAILABLE);
 	assert_true(pul_back_due() == UINT64_MAX);
+}
+
+/* This Kamailio was just started, and its gateway has not answered the handshake yet: whatever is
+ * asked waits for that, within its own time. */
+static void test_back_at_the_start(void **state)
+{
+	const redisReply none = error("NOTFOUND nobody");
+	struct pul_box *first, *second;
+
+	(void)state;
+	shared.gateway_up = 0;
+	shared.gateway_seen = 0;
+	shared.gateway_changed_ms = now_ms;
+	assert_true(pul_back_soon(P2P_QUESTION_ROUTE));
+	assert_true(pul_back_soon(P2P_QUESTION_AUTH));
+	first = ask(0, "bob", 300);
+	second = ask(1, "carol", 2000);
+	assert_null(answered());
+	now_ms += 300;
+	pul_back_run(now_ms);
+	one_answer(first, P2P_ANSWER_UNAVAILABLE);
+	shared.gateway_up = 1;
+	shared.gateway_seen = 1;
+	pul_back_run(now_ms);
+	assert_int_equal(n_asked, 1);
+	assert_non_null(strstr(asked[0].text, "carol"));
+	reply(0, &none);
+	one_answer(second, P2P_ANSWER_ABSENT);
+	/* there is none at all: that is not waited for any longer */
+	shared.gateway_up = 0;
+	shared.gateway_seen = 0;
+	shared.gateway_changed_ms = now_ms;
+	first = ask(2, "bob", 2000);
+	now_ms += 1500;
+	pul_back_run(now_ms);
+	one_answer(first, P2P_ANSWER_UNAVAILABLE);
+	assert_false(pul_back_soon(P2P_QUESTION_ROUTE));
+	one_answer(ask(3, "bob", 2000), P2P_ANSWER_UNAVAILABLE);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -946,6 +986,7 @@ int main(void)
 		T(test_gives_up_early),
 		T(test_full_worker),
 		T(test_back),
+		T(test_back_at_the_start),
 		T(test_auth),
 		T(test_confirm),
 		T(test_confirm_ends),
