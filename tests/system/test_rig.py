@@ -2,7 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The rig proves itself on stock parts: what fails here is not the fault of the overlay."""
 
-from rig import pcap, proc, scene, tap
+import os
+import subprocess
+import time
+
+from rig import pace, pcap, proc, scene, tap
 
 
 @tap.on(scene.stock_pair)
@@ -32,6 +36,27 @@ def test_stock_unknown_user_is_404(s):
     alice = s.phone("alice", s.a)
     alice.dial("sip:nobody@%s" % s.a.address)
     alice.wait("CALL_CLOSED", param="404")
+
+
+def stopped(seconds):
+    """This process is not run for so long, by nobody's fault but the machine's."""
+    subprocess.run(["sh", "-c", "kill -STOP %d; sleep %s; kill -CONT %d" %
+                    (os.getpid(), seconds, os.getpid())], check=True)
+
+
+def test_time_that_the_machine_owes_does_not_count():
+    begun = time.monotonic()
+    time.sleep(0.3)
+    took = time.monotonic() - begun
+    if pace.within(took, 0.25) and pace.owed(begun) < 0.05:
+        raise proc.Failed("what is slow by itself was excused")
+    begun = time.monotonic()
+    stopped(0.4)
+    took = time.monotonic() - begun
+    owed = pace.owed(begun)
+    tap.say("%.3f s, of which %.3f s are the machine's" % (took, owed))
+    if not 0.35 < owed <= took or not pace.within(took, 0.2):
+        raise proc.Failed("%.3f s were excused of %.3f s" % (owed, took))
 
 
 if __name__ == "__main__":

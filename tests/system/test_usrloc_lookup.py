@@ -4,7 +4,7 @@
 
 import time
 
-from rig import proc, tap
+from rig import pace, proc, tap
 from rig.solo import (LOOKUP_MODULES, LOOKUP_ROUTE, LOOKUP_ROUTES, PEER, Sip, Solo, count, lookups,
                       need, stale_lookups)
 
@@ -45,7 +45,7 @@ def test_search_that_does_not_complete_is_480(s):
     s.gw.mode = "silent-route"
     code, _, took = s.sip.ask("nobody")
     need(code == 480, code)
-    need(1.4 < took < 1.8, "answered after %.2f s, not 1.5" % took)
+    need(1.4 < took and pace.within(took, 1.8), "answered after %.2f s, not 1.5" % took)
 
 
 @tap.on(lookups)
@@ -73,9 +73,9 @@ def test_gateway_stopped_cached_users_go_on_others_get_503_at_once(s):
     for i in range(20):
         code, _, took = s.sip.ask("stranger%d" % i)
         need(code == 503, code)
+        need(pace.within(took, 0.1), "503 took %.0f ms" % (took * 1000))
         worst = max(worst, took)
     tap.say("503 within %.1f ms" % (worst * 1000))
-    need(worst < 0.1, "503 took %.0f ms" % (worst * 1000))
     # beyond the record's time: the gateway is away, it is all there is
     time.sleep(1.2)     # the record's time to live is what is tested
     need(s.sip.ask("cached")[0] == 202, "a cached user was given up")
@@ -140,7 +140,7 @@ def test_slow_search_does_not_stand_before_a_fast_one(s):
     other.close()
     need(code == 202, code)
     tap.say("answered after %.1f ms behind ten slow searches" % (took * 1000))
-    need(took < 0.5, "%.2f s" % took)
+    need(pace.within(took, 0.5), "%.2f s" % took)
     for _ in range(10):
         done.append(s.sip.answer()[0])
     need(set(done) == {404}, done)
@@ -178,7 +178,8 @@ def test_gateway_dies_while_questions_are_open(s):
     s.gw.stop()
     codes = [s.sip.answer()[0] for _ in range(50)]
     need(set(codes) == {503}, codes)
-    need(time.monotonic() - start < 0.5, "it took %.2f s" % (time.monotonic() - start))
+    took = time.monotonic() - start
+    need(pace.within(took, 0.5), "it took %.2f s" % took)
 
 
 @tap.on(lambda: Solo(more=LOOKUP_MODULES % 30000 + 'modparam("p2p_usrloc", "question_max", 20)',
@@ -192,7 +193,7 @@ def test_more_questions_than_allowed_are_refused_at_once(s):
     took = time.monotonic() - start
     rest = [s.sip.answer()[0] for _ in range(20)]
     need(set(first) == {503} and set(rest) == {480}, "%s %s" % (first, rest))
-    need(took < 1, "refused after %.2f s" % took)
+    need(pace.within(took, 1), "refused after %.2f s" % took)
     proc.wait_for("no question left", lambda: s.status()["questions"] == 0)
     s.gw.mode = "good"
     need(s.sip.ask("afterwards")[0] == 404, "it did not recover")
@@ -204,7 +205,7 @@ def test_stale_entries_are_used_and_refreshed(s):
     need(s.sip.ask("old")[0] == 202, "not found")
     s.gw.mode = "silent-route"
     code, _, took = s.sip.ask("old")
-    need(code == 202 and took < 0.5, "%d after %.2f s" % (code, took))
+    need(code == 202 and pace.within(took, 0.5), "%d after %.2f s" % (code, took))
     s.gw.mode = "good"
     before = count(s, "ROUTE")
     s.gw.routes["old"][0]["uris"] = ["sip:127.0.0.1:5997"]

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import traceback
 
+from . import pace
 from .routing_base import (A, A6, B, B6, C, DEAD, DOMAIN, HIT_A, HIT_B, HIT_C, LIBC, RUN, STOCK, TOP,
                            check, die_with_parent, equal, sip, wait_for)
 from .routing_gateway import Gateway
@@ -230,6 +231,7 @@ def main(with_world=True):
     failed, world = 0, None
     try:
         network()
+        pace.start()
         world = World() if with_world else None
         kept = (world.a, world.b) if world else ()
         for i, t in enumerate(chosen):

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 
+from . import pace
 from .routing_base import DOMAIN, RUN, SESSIONS, equal, wait_for
 
 
@@ -327,6 +328,10 @@ class Call:
 
     def seconds(self):
         return self.final().when - self.sent
+
+    def took_at_most(self, bar):
+        """Did the final reply come within so many seconds (see rig.pace)?"""
+        return pace.within(self.seconds(), bar, self.final().when)
 
     def cancel(self):
         p = self.phone

@@ -23,7 +23,7 @@ import sys
 import time
 import traceback
 
-from . import net, proc, world
+from . import net, pace, proc, world
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TREE = os.path.dirname(os.path.dirname(HERE))
@@ -114,6 +114,7 @@ def main(namespace, needs_build=True):
         return
     code = 1
     net.loopback_up()
+    pace.start()
     try:
         code = _run(script, tests, "/proc/self/fd/%d" % evidence_fd, evidence)
     except KeyboardInterrupt:
