@@ -8,35 +8,15 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import threading
 import time
 
 from rig import overlay, pace, peer, proc, registrant, tap, world
+from rig.solo import mock_gateway, need
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-                                "mock"))
-import mock_gateway         # noqa: E402  pylint: disable=wrong-import-position
-
-DEBIAN = "/usr/lib/x86_64-linux-gnu/kamailio/modules/"
 CONFIRM_MS = 1500
 
-CFG = """#!KAMAILIO
-debug=2
-log_stderror=yes
-children=4
-auto_aliases=no
-mpath="%(debian)s:%(build)s/"
-loadmodule "ctl.so"
-modparam("ctl", "binrpc", "unix:%(dir)s/ctl.sock")
-loadmodule "kex.so"
-loadmodule "tm.so"
-loadmodule "tmx.so"
-loadmodule "sl.so"
-loadmodule "pv.so"
-loadmodule "textops.so"
-loadmodule "siputils.so"
-loadmodule "xlog.so"
+CFG = """loadmodule "xlog.so"
 loadmodule "path.so"
 loadmodule "rr.so"
 loadmodule "usrloc.so"
@@ -140,10 +120,8 @@ class Solo:
             os.chmod(path, 0o644)
             more += 'loadmodule "app_lua.so"\nmodparam("app_lua", "load", "%s")\n' \
                     'cfgengine "lua"\n' % path
-        with open(self.kam.cfg, "w", encoding="ascii") as f:
-            f.write(CFG % dict(debian=DEBIAN, build=world.BUILD + "/.libs", dir=self.kam.dir,
-                               publish=publish, confirm_ms=confirm_ms, more=more) +
-                    ("" if lua else script))
+        self.kam.cfg_write(CFG % dict(dir=self.kam.dir, publish=publish, confirm_ms=confirm_ms,
+                                      more=more) + ("" if lua else script))
         self.gw = mock_gateway.Gateway(os.path.join(self.kam.dir, "gateway.sock"))
         self.phone = registrant.Registrant()
         if start:
@@ -180,11 +158,6 @@ class Solo:
 
 def solo():
     return Solo()
-
-
-def need(condition, what):
-    if not condition:
-        raise proc.Failed(what)
 
 
 def count(s, command):

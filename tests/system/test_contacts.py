@@ -9,38 +9,18 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 
-from rig import kam, peer, proc, sipc, tap, world
-
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-                                "mock"))
-import mock_gateway         # noqa: E402  pylint: disable=wrong-import-position
+from rig import peer, proc, sipc, tap, world
+from rig.solo import mock_gateway, need
 
 HOST, PORT = "127.0.0.1", 5060
-DEBIAN = "/usr/lib/x86_64-linux-gnu/kamailio/modules/"
 
-CFG = """#!KAMAILIO
-debug=2
-log_stderror=yes
-children=4
-auto_aliases=no
-tcp_accept_no_cl=yes
-mpath="%(debian)s:%(build)s/"
-loadmodule "ctl.so"
-modparam("ctl", "binrpc", "unix:%(dir)s/ctl.sock")
+CFG = """tcp_accept_no_cl=yes
 modparam("ctl", "binrpc_max_body_size", 4096)
 modparam("ctl", "binrpc_struct_max_body_size", 4096)
-loadmodule "kex.so"
 loadmodule "corex.so"
-loadmodule "tm.so"
-loadmodule "tmx.so"
-loadmodule "sl.so"
-loadmodule "pv.so"
-loadmodule "textops.so"
-loadmodule "siputils.so"
 loadmodule "rr.so"
 loadmodule "xhttp.so"
 loadmodule "websocket.so"
@@ -98,11 +78,6 @@ event_route[xhttp:request] {
 
 # What may differ after a restart: the time went on, and what is of this run of Kamailio only.
 OF_THE_RUN = ("Expires", "State", "Last-Keepalive", "KA-Roundtrip", "Tcpconn-Id")
-
-
-def need(condition, what):
-    if not condition:
-        raise proc.Failed(what)
 
 
 class Udp(sipc.Udp):
@@ -191,9 +166,8 @@ class Site:
             self.kam.start()
 
     def write(self, first="", more=""):
-        with open(self.kam.cfg, "w", encoding="ascii") as f:
-            f.write(CFG % dict(debian=DEBIAN, build=world.BUILD + "/.libs", dir=self.kam.dir,
-                               file=self.file, memory=self.memory, first=first, more=more))
+        self.kam.cfg_write(CFG % dict(dir=self.kam.dir, file=self.file, memory=self.memory,
+                                      first=first, more=more))
 
     def again(self, down=0.0):
         """SIGKILL to all of it, and a new start."""

@@ -8,10 +8,9 @@ import random
 import signal
 import socket
 import statistics
-import subprocess
 import time
 
-from rig import fake, overlay, proc, resp, sipp, tap, world
+from rig import fake, overlay, proc, resp, sipp, tap
 
 PORT = 7443
 ASK_MS = 300

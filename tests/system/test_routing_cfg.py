@@ -11,8 +11,9 @@ import sys
 
 from rig.routing import Kamailio, main, test
 from rig.routing_base import (C, D, DEAD, DOMAIN, HIT_A, HIT_B, HIT_C, HIT_D, HIT_DEAD, RUN,
-                              STOCK, STRANGER, TOP, check, die_with_parent, equal, sip, wait_for)
+                              STRANGER, TOP, check, die_with_parent, equal, sip, wait_for)
 from rig.routing_phone import Phone, TlsPhone
+from rig.world import STOCK_MODULES
 
 
 @test
@@ -431,7 +432,7 @@ def t_settings(w):
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
         argv = ["kamailio", "-f", path, "-DD", "-E", "-P", RUN.work + "/bad.pid", "-w", RUN.work, "-Y", RUN.work,
-                "-L", RUN.modules + ":" + STOCK, "-l", "udp:10.88.0.9:5060", "-A", "WITHOUT_P2P_MEDIA",
+                "-L", RUN.modules + ":" + STOCK_MODULES, "-l", "udp:10.88.0.9:5060", "-A", "WITHOUT_P2P_MEDIA",
                 "-A", 'CTLSOCK="unix:%s/bad.sock"' % RUN.work,
                 "-A", 'P2P_CONTACTS_FILE="%s/bad.contacts"' % RUN.work,
                 "-A", 'P2P_CONTACTS_MEMORY="%s/bad.contacts.memory"' % RUN.work]

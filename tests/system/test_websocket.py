@@ -23,7 +23,7 @@ event_route[xhttp:request] {
 
 def web_peers():
     """a takes WebSockets on its TCP port besides."""
-    if not os.path.exists("/usr/lib/x86_64-linux-gnu/kamailio/modules/websocket.so"):
+    if not os.path.exists(world.STOCK_MODULES + "websocket.so"):
         raise tap.Skip("Kamailio's websocket module is not installed")
     with open(overlay.CFG, encoding="utf-8") as f:
         text = f.read()

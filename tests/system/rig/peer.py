@@ -9,6 +9,23 @@ from . import kam, ng, proc, world
 
 NG_PORT = 2223
 
+CFG_HEAD = """#!KAMAILIO
+debug=2
+log_stderror=yes
+children=%(children)d
+auto_aliases=no
+mpath="%(stock)s:%(build)s/.libs/"
+loadmodule "ctl.so"
+modparam("ctl", "binrpc", "unix:%(ctl)s")
+loadmodule "kex.so"
+loadmodule "tm.so"
+loadmodule "tmx.so"
+loadmodule "sl.so"
+loadmodule "pv.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+"""
+
 
 def user_for(name):
     """An unprivileged user: the package's own, else nobody."""
@@ -34,6 +51,12 @@ class Kamailio:
         own(self.dir, self.user)
         self.ctl = os.path.join(self.dir, "ctl.sock")
         self.proc = None
+
+    def cfg_write(self, rest, children=4):
+        """Its kamailio.cfg: the modules that every script wants, then this."""
+        with open(self.cfg, "w", encoding="ascii") as f:
+            f.write(CFG_HEAD % dict(children=children, stock=world.STOCK_MODULES, build=world.BUILD,
+                                    ctl=self.ctl) + rest)
 
     def argv(self):
         out = ["kamailio", "-f", self.cfg, "-DD", "-E", "-P", self.dir + "/pid", "-w", self.dir,

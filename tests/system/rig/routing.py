@@ -18,10 +18,11 @@ import tempfile
 import traceback
 
 from . import pace
-from .routing_base import (A, A6, B, B6, C, DEAD, DOMAIN, HIT_A, HIT_B, HIT_C, LIBC, RUN, STOCK, TOP,
+from .routing_base import (A, A6, B, B6, C, DEAD, DOMAIN, HIT_A, HIT_B, HIT_C, LIBC, RUN, TOP,
                            check, die_with_parent, equal, sip, wait_for)
 from .routing_gateway import Gateway
 from .routing_phone import Phone
+from .world import STOCK_MODULES
 
 CLONE_NEWNET = 0x40000000
 
@@ -56,7 +57,7 @@ class Kamailio:
 
     def start(self):
         argv = ["kamailio", "-f", self.cfg, "-DD", "-E", "-P", self.dir + "/pid", "-w", self.dir,
-                "-Y", self.dir, "-m", "64", "-M", "8", "-L", RUN.modules + ":" + STOCK]
+                "-Y", self.dir, "-m", "64", "-M", "8", "-L", RUN.modules + ":" + STOCK_MODULES]
         for x in self.listen:
             argv += ["-l", x]
         for d in self.defines + ['CTLSOCK="unix:%s"' % self.ctl, "P2P_WORKERS=2", "WITHOUT_P2P_MEDIA",

@@ -9,7 +9,6 @@ from .session import Fixed
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 DOMAIN = "overlay.test"
-STOCK = "/usr/lib/x86_64-linux-gnu/kamailio/modules"
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
 

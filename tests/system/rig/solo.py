@@ -15,27 +15,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
 import mock_gateway         # noqa: E402  pylint: disable=wrong-import-position
 
 ADDR = ("127.0.0.1", 5060)
-DEBIAN = "/usr/lib/x86_64-linux-gnu/kamailio/modules/"
 PEER = "2001:21:aaaa::1"
 PEER2 = "2001:21:bbbb::2"
 
-CFG = """#!KAMAILIO
-debug=2
-log_stderror=yes
-children=2
-auto_aliases=no
-%(core)s
-mpath="%(debian)s:%(build)s/"
-loadmodule "ctl.so"
-modparam("ctl", "binrpc", "unix:%(dir)s/ctl.sock")
-loadmodule "kex.so"
+CFG = """%(core)s
 loadmodule "corex.so"
-loadmodule "tm.so"
-loadmodule "tmx.so"
-loadmodule "sl.so"
-loadmodule "pv.so"
-loadmodule "textops.so"
-loadmodule "siputils.so"
 %(first)s
 loadmodule "usrloc.so"
 loadmodule "registrar.so"
@@ -159,10 +143,8 @@ class Solo:
     def write(self, core="", first="", more="", route='\tsl_send_reply("404", "no");',
               routes=""):
         self.core = core
-        with open(self.kam.cfg, "w", encoding="ascii") as f:
-            f.write(CFG % dict(core=core, debian=DEBIAN, build=world.BUILD + "/.libs",
-                               dir=self.kam.dir, first=first, more=more, route=route,
-                               routes=routes))
+        self.kam.cfg_write(CFG % dict(core=core, dir=self.kam.dir, first=first, more=more,
+                                      route=route, routes=routes), children=2)
 
     def text(self, *command):
         """What kamcmd prints."""

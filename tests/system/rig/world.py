@@ -16,6 +16,7 @@ another run: several scripts run side by side.
 
 import ctypes
 import errno
+import glob
 import os
 import signal
 import sys
@@ -31,6 +32,8 @@ PR_SET_PDEATHSIG = 1
 WORK = "/run/rig"        # logs, configurations, sockets of this run
 BUILD = "/run/build"     # the build tree, wherever it is on the host
 SOURCE = "/run/source"   # the source tree, likewise
+# Kamailio's own modules
+STOCK_MODULES = (glob.glob("/usr/lib/*/kamailio/modules/") + ["/usr/lib/kamailio/modules/"])[0]
 
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
