@@ -220,6 +220,14 @@ bool gw_resp_arg_deadline(struct resp_request *req, const struct resp_arg *a, ui
 	return false;
 }
 
+bool gw_resp_arg_hit(struct resp_request *req, const struct resp_arg *a, struct p2p_hit *hit)
+{
+	if (!p2p_hit_parse(hit, a->s, a->len))
+		return true;
+	resp_reply_error(req, "BADARG", "no HIT");
+	return false;
+}
+
 void gw_resp_reply_pair(struct resp_request *req, const char *key, const char *value)
 {
 	resp_reply_str(req, key);

@@ -28,6 +28,7 @@ uint64_t gw_resp_kamailio(struct resp_request *req);
 bool gw_resp_arg_name(struct resp_request *req, const struct resp_arg *a);
 bool gw_resp_arg_u64(struct resp_request *req, const struct resp_arg *a, const char *what,
 		     uint64_t *v);
+bool gw_resp_arg_hit(struct resp_request *req, const struct resp_arg *a, struct p2p_hit *hit);
 bool gw_resp_arg_deadline(struct resp_request *req, const struct resp_arg *a, uint64_t *ms);
 
 /* Two elements of an array. */

@@ -139,11 +139,7 @@ void gw_resp_on_peersession(struct resp_request *req, int argc, const struct res
 	uint64_t ms;
 
 	(void)argc;
-	if (p2p_hit_parse(&hit, argv[1].s, argv[1].len)) {
-		resp_reply_error(req, "BADARG", "no HIT");
-		return;
-	}
-	if (gw_resp_arg_deadline(req, &argv[2], &ms))
+	if (gw_resp_arg_hit(req, &argv[1], &hit) && gw_resp_arg_deadline(req, &argv[2], &ms))
 		gw_session_peer(r->gw->sessions, &hit, ms, on_peer_session, req);
 }
 
