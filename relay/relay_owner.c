@@ -9,8 +9,7 @@ struct relay_owner *relay_owner_join(struct relay *relay, const char *instance, 
 {
 	struct relay_owner *o;
 
-	TAILQ_FOREACH(o, &relay->owners, entry)
-	{
+	TAILQ_FOREACH(o, &relay->owners, entry) {
 		if (o->len == len && memcmp(o->instance, instance, len) == 0)
 			break;
 	}
@@ -64,8 +63,7 @@ void relay_owner_sweep(struct relay *relay, uint64_t now_ms)
 	struct relay_owner *o, *next;
 	bool any = false;
 
-	TAILQ_FOREACH(o, &relay->owners, entry)
-	{
+	TAILQ_FOREACH(o, &relay->owners, entry) {
 		if (is_gone(&g, o) && o->calls > 0)
 			any = true;
 	}

@@ -277,8 +277,7 @@ static void on_inotify(evutil_socket_t fd, short what, void *arg)
 		uint64_t id;
 
 		p += sizeof(*e) + e->len;
-		LIST_FOREACH(w, &b->watches, all)
-		{
+		LIST_FOREACH(w, &b->watches, all) {
 			if (e->mask & IN_Q_OVERFLOW ||
 			    (w->wd == e->wd && e->len && name_id(e->name, &id)))
 				event_active(w->ev, EV_TIMEOUT, 1);
@@ -394,8 +393,7 @@ static void backend_unwatch(struct dht_backend *b, struct dht_watch *w)
 
 	LIST_REMOVE(w, all);
 	b->n_watches--;
-	LIST_FOREACH(o, &b->watches, all)
-	{
+	LIST_FOREACH(o, &b->watches, all) {
 		shared |= o->wd == w->wd;
 	}
 	if (!shared)
@@ -413,8 +411,7 @@ static void backend_stats(struct dht_backend *b, struct dht_stats *st)
 	st->puts = b->counts.puts;
 	st->gets = b->counts.gets;
 	st->watches = b->n_watches;
-	LIST_FOREACH(op, &b->ops, all)
-	{
+	LIST_FOREACH(op, &b->ops, all) {
 		st->puts_pending += op->put;
 		st->gets_pending += !op->put;
 	}

@@ -246,8 +246,8 @@ static void redis_unwatch(struct dht_backend *b, struct dht_watch *w)
 	TAILQ_REMOVE(&b->watches, w, te);
 	b->n_watches--;
 	TAILQ_FOREACH(other, &b->watches, te)
-	if (!strcmp(other->channel, w->channel))
-		break;
+		if (!strcmp(other->channel, w->channel))
+			break;
 	if (!other && b->listener)
 		redis_conn_unsubscribe(b->listener, w->channel);
 	free(w);
@@ -274,9 +274,9 @@ static void redis_stats(struct dht_backend *b, struct dht_stats *st)
 	st->dropped = b->dropped;
 	st->watches = b->n_watches;
 	TAILQ_FOREACH(op, &b->waiting, te)
-	op->put ? st->puts_pending++ : st->gets_pending++;
+		op->put ? st->puts_pending++ : st->gets_pending++;
 	TAILQ_FOREACH(op, &b->sent, te)
-	op->put ? st->puts_pending++ : st->gets_pending++;
+		op->put ? st->puts_pending++ : st->gets_pending++;
 	if (!redis_all_reachable(b))
 		snprintf(st->why, sizeof(st->why), "%s", b->why);
 }

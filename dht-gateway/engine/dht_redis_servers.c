@@ -171,7 +171,7 @@ static void on_listener(struct redis_conn *c, bool up, void *arg)
 	if (!up)
 		return;
 	TAILQ_FOREACH(w, &b->watches, te)
-	redis_conn_subscribe(c, w->channel);
+		redis_conn_subscribe(c, w->channel);
 }
 
 void redis_listen_look(struct dht_backend *b)

@@ -36,7 +36,8 @@ void gw_anchor_clear(struct gw_anchor *anchor);
 struct gw_authority;
 
 /* Make key (0600) and certificate in a folder, which is made with mode 0700 if need be. EEXIST: it
- * has a key already (one without a certificate, as a crash leaves it, gets that). 0 or errno, with the reason in err. */
+ * has a key already (one without a certificate, as a crash leaves it, gets that). 0 or errno, with
+ * the reason in err. */
 int gw_authority_create(const char *dir, int64_t now_s, char *err, size_t errlen);
 /* ENOENT: there is no key here. Loaded when something is to be signed and freed after, so that the
  * key may come and go with a medium. */

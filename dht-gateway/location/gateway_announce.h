@@ -39,8 +39,8 @@ void gw_announces_on_other(struct gw_announces *a,
 			   void (*h)(const struct p2p_hit *from, const void *bytes, size_t len,
 				     void *arg),
 			   void *arg);
-/* A holder has a later record of ours (its order is later) than this one, which nobody waits for any
- * more. One subscriber. */
+/* A holder has a later record of ours (its order is later) than this one, which nobody waits for
+ * any more. One subscriber. */
 void gw_announces_on_stale(struct gw_announces *a,
 			   void (*h)(const struct p2p_key *key, uint64_t order, uint64_t later,
 				     void *arg),

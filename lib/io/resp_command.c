@@ -79,8 +79,7 @@ static struct channel *client_channel(struct resp_client *c, const void *name, s
 {
 	struct channel *ch;
 
-	LIST_FOREACH(ch, &c->channels, le)
-	{
+	LIST_FOREACH(ch, &c->channels, le) {
 		if (ch->len == len && memcmp(ch->name, name, len) == 0)
 			return ch;
 	}

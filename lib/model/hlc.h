@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 struct p2p_hlc {
-	uint64_t seen;	/* the highest of others, and of our own of a former life; 0 to begin with */
+	uint64_t seen; /* the highest of others, and of our own of a former life; 0 to begin with */
 	uint64_t given; /* the highest given */
 };
 

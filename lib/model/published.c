@@ -122,8 +122,7 @@ size_t p2p_published_synced(struct p2p_published *p, uint64_t id, uint64_t now_m
 	size_t i;
 
 	for (i = 0; i < p->n_buckets; i++) {
-		LIST_FOREACH(e, &p->bucket[i], by_name)
-		{
+		LIST_FOREACH(e, &p->bucket[i], by_name) {
 			bool lost = e->kamailio == id ? k != NULL && e->generation != k->generation
 						      : !kamailio_connected(p, e->kamailio);
 
@@ -315,8 +314,7 @@ void p2p_published_renew(struct p2p_published *p, uint64_t now_ms, uint64_t spre
 	size_t i;
 
 	for (i = 0; i < p->n_buckets; i++) {
-		LIST_FOREACH(e, &p->bucket[i], by_name)
-		{
+		LIST_FOREACH(e, &p->bucket[i], by_name) {
 			if (e->desired == P2P_DESIRED_GONE)
 				continue;
 			change(p, e, now_ms + (spread_ms != 0 ? e->hash % spread_ms : 0));

@@ -78,8 +78,7 @@ struct p2p_pub_entry *p2p_pub_find(const struct p2p_published *p, const char *na
 	uint64_t hash = p2p_hash(&p->cfg.hash_key, name, len);
 	struct p2p_pub_entry *e;
 
-	LIST_FOREACH(e, &p->bucket[hash & (p->n_buckets - 1)], by_name)
-	{
+	LIST_FOREACH(e, &p->bucket[hash & (p->n_buckets - 1)], by_name) {
 		if (e->hash == hash && e->name_len == len && memcmp(e->name, name, len) == 0)
 			return e;
 	}
@@ -255,8 +254,7 @@ void p2p_published_scan(const struct p2p_published *p, uint64_t *cursor, size_t 
 		const struct p2p_pub_entry *e;
 
 		place = 0;
-		LIST_FOREACH(e, &p->bucket[i], by_name)
-		{
+		LIST_FOREACH(e, &p->bucket[i], by_name) {
 			struct p2p_published_info info;
 
 			if (place++ < skip)

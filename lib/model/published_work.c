@@ -101,8 +101,7 @@ void p2p_published_done(struct p2p_published *p, uint64_t id, enum p2p_put_resul
 {
 	struct p2p_pub_entry *e;
 
-	LIST_FOREACH(e, &p->flight[id % P2P_PUB_FLIGHT_BUCKETS], by_flight)
-	{
+	LIST_FOREACH(e, &p->flight[id % P2P_PUB_FLIGHT_BUCKETS], by_flight) {
 		if (e->id == id)
 			break;
 	}

@@ -49,7 +49,8 @@ struct p2p_enrolment {
 	uint8_t permission[P2P_PERMISSION_MAX];
 };
 
-/* By what an enrolled user's digest is checked, as gateway and modules tell each other. Cleansed by who has it (explicit_bzero). */
+/* By what an enrolled user's digest is checked, as gateway and modules tell each other. Cleansed by
+ * who has it (explicit_bzero). */
 struct p2p_auth {
 	bool enrolled;		  /* false: there is no such user */
 	uint8_t digests;	  /* enum p2p_digest */

@@ -104,8 +104,7 @@ static void confirm_send(const char *name, size_t len, uint64_t seq)
 
 	if (main_conn->state != PUL_CONN_READY)
 		return; /* all is published again when it is */
-	LIST_FOREACH(e, &table[slot_of(name, len)], same)
-	{
+	LIST_FOREACH(e, &table[slot_of(name, len)], same) {
 		if (!is_of(e, name, len))
 			continue;
 		e->seq = seq;
@@ -127,8 +126,8 @@ static void confirm_send(const char *name, size_t len, uint64_t seq)
 			  now + (uint64_t)pul_settings.gateway_timeout_ms, confirm_h, NULL) == 0)
 		return;
 	LIST_FOREACH(e, &table[slot_of(name, len)], same)
-	if (is_of(e, name, len))
-		e->seq = 0;
+		if (is_of(e, name, len))
+			e->seq = 0;
 	unsent = true;
 }
 
@@ -139,8 +138,7 @@ static void confirm_send_missing(void)
 	struct waiting *w;
 
 	unsent = false;
-	TAILQ_FOREACH(w, &all, all)
-	{
+	TAILQ_FOREACH(w, &all, all) {
 		if (w->seq == 0 && pul_users_progress(&w->box->q.name) == PUL_USERS_TOLD)
 			confirm_send(w->box->q.name.s, w->box->q.name.len, seq_next());
 		if (unsent)
@@ -218,7 +216,7 @@ void pul_confirm_again(void)
 	struct waiting *w;
 
 	TAILQ_FOREACH(w, &all, all)
-	queue(w);
+		queue(w);
 }
 
 /* Calls fn with each who waits for the name; fn may finish it. */
@@ -285,8 +283,7 @@ static bool any(const struct p2p_name *name, uint64_t seq)
 {
 	const struct waiting *w;
 
-	LIST_FOREACH(w, &table[slot_of(name->s, name->len)], same)
-	{
+	LIST_FOREACH(w, &table[slot_of(name->s, name->len)], same) {
 		if (is_of(w, name->s, name->len) && (seq != 0 ? w->seq == seq : w->early))
 			return true;
 	}
@@ -323,7 +320,7 @@ void pul_confirm_subscribed(void)
 	struct waiting *w;
 
 	TAILQ_FOREACH(w, &all, all)
-	w->seq = 0;
+		w->seq = 0;
 	confirm_send_missing();
 }
 

@@ -67,8 +67,8 @@ struct pul_file_stats {
 int pul_file_open(struct pul_file **fp, const char *path, uint32_t slots_max, unsigned int wait_ms,
 		  char *err, size_t err_size);
 /* Likewise, with the file itself in memory: at the path `memory`, which should be on a tmpfs, and
- * its copy at the path `disk`. When there is no copy, or it is of another file, the one in memory is
- * begun anew. */
+ * its copy at the path `disk`. When there is no copy, or it is of another file, the one in memory
+ * is begun anew. */
 int pul_file_open_copied(struct pul_file **fp, const char *memory, const char *disk,
 			 uint32_t slots_max, unsigned int wait_ms, char *err, size_t err_size);
 /* In each process that will write, after forking: spares it page faults later. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Lookups, as gateway_lookup_search.c makes them: what follows from what was said is lib/model/search.h's.
- * Of the engine only the time that it takes is simulated: it finds nobody. */
+/* Lookups, as gateway_lookup_search.c makes them: what follows from what was said is
+ * lib/model/search.h's. Of the engine only the time that it takes is simulated: it finds nobody. */
 #include "tests/bench/sim/sim.h"
 #include <stdlib.h>
 #include "lib/model/search.h"
