@@ -12,6 +12,7 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include "dht-gateway/enrol/gateway_auth_rules.h"
 #include "dht-gateway/enrol/gateway_auth_store.h"
 #include "dht-gateway/keys/gateway_authority.h"
@@ -41,7 +42,7 @@ enum verdict { UNREAD, SERVED, DENIED, ABSENT };
 
 struct waiter {
 	struct user *user;
-	struct waiter *prev, *next;
+	LIST_ENTRY(waiter) of_user;
 	struct event *timer;
 	gw_auth_h *h;
 	void *arg;
@@ -68,7 +69,7 @@ struct user {
 	struct dht_op *op;
 	struct event *timer, *deadline;
 	bool grace, pausing;
-	struct waiter *waiters;
+	LIST_HEAD(, waiter) waiters;
 	struct gw_auth_answer answer;
 	size_t len;
 	char name[P2P_NAME_MAX + 1];
@@ -134,12 +135,7 @@ static void waiter_end(struct waiter *w, int err, const struct gw_auth_answer *a
 	struct user *u = w->user;
 	struct gw *gw = u->a->gw;
 
-	if (w->prev)
-		w->prev->next = w->next;
-	else
-		u->waiters = w->next;
-	if (w->next)
-		w->next->prev = w->prev;
+	LIST_REMOVE(w, of_user);
 	u->a->n_waiters--;
 	event_free(w->timer);
 	count(gw, err);
@@ -154,8 +150,8 @@ static int verdict_err(const struct user *u)
 
 static void tell(struct user *u)
 {
-	while (u->waiters)
-		waiter_end(u->waiters, verdict_err(u), &u->answer);
+	while (!LIST_EMPTY(&u->waiters))
+		waiter_end(LIST_FIRST(&u->waiters), verdict_err(u), &u->answer);
 }
 
 static void on_waiter(evutil_socket_t fd, short what, void *arg)
@@ -375,8 +371,8 @@ static void read_end(struct user *u, bool complete)
 	}
 	if (complete) {
 		pause_for(u, MISS_PAUSE_MS);
-	} else if (u->waiters || u->stale) {
-		pause_for(u, u->waiters ? u->pause_ms : RETRY_PAUSE_MAX_MS);
+	} else if (!LIST_EMPTY(&u->waiters) || u->stale) {
+		pause_for(u, LIST_EMPTY(&u->waiters) ? RETRY_PAUSE_MAX_MS : u->pause_ms);
 		if (u->pause_ms * 2 <= RETRY_PAUSE_MAX_MS)
 			u->pause_ms *= 2;
 	}
@@ -454,8 +450,8 @@ static void user_drop(void *value, void *arg)
 	(void)arg;
 	if (u->op && gw->dht)
 		gw->dht_ops->cancel(gw->dht, u->op);
-	while (u->waiters)
-		waiter_end(u->waiters, ETIMEDOUT, NULL);
+	while (!LIST_EMPTY(&u->waiters))
+		waiter_end(LIST_FIRST(&u->waiters), ETIMEDOUT, NULL);
 	if (u->timer)
 		event_free(u->timer);
 	if (u->deadline)
@@ -502,7 +498,7 @@ static void user_rekey(const void *key, size_t len, void *value, void *arg)
 	/* known: good until it is read again; wanted: looked for now */
 	u->read_ms = 0;
 	u->fresh_ms = 0;
-	if (u->waiters || u->served || u->self)
+	if (!LIST_EMPTY(&u->waiters) || u->served || u->self)
 		read_begin(u);
 }
 
@@ -595,10 +591,7 @@ void gw_auth_user(struct gw_auth *a, const char *name, size_t len, uint64_t dead
 	w->user = u;
 	w->h = h;
 	w->arg = arg;
-	w->next = u->waiters;
-	if (w->next)
-		w->next->prev = w;
-	u->waiters = w;
+	LIST_INSERT_HEAD(&u->waiters, w, of_user);
 	a->n_waiters++;
 	gw_timer_set(w->timer, deadline_ms);
 	if (u->pausing && !u->op) {

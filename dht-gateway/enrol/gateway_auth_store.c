@@ -52,7 +52,7 @@ struct held {
 
 struct put {
 	struct gw_auth_store *s;
-	struct put *prev, *next;
+	LIST_ENTRY(put) all;
 	struct held *held; /* NULL: over */
 	uint64_t order;
 	struct event *timer;
@@ -68,7 +68,7 @@ struct gw_auth_store {
 	struct gw_map *map; /* by struct ident */
 	struct heads due;
 	struct event *timer;
-	struct put *puts;
+	LIST_HEAD(, put) puts;
 	unsigned int n_puts;
 	FILE *file;
 	uint64_t lines;
@@ -272,8 +272,7 @@ void gw_auth_store_suspect(struct gw_auth_store *s, uint32_t prefix, bool all)
 {
 	struct held *h;
 
-	TAILQ_FOREACH(h, &s->due, due)
-	{
+	TAILQ_FOREACH(h, &s->due, due) {
 		if (h->pub.suspect || h->pub.en.subject == P2P_ENROLMENT_OVERLAY ||
 		    (!all && p2p_be32(h->pub.rec.key.b) != prefix))
 			continue;
@@ -288,8 +287,8 @@ void gw_auth_store_rekey(struct gw_auth_store *s)
 	int err;
 
 	TAILQ_FOREACH(h, &s->due, due)
-	if (!h->old_ms)
-		h->old_ms = gw_mono(s->gw);
+		if (!h->old_ms)
+			h->old_ms = gw_mono(s->gw);
 	err = file_renew(s);
 	if (err)
 		gw_warn_source(s->gw, "enrolments", 10, "%s: %s",
@@ -300,12 +299,7 @@ void gw_auth_store_rekey(struct gw_auth_store *s)
 
 static void put_free(struct put *p)
 {
-	if (p->prev)
-		p->prev->next = p->next;
-	else
-		p->s->puts = p->next;
-	if (p->next)
-		p->next->prev = p->prev;
+	LIST_REMOVE(p, all);
 	event_free(p->timer);
 	free(p);
 }
@@ -439,10 +433,7 @@ static void put_start(struct gw_auth_store *s, struct held *h)
 	p->s = s;
 	p->held = h;
 	p->order = h->pub.rec.order;
-	p->next = s->puts;
-	if (p->next)
-		p->next->prev = p;
-	s->puts = p;
+	LIST_INSERT_HEAD(&s->puts, p, all);
 	s->n_puts++;
 	h->put = p;
 	gw->metrics.enrolment_puts++;
@@ -513,8 +504,7 @@ static void arm(struct gw_auth_store *s)
 		event_del(s->timer);
 		return;
 	}
-	TAILQ_FOREACH(h, &s->due, due)
-	{
+	TAILQ_FOREACH(h, &s->due, due) {
 		if (h->put || h->pub.suspect)
 			continue;
 		if (h->next_ms < due)
@@ -551,7 +541,7 @@ void gw_auth_store_renew(struct gw_auth_store *s)
 	if (!s)
 		return;
 	TAILQ_FOREACH(h, &s->due, due)
-	h->next_ms = 0;
+		h->next_ms = 0;
 	arm(s);
 }
 
@@ -580,8 +570,7 @@ static void load_mark(struct gw_auth_store *s, char mark, const uint8_t *key)
 {
 	struct held *h;
 
-	TAILQ_FOREACH(h, &s->due, due)
-	{
+	TAILQ_FOREACH(h, &s->due, due) {
 		if (memcmp(h->pub.rec.key.b, key, P2P_KEY_LEN))
 			continue;
 		if (mark == 'S')
@@ -663,15 +652,15 @@ void gw_auth_store_free(struct gw_auth_store *s)
 	if (!s)
 		return;
 	s->closing = true;
-	while (s->puts) {
-		struct put *p = s->puts;
+	while (!LIST_EMPTY(&s->puts)) {
+		struct put *p = LIST_FIRST(&s->puts);
 
 		if (p->op && s->gw->dht)
 			s->gw->dht_ops->cancel(s->gw->dht, p->op);
 		put_free(p);
 	}
 	TAILQ_FOREACH(h, &s->due, due)
-	tell(h, ECANCELED);
+		tell(h, ECANCELED);
 	if (s->map)
 		gw_map_free(s->map);
 	if (s->file)

@@ -43,7 +43,7 @@ enum purpose { PULL, SECRET, PUSH };
 
 struct op {
 	struct gw_rotation *r;
-	struct op *prev, *next;
+	LIST_ENTRY(op) all;
 	enum purpose purpose;
 	struct p2p_hit hit;
 	struct gw_ask *ask;
@@ -156,12 +156,7 @@ static void op_end(struct op *op)
 
 	if (op->ask)
 		gw_ask_cancel(op->ask);
-	if (op->prev)
-		op->prev->next = op->next;
-	else
-		r->ops = op->next;
-	if (op->next)
-		op->next->prev = op->prev;
+	LIST_REMOVE(op, all);
 	r->n_ops--;
 	op->ask = NULL;
 	op->over = true;
@@ -328,7 +323,7 @@ static int ask_member(struct gw_rotation *r, enum purpose purpose, const struct 
 {
 	struct op *op;
 
-	for (op = r->ops; op; op = op->next)
+	LIST_FOREACH(op, &r->ops, all)
 		if (op->purpose == purpose && !p2p_hit_cmp(&op->hit, hit))
 			return EALREADY;
 	if (r->n_ops >= OPS_MAX || gw_member_revoked(r->gw, hit) || !r->gw->settings->peers_enabled)
@@ -339,10 +334,7 @@ static int ask_member(struct gw_rotation *r, enum purpose purpose, const struct 
 	op->r = r;
 	op->purpose = purpose;
 	op->hit = *hit;
-	op->next = r->ops;
-	if (op->next)
-		op->next->prev = op;
-	r->ops = op;
+	LIST_INSERT_HEAD(&r->ops, op, all);
 	r->n_ops++;
 	op->reading = true;
 	gw_peers_get(r->gw->peers, hit, SEARCH_MS, on_peer, op);
@@ -610,8 +602,8 @@ void gw_rotation_free(struct gw_rotation *r)
 {
 	if (!r)
 		return;
-	while (r->ops)
-		op_end(r->ops);
+	while (!LIST_EMPTY(&r->ops))
+		op_end(LIST_FIRST(&r->ops));
 	if (r->search && r->gw->dht)
 		r->gw->dht_ops->cancel(r->gw->dht, r->search);
 	if (r->timer)

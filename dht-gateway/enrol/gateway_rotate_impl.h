@@ -3,6 +3,7 @@
 #ifndef P2PSIP_GATEWAY_ROTATE_IMPL_H
 #define P2PSIP_GATEWAY_ROTATE_IMPL_H
 
+#include <sys/queue.h>
 #include "dht-gateway/enrol/gateway_rotate.h"
 #include "dht-gateway/enrol/gateway_roster.h"
 
@@ -13,7 +14,7 @@ struct op;
 struct gw_rotation {
 	struct gw *gw;
 	struct event *timer, *deadline;
-	struct op *ops;
+	LIST_HEAD(, op) ops;
 	unsigned int n_ops;
 	struct p2p_hit *queue; /* to be told */
 	size_t n_queue;

@@ -4,12 +4,13 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include "dht-gateway/gateway_map.h"
 
 #define WAITERS_MAX 65536
 
 struct waiter {
-	struct waiter *prev, *next;
+	LIST_ENTRY(waiter) entry;
 	struct wait *wait;
 	struct event *timer;
 	gw_confirm_h *h;
@@ -18,7 +19,7 @@ struct waiter {
 
 struct wait {
 	struct gw_confirms *all;
-	struct waiter *waiters;
+	LIST_HEAD(, waiter) waiters;
 	size_t len;
 	char name[];
 };
@@ -29,16 +30,20 @@ struct gw_confirms {
 	size_t n;
 };
 
+static void waiter_leave(struct waiter *w)
+{
+	LIST_REMOVE(w, entry);
+	w->wait->all->n--;
+	event_free(w->timer);
+}
+
 /* Its wait may be gone afterwards; waiters that its handler adds have a wait of their own. */
 static void waiters_tell(struct wait *wait, int err)
 {
-	struct waiter *w = wait->waiters, *next;
+	while (!LIST_EMPTY(&wait->waiters)) {
+		struct waiter *w = LIST_FIRST(&wait->waiters);
 
-	wait->waiters = NULL;
-	for (; w; w = next) {
-		next = w->next;
-		wait->all->n--;
-		event_free(w->timer);
+		waiter_leave(w);
 		w->h(err, w->arg);
 		free(w);
 	}
@@ -66,15 +71,8 @@ static void on_timeout(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (w->prev)
-		w->prev->next = w->next;
-	else
-		wait->waiters = w->next;
-	if (w->next)
-		w->next->prev = w->prev;
-	wait->all->n--;
-	event_free(w->timer);
-	if (!wait->waiters) {
+	waiter_leave(w);
+	if (LIST_EMPTY(&wait->waiters)) {
 		gw_map_take(wait->all->map, wait->name, wait->len);
 		free(wait);
 	}
@@ -120,10 +118,7 @@ void gw_confirms_wait(struct gw_confirms *c, const char *name, size_t len, uint6
 	}
 	w->h = h;
 	w->arg = arg;
-	w->next = w->wait->waiters;
-	if (w->next)
-		w->next->prev = w;
-	w->wait->waiters = w;
+	LIST_INSERT_HEAD(&w->wait->waiters, w, entry);
 	c->n++;
 	gw_timer_set(w->timer, deadline_ms);
 }

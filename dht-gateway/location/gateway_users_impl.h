@@ -4,6 +4,7 @@
 #ifndef P2PSIP_GATEWAY_USERS_IMPL_H
 #define P2PSIP_GATEWAY_USERS_IMPL_H
 
+#include <sys/queue.h>
 #include "dht-gateway/location/gateway_users.h"
 
 struct event;
@@ -19,7 +20,7 @@ struct gw_users {
 	struct p2p_published *table;
 	struct gw_confirms *confirms;
 	struct event *due;
-	struct job *jobs;
+	LIST_HEAD(, job) jobs;
 	unsigned int n_jobs; /* that are not over */
 	uint64_t signed_ms;  /* mono: when jobs were last begun */
 	uint64_t kicked_ms;

@@ -33,7 +33,7 @@
 
 struct job {
 	struct gw_users *u;
-	struct job *prev, *next;
+	LIST_ENTRY(job) all;
 	struct p2p_published_job p;
 	struct p2p_key key;
 	uint64_t order, expiry_ms;
@@ -57,12 +57,7 @@ struct reading {
 
 static void job_unlink(struct job *j)
 {
-	if (j->prev)
-		j->prev->next = j->next;
-	else
-		j->u->jobs = j->next;
-	if (j->next)
-		j->next->prev = j->prev;
+	LIST_REMOVE(j, all);
 	event_free(j->timer);
 	free(j->reading);
 	free(j);
@@ -351,10 +346,7 @@ void gw_users_job_start(struct gw_users *u, const struct p2p_published_job *p)
 	j->u = u;
 	j->p = *p;
 	j->tombstone = p->tombstone;
-	j->next = u->jobs;
-	if (j->next)
-		j->next->prev = j;
-	u->jobs = j;
+	LIST_INSERT_HEAD(&u->jobs, j, all);
 	u->n_jobs++;
 	err = gw_record_key_user(gw, p->name, p->name_len, &j->key);
 	if (!err)
@@ -400,8 +392,8 @@ void gw_users_job_start(struct gw_users *u, const struct p2p_published_job *p)
 
 void gw_users_jobs_free(struct gw_users *u)
 {
-	while (u->jobs) {
-		struct job *j = u->jobs;
+	while (!LIST_EMPTY(&u->jobs)) {
+		struct job *j = LIST_FIRST(&u->jobs);
 
 		if (j->op && u->gw->dht)
 			u->gw->dht_ops->cancel(u->gw->dht, j->op);

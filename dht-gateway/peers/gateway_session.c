@@ -22,7 +22,7 @@ enum purpose { RENEW, CLOSE, FINAL };
 /* A request about a session there is (RENEW, CLOSE), or was (FINAL). */
 struct gw_session_call {
 	struct gw_sessions *all;
-	struct gw_session_call *prev, *next;
+	LIST_ENTRY(gw_session_call) entry;
 	enum purpose purpose;
 	struct p2p_session_id id;
 	struct p2p_hit hit;
@@ -45,17 +45,10 @@ static void names(const struct p2p_session_id *id, const struct p2p_hit *hit,
 
 static void call_end(struct gw_session_call *c)
 {
-	struct gw_sessions *s = c->all;
-
 	if (c->ask)
 		gw_ask_cancel(c->ask);
 	c->ask = NULL;
-	if (c->prev)
-		c->prev->next = c->next;
-	else
-		s->calls = c->next;
-	if (c->next)
-		c->next->prev = c->prev;
+	LIST_REMOVE(c, entry);
 	c->over = true;
 	if (!c->reading)
 		free(c);
@@ -189,10 +182,7 @@ static void call_begin(struct gw_sessions *s, enum purpose purpose, const struct
 	c->purpose = purpose;
 	c->id = *id;
 	c->hit = *hit;
-	c->next = s->calls;
-	if (c->next)
-		c->next->prev = c;
-	s->calls = c;
+	LIST_INSERT_HEAD(&s->calls, c, entry);
 	err = call_ask(c, side ? side->gateway : NULL, side ? side->n_gateways : 0);
 	if (!err)
 		return;
@@ -576,8 +566,8 @@ void gw_sessions_stop(struct gw_sessions *s)
 {
 	s->stopping = true;
 	event_del(s->timer);
-	while (s->calls)
-		call_end(s->calls);
+	while (!LIST_EMPTY(&s->calls))
+		call_end(LIST_FIRST(&s->calls));
 }
 
 /* --- its life ----------------------------------------------------------------------------------
@@ -631,8 +621,8 @@ void gw_sessions_free(struct gw_sessions *s)
 	if (!s)
 		return;
 	s->stopping = true;
-	while (s->calls)
-		call_end(s->calls);
+	while (!LIST_EMPTY(&s->calls))
+		call_end(LIST_FIRST(&s->calls));
 	gw_session_links_free(s);
 	if (s->sides)
 		gw_map_free(s->sides);

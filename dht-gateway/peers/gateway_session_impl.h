@@ -4,6 +4,7 @@
 #ifndef P2PSIP_GATEWAY_SESSION_IMPL_H
 #define P2PSIP_GATEWAY_SESSION_IMPL_H
 
+#include <sys/queue.h>
 #include "dht-gateway/peers/gateway_ask.h"
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/peers/gateway_session.h"
@@ -34,8 +35,8 @@ struct gw_sessions {
 	struct gw_map *links; /* HIT -> struct gw_session_link: of those that are being opened */
 	struct event *timer;
 	uint64_t instance; /* of this process, told to others */
-	struct gw_session_call *calls;
-	struct gw_session_look *looks;
+	LIST_HEAD(, gw_session_call) calls;
+	LIST_HEAD(, gw_session_look) looks;
 	bool stopping;
 };
 

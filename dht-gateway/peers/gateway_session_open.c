@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include "dht-gateway/keys/gateway_crypto.h"
 #include "dht-gateway/enrol/gateway_member.h"
 #include "dht-gateway/members/gateway_peers.h"
@@ -24,7 +25,7 @@
 
 struct gw_session_wait {
 	struct gw_session_link *link;
-	struct gw_session_wait *prev, *next;
+	TAILQ_ENTRY(gw_session_wait) entry;
 	struct event *timer;
 	bool first; /* whose user was asked about */
 	gw_session_h *h;
@@ -35,7 +36,7 @@ struct gw_session_wait {
 struct gw_session_link {
 	struct gw_sessions *all;
 	struct p2p_hit hit;
-	struct gw_session_wait *waits;
+	TAILQ_HEAD(, gw_session_wait) waits; /* who has waited the longest first */
 	unsigned int n_waits;
 	/* ASKING */
 	struct gw_ask *ask;
@@ -55,7 +56,7 @@ struct gw_session_link {
 /* A question for one with a peer whose gateway's address is to be looked for. */
 struct gw_session_look {
 	struct gw_sessions *all;
-	struct gw_session_look *prev, *next;
+	LIST_ENTRY(gw_session_look) entry;
 	struct p2p_hit hit;
 	uint64_t until_ms; /* mono */
 	bool reading;	   /* gw_peers_get will call back */
@@ -89,12 +90,7 @@ static void wait_leave(struct gw_session_wait *w)
 {
 	struct gw_session_link *l = w->link;
 
-	if (w->prev)
-		w->prev->next = w->next;
-	else
-		l->waits = w->next;
-	if (w->next)
-		w->next->prev = w->prev;
+	TAILQ_REMOVE(&l->waits, w, entry);
 	l->n_waits--;
 	event_free(w->timer);
 }
@@ -144,10 +140,7 @@ static int wait_new(struct gw_session_link *l, bool first, uint64_t deadline_ms,
 	w->first = first;
 	w->h = h;
 	w->arg = arg;
-	w->next = l->waits;
-	if (w->next)
-		w->next->prev = w;
-	l->waits = w;
+	TAILQ_INSERT_TAIL(&l->waits, w, entry);
 	l->n_waits++;
 	/* where the question's own deadline comes as soon, that tells more */
 	if (deadline_ms >= (uint64_t)l->all->gw->settings->ask_ms)
@@ -162,14 +155,8 @@ static void tell(struct gw_session_link *l, const struct gw_session_answer *a)
 {
 	unsigned int n = l->n_waits;
 
-	while (n-- && l->waits) {
-		struct gw_session_wait *w = l->waits;
-
-		/* the last one is who has waited the longest */
-		while (w->next)
-			w = w->next;
-		wait_end(w, a);
-	}
+	while (n-- && !TAILQ_EMPTY(&l->waits))
+		wait_end(TAILQ_FIRST(&l->waits), a);
 }
 
 static void link_drop(void *value, void *arg)
@@ -199,8 +186,8 @@ static void look_end(struct gw_session_look *l, int err, const struct gw_session
 
 void gw_session_links_free(struct gw_sessions *s)
 {
-	while (s->looks)
-		look_end(s->looks, ETIMEDOUT, NULL);
+	while (!LIST_EMPTY(&s->looks))
+		look_end(LIST_FIRST(&s->looks), ETIMEDOUT, NULL);
 	if (s->links)
 		gw_map_free(s->links);
 	s->links = NULL;
@@ -234,6 +221,7 @@ static struct gw_session_link *link_of(struct gw_sessions *s, const struct p2p_h
 		return NULL;
 	l->all = s;
 	l->hit = *hit;
+	TAILQ_INIT(&l->waits);
 	if (gw_map_put(s->links, hit, sizeof(*hit), l)) {
 		free(l);
 		return NULL;
@@ -464,14 +452,7 @@ int gw_session_open(struct gw_sessions *s, const struct p2p_hit *hit,
 
 static void look_end(struct gw_session_look *l, int err, const struct gw_session_answer *a)
 {
-	struct gw_sessions *s = l->all;
-
-	if (l->prev)
-		l->prev->next = l->next;
-	else
-		s->looks = l->next;
-	if (l->next)
-		l->next->prev = l->prev;
+	LIST_REMOVE(l, entry);
 	if (l->wait)
 		gw_session_cancel(l->wait);
 	l->wait = NULL;
@@ -542,10 +523,7 @@ void gw_session_peer(struct gw_sessions *s, const struct p2p_hit *hit, uint64_t 
 	l->until_ms = gw_mono(s->gw) + deadline_ms;
 	l->h = h;
 	l->arg = arg;
-	l->next = s->looks;
-	if (l->next)
-		l->next->prev = l;
-	s->looks = l;
+	LIST_INSERT_HEAD(&s->looks, l, entry);
 	l->reading = true;
 	gw_peers_get(s->gw->peers, hit, deadline_ms, on_peer, l);
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@
 
 struct https_request {
 	struct https_client *c;
-	struct https_request *prev, *next;
+	LIST_ENTRY(https_request) all;
 	CURL *easy;
 	struct curl_slist *to, *headers;
 	struct p2p_hit hit;
@@ -43,7 +44,7 @@ struct https_client {
 	struct event_base *base;
 	CURLM *multi;
 	struct event *timer, *idle;
-	struct https_request *requests;
+	LIST_HEAD(, https_request) requests;
 	unsigned int n_requests;
 	CURL *spare[SPARE_MAX];
 	unsigned int n_spare;
@@ -73,12 +74,7 @@ static void request_leave(struct https_request *r)
 {
 	struct https_client *c = r->c;
 
-	if (r->prev)
-		r->prev->next = r->next;
-	else
-		c->requests = r->next;
-	if (r->next)
-		r->next->prev = r->prev;
+	LIST_REMOVE(r, all);
 	c->n_requests--;
 	if (!c->n_requests && c->idle)
 		event_add(c->idle, &(struct timeval){.tv_sec = c->config.idle_s});
@@ -512,10 +508,7 @@ static int request_begin(struct https_client *c, const struct p2p_hit *hit,
 	r->arg = arg;
 	r->easy = easy_take(c);
 	r->to = curl_slist_append(NULL, to);
-	r->next = c->requests;
-	if (r->next)
-		r->next->prev = r;
-	c->requests = r;
+	LIST_INSERT_HEAD(&c->requests, r, all);
 	c->n_requests++;
 	if (!r->easy || !r->to || !headers_setup(r, ask) ||
 	    !request_setup(r, url, (long)deadline_ms) || !body_setup(r->easy, ask) ||
@@ -579,8 +572,8 @@ void https_client_free(struct https_client *c)
 {
 	if (!c)
 		return;
-	while (c->requests)
-		https_client_cancel(c->requests);
+	while (!LIST_EMPTY(&c->requests))
+		https_client_cancel(LIST_FIRST(&c->requests));
 	while (c->n_spare)
 		curl_easy_cleanup(c->spare[--c->n_spare]);
 	if (c->multi)

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,7 +28,7 @@
 
 struct conn {
 	struct https_server *s; /* NULL: the server is gone */
-	struct conn *prev, *next;
+	LIST_ENTRY(conn) all;
 	struct bufferevent *bev;
 	struct event *timer;
 	struct in6_addr addr;
@@ -46,7 +47,7 @@ struct https_server {
 	struct evconnlistener *listener[LISTENERS_MAX];
 	unsigned int n_listeners, n_conns;
 	bool paused;
-	struct conn *conns;
+	LIST_HEAD(, conn) conns;
 	struct https_server_stats stats;
 };
 
@@ -92,12 +93,7 @@ static void conn_unlink(struct conn *c)
 {
 	if (!c->s)
 		return;
-	if (c->prev)
-		c->prev->next = c->next;
-	else
-		c->s->conns = c->next;
-	if (c->next)
-		c->next->prev = c->prev;
+	LIST_REMOVE(c, all);
 	c->s->n_conns--;
 	c->s = NULL;
 }
@@ -160,7 +156,7 @@ static int address_of(evutil_socket_t fd, struct in6_addr *addr)
 /* First at once, when evhttp has given it its socket; then at its deadline. */
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
-	struct conn *c = arg;
+	struct conn *c = arg, *o;
 	struct https_server *s = c->s;
 	unsigned int n = 0;
 	int one = 1;
@@ -182,7 +178,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		conn_cut(c);
 		return;
 	}
-	for (struct conn *o = s->conns; o; o = o->next)
+	LIST_FOREACH(o, &s->conns, all)
 		n += o->addressed && !memcmp(&o->addr, &c->addr, sizeof(c->addr));
 	if (n > s->config.connections_per_address) {
 		s->stats.closed_limit++;
@@ -216,10 +212,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
 	}
 	bufferevent_openssl_set_allow_dirty_shutdown(c->bev, 1);
 	c->s = s;
-	c->next = s->conns;
-	if (c->next)
-		c->next->prev = c;
-	s->conns = c;
+	LIST_INSERT_HEAD(&s->conns, c, all);
 	s->n_conns++;
 	s->stats.accepted++;
 	arm(c, 0);
@@ -471,8 +464,8 @@ void https_server_free(struct https_server *s)
 	if (!s)
 		return;
 	/* libevent may free a connection's parts a loop later */
-	while (s->conns) {
-		struct conn *c = s->conns;
+	while (!LIST_EMPTY(&s->conns)) {
+		struct conn *c = LIST_FIRST(&s->conns);
 
 		event_del(c->timer);
 		conn_unlink(c);
