@@ -34,6 +34,7 @@ struct gw_cache;
 struct gw_gossip;
 struct gw_holds;
 struct gw_known;
+struct gw_load;
 struct gw_lookups;
 struct gw_members;
 struct gw_peers;
@@ -86,6 +87,7 @@ struct gw_metrics {
 	/* how often a bound was reached: docs/limits.md */
 	uint64_t limit_users, limit_confirms, limit_queries, limit_moves, limit_watchers;
 	uint64_t limit_kamailios, limit_held_peer;
+	uint64_t limit_load, overloads, timeouts_ours;
 	uint64_t limit_clients, limit_held, limit_cache, limit_watches, limit_peers, limit_store;
 	/* gauges, filled in when asked */
 	uint64_t members_alive, members_suspect, members_dead;
@@ -101,7 +103,7 @@ struct gw_metrics {
 	uint64_t peers_broken, ask_connections, ask_connects, ask_reused;
 	uint64_t serve_connections, serve_accepted, serve_busy, serve_closed;
 	uint64_t clients, commands, command_errors, clients_cut_off;
-	uint64_t epoch, lease_left_ms, uptime_s;
+	uint64_t epoch, lease_left_ms, uptime_s, late_ms;
 };
 
 struct gw {
@@ -160,6 +162,7 @@ struct gw {
 	struct gw_queries *queries;
 	struct gw_announces *announces;
 	struct gw_moves *moves;
+	struct gw_load *load;
 
 	/* The records of a name changed, or those of a peer, or a session: told to the modules. Set
 	 * by gateway_resp_events.c; may be NULL. */

@@ -35,6 +35,7 @@
 #include "dht-gateway/location/gateway_route.h"
 #include "dht-gateway/peers/gateway_serve.h"
 #include "dht-gateway/peers/gateway_session.h"
+#include "dht-gateway/gateway_load.h"
 #include "dht-gateway/gateway_state.h"
 #include "dht-gateway/location/gateway_sync.h"
 #include "dht-gateway/enrol/gateway_user_enrolment.h"
@@ -335,7 +336,9 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 	if (ret)
 		goto fail;
 	snprintf(err, errlen, "no memory");
-	ret = gw_cache_new(&gw->cache, gw);
+	ret = gw_load_new(&gw->load, gw);
+	if (!ret)
+		ret = gw_cache_new(&gw->cache, gw);
 	if (!ret)
 		ret = gw_watches_new(&gw->watches, gw);
 	if (!ret)
@@ -462,6 +465,7 @@ void gw_core_free(struct gw_core *c)
 	gw_gossip_free(gw->gossip);
 	gw->gossip = NULL;
 	gw_cache_free(gw->cache);
+	gw_load_free(gw->load);
 	gw_state_close(gw->state);
 	X509_free(c->tls.cert);
 	gw_members_free(gw->members);

@@ -12,6 +12,7 @@
 #include "dht-gateway/enrol/gateway_enrol.h"
 #include "dht-gateway/enrol/gateway_member.h"
 #include "dht-gateway/enrol/gateway_renew.h"
+#include "dht-gateway/gateway_load.h"
 #include "dht-gateway/gateway_metrics.h"
 #include "dht-gateway/members/gateway_peers.h"
 
@@ -156,6 +157,9 @@ char *gw_info_text(struct gw *gw)
 	pair(f, "sessions_responder", "%" PRIu64, m->sessions_responder);
 	pair(f, "session_calls", "%" PRIu64, m->session_calls);
 	fputs("# Lookups\r\n", f);
+	pair(f, "late_ms", "%" PRIu64, m->late_ms);
+	pair(f, "overloaded", "%s", gw_load_behind(gw->load) ? "yes" : "no");
+	pair(f, "lookups_refused", "%" PRIu64, m->limit_load);
 	pair(f, "lookups_pending", "%" PRIu64, m->lookups_pending);
 	pair(f, "lookups_found", "%" PRIu64, m->route_found);
 	pair(f, "lookups_notfound", "%" PRIu64, m->route_notfound);

@@ -6,6 +6,7 @@
 #include "dht-gateway/location/gateway_cache.h"
 #include "dht-gateway/members/gateway_gossip.h"
 #include "dht-gateway/location/gateway_hold.h"
+#include "dht-gateway/gateway_load.h"
 #include "dht-gateway/location/gateway_lookup.h"
 #include "dht-gateway/members/gateway_peers.h"
 #include "dht-gateway/peers/gateway_serve.h"
@@ -38,6 +39,12 @@ const struct metric gw_metrics_table[] = {
 	COUNTER("lookups_cached_total", route_cached, NULL, "Of these, answered from the cache."),
 	COUNTER("lookups_joined_total", lookups_joined, NULL,
 		"Of these, answered by the search of another."),
+	COUNTER("timeouts_ours_total", timeouts_ours, NULL,
+		"Deadlines of questions to other gateways that were over while this one was late "
+		"itself: nobody is doubted for them."),
+	COUNTER("overloads_total", overloads, NULL,
+		"Times when more came than could be done, and some lookups were turned down."),
+	GAUGE("late_ms", late_ms, NULL, "How late the gateway's loop is in the mean, ms."),
 	COUNTER("searches_total", searches, NULL, "Searches of the DHT for lookups."),
 	COUNTER("searches_incomplete_total", searches_incomplete, NULL, "Of these, not completed."),
 	COUNTER("publishes_total", publishes, NULL, "Users taken to be published."),
@@ -353,6 +360,8 @@ const struct metric gw_metrics_table[] = {
 		"Connections closed because they did not read."),
 	COUNTER("limits_reached_total", limit_users, "limit=\"users\"",
 		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_load, "limit=\"load\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
 	COUNTER("limits_reached_total", limit_confirms, "limit=\"confirms\"",
 		"Times that a bound was reached, by bound (limits.md says what happens then)."),
 	COUNTER("limits_reached_total", limit_queries, "limit=\"queries\"",
@@ -421,6 +430,7 @@ void gw_metrics_refresh(struct gw *gw)
 	gw_asks_stats(gw->asks, &client);
 	gw_serve_stats(gw->serve, &server);
 	gw_sessions_metrics(gw->sessions, m);
+	m->late_ms = gw_load_late_ms(gw->load);
 	m->peers_broken = gw_asks_broken(gw->asks);
 	gw_gossip_metrics(gw->gossip, m);
 	m->ask_connections = client.connections;

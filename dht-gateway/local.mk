@@ -40,6 +40,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/gateway_info.c \
 	dht-gateway/location/gateway_lookup.c dht-gateway/location/gateway_lookup.h \
 	dht-gateway/location/gateway_lookup_impl.h dht-gateway/location/gateway_lookup_search.c \
+	dht-gateway/gateway_load.c dht-gateway/gateway_load.h \
 	dht-gateway/gateway_map.c dht-gateway/gateway_map.h \
 	dht-gateway/enrol/gateway_member.c dht-gateway/enrol/gateway_member.h \
 	dht-gateway/gateway_metrics.c dht-gateway/gateway_metrics.h \

@@ -29,6 +29,7 @@ lib_libp2pcore_la_SOURCES = \
 	lib/model/gossip_message.c \
 	lib/model/held.c lib/model/held.h \
 	lib/model/hlc.c lib/model/hlc.h \
+	lib/model/lag.c lib/model/lag.h \
 	lib/model/moves.c lib/model/moves.h \
 	lib/model/negotiate.c lib/model/negotiate.h \
 	lib/model/published.c lib/model/published.h lib/model/published_impl.h \

@@ -259,14 +259,16 @@ static void on_answer(const struct gw_answer *answer, void *arg)
 	uint64_t wait = RETRY_MIN_MS << (h->failures < 5 ? h->failures : 5);
 
 	b->ask = NULL;
+	if (answer->ours)
+		wait = RETRY_MIN_MS;
 	if (!answer->err) {
 		results_take(h, b);
 	} else {
 		untold(h, b->sent, b->n);
-		h->failures++;
+		h->failures += !answer->ours;
 		h->retry_ms = gw_mono(gw) + (wait < RETRY_MAX_MS ? wait : RETRY_MAX_MS);
 		gw->metrics.announces_failed++;
-		if (answer->err == ETIMEDOUT || answer->err == ECONNREFUSED)
+		if ((answer->err == ETIMEDOUT && !answer->ours) || answer->err == ECONNREFUSED)
 			gw_gossip_doubt(gw->gossip, &h->hit);
 	}
 	batch_free(b);

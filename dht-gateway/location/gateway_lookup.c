@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include "dht-gateway/gateway_load.h"
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/location/gateway_cache.h"
 #include "dht-gateway/location/gateway_lookup_impl.h"
@@ -171,6 +172,8 @@ void gw_lookup(struct gw_lookups *all, const char *name, size_t len, uint64_t de
 	l = gw_map_get(all->map, name, len);
 	if (l) {
 		gw->metrics.lookups_joined++;
+	} else if (gw_load_refuses(gw->load)) {
+		goto fail;
 	} else {
 		l = lookup_new(all, name, len, &err);
 		if (!l) {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <string.h>
+#include "dht-gateway/gateway_load.h"
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/location/gateway_announce.h"
 #include "dht-gateway/location/gateway_cache.h"
@@ -385,6 +386,11 @@ static void on_patience(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	/* they may have answered: more questions would only keep us from reading that */
+	if (gw_load_behind(l->all->gw->load)) {
+		patience_begin(l);
+		return;
+	}
 	p2p_search_patience_over(&l->state);
 	judge(l);
 }

@@ -132,7 +132,7 @@ static void on_answer(const struct gw_answer *a, void *arg)
 	if (!a->err) {
 		heard(d, r->found->instance);
 		p2p_rtt_add(&d->rtt, d->heard_ms - r->sent_ms);
-	} else if (a->err == ETIMEDOUT || a->err == ECONNREFUSED) {
+	} else if ((a->err == ETIMEDOUT && !a->ours) || a->err == ECONNREFUSED) {
 		gw_gossip_doubt(gw->gossip, &d->hit);
 	}
 	/* what is asked from in there goes together in the next one */

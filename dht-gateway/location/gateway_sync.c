@@ -293,7 +293,7 @@ static void on_page(const struct gw_answer *a, void *arg)
 		src->progress = TO_ASK;
 		src->retry_ms = gw_mono(s->gw) + RETRY_MS;
 		s->st.failures++;
-		if (a->err == ETIMEDOUT || a->err == ECONNREFUSED)
+		if ((a->err == ETIMEDOUT && !a->ours) || a->err == ECONNREFUSED)
 			gw_gossip_doubt(s->gw->gossip, &src->hit);
 	}
 	free(src->page);

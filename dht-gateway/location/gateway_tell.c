@@ -92,7 +92,7 @@ static void on_answer(const struct gw_answer *a, void *arg)
 
 	l->ask = NULL;
 	if (a->err) {
-		if (l->tries < TRIES_MAX && ++l->tries == TRIES_MAX)
+		if (!a->ours && l->tries < TRIES_MAX && ++l->tries == TRIES_MAX)
 			gw_gossip_doubt(t->gw->gossip, &l->hit);
 		l->n_keys = 0;
 		go_on(l);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "dht-gateway/peers/gateway_ask.h"
 #include "dht-gateway/members/gateway_gossip_impl.h"
+#include "dht-gateway/gateway_load.h"
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/enrol/gateway_member.h"
 #include "dht-gateway/members/gateway_peers.h"
@@ -111,6 +112,8 @@ static void on_answer(const struct gw_answer *answer, void *arg)
 		/* it has too much to do: so it lives */
 		memset(&g->in, 0, sizeof(g->in));
 		p2p_gossip_answered(g->model, &hit, &g->in, now);
+	} else if (answer->ours) {
+		p2p_gossip_void(g->model, &hit);
 	} else {
 		p2p_gossip_failed(g->model, &hit, now);
 	}
@@ -184,8 +187,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (!g->active)
 		return;
-	if (!g->left)
+	if (!g->left) {
+		/* what the loop was late by, others have had no time to refute */
+		p2p_gossip_late(g->model, gw_load_lost_ms(g->gw->load) - g->lost_ms, now);
+		g->lost_ms = gw_load_lost_ms(g->gw->load);
 		p2p_gossip_tick(g->model, now);
+	}
 	while (p2p_gossip_next(g->model, &hit, now))
 		if (talk(g, &hit))
 			p2p_gossip_failed(g->model, &hit, now);

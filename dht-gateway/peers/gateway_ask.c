@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "dht-gateway/keys/gateway_crypto.h"
+#include "dht-gateway/gateway_load.h"
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/enrol/gateway_member.h"
 #include "lib/io/https_client.h"
@@ -32,6 +33,7 @@ struct gw_ask {
 	struct gw_ask *prev, *next;
 	struct https_request *request;
 	uint64_t began_ms; /* mono */
+	uint64_t lost_ms;  /* gw_load_lost_ms() by then */
 	bool goes_on;	   /* about a session that there is: that it is not is an answer */
 	bool any;	   /* about enrolment: whatever it says is an answer */
 	int (*read)(const char *body, size_t len, void *arg);
@@ -51,6 +53,7 @@ struct asked {
 	struct p2p_breaker breaker;
 	struct event *timer; /* of the next probe */
 	struct https_request *probe;
+	uint64_t probe_ms, probe_lost_ms; /* as of gw_ask */
 	struct gw_ask *asks;
 	unsigned int n_asks;
 	uint64_t wanted_ms, answered_ms, hold_ms; /* mono */
@@ -238,6 +241,8 @@ static void on_answer(const struct https_answer *a, void *arg)
 	struct gw_answer answer = {.err = err, .error = err == EEXIST ? &error : NULL, .text = why};
 
 	ask->request = NULL;
+	answer.ours = err == ETIMEDOUT && gw_load_is_ours(p->all->gw->load, ask->lost_ms,
+							  gw_mono(p->all->gw) - ask->began_ms);
 	if (!err && ask->read(a->body, a->len, ask->arg)) {
 		snprintf(why, sizeof(why), "it answers rubbish");
 		answer.err = err = EPROTO;
@@ -247,8 +252,8 @@ static void on_answer(const struct https_answer *a, void *arg)
 		ask_end(ask, &answer);
 		return;
 	}
-	/* too many questions for its connections: it does answer */
-	if (err == ETIMEDOUT && p->answered_ms >= ask->began_ms) {
+	/* too many questions for its connections: it does answer; or we do not come to read that */
+	if (err == ETIMEDOUT && (p->answered_ms >= ask->began_ms || answer.ours)) {
 		ask_end(ask, &answer);
 		return;
 	}
@@ -314,6 +319,13 @@ static void on_probed(const struct https_answer *a, void *arg)
 	case EBUSY:
 		answered(p, a->took_us);
 		return;
+	case ETIMEDOUT:
+		if (gw_load_is_ours(gw->load, p->probe_lost_ms, gw_mono(gw) - p->probe_ms)) {
+			p2p_breaker_probe_void(&p->breaker, gw_mono(gw));
+			probe_arm(p);
+			return;
+		}
+		break;
 	default:
 		break;
 	}
@@ -335,6 +347,8 @@ static void on_probe_due(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	gw->metrics.probes++;
+	p->probe_ms = gw_mono(gw);
+	p->probe_lost_ms = gw_load_lost_ms(gw->load);
 	if (send_question(p, &(struct gw_question){.method = "GET", .path = &path}, PROBE_MS,
 			  on_probed, p, &p->probe)) {
 		p->probe = NULL;
@@ -434,6 +448,7 @@ static int ask_begin(struct gw_asks *a, const struct p2p_hit *hit,
 		return err;
 	ask->peer = p;
 	ask->began_ms = p->wanted_ms;
+	ask->lost_ms = gw_load_lost_ms(gw->load);
 	ask->next = p->asks;
 	if (ask->next)
 		ask->next->prev = ask;

@@ -40,6 +40,7 @@ struct gw_answer {
 	int err;
 	const struct p2p_opp_error *error; /* NULL unless EEXIST */
 	const char *text;		   /* why, for people; "" when err is 0 */
+	bool ours; /* ETIMEDOUT, and it is we who were late: it says nothing of the other side */
 };
 typedef void gw_answer_h(const struct gw_answer *answer, void *arg);
 

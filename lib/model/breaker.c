@@ -70,6 +70,14 @@ void p2p_breaker_probe_fail(struct p2p_breaker *b, uint64_t now_ms, uint32_t ran
 		open_for(b, now_ms, random);
 }
 
+void p2p_breaker_probe_void(struct p2p_breaker *b, uint64_t now_ms)
+{
+	if (b->state != P2P_BREAKER_PROBING)
+		return;
+	b->state = P2P_BREAKER_OPEN;
+	b->due_ms = now_ms + P2P_BREAKER_WAIT_MIN_MS;
+}
+
 const char *p2p_breaker_text(enum p2p_breaker_state state)
 {
 	switch (state) {

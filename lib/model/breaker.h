@@ -53,9 +53,12 @@ bool p2p_breaker_sign(struct p2p_breaker *b, uint64_t now_ms);
 
 /* When to begin a probe; UINT64_MAX: none is wanted. */
 uint64_t p2p_breaker_due(const struct p2p_breaker *b);
-/* Begin it, if it is time: true, and then p2p_breaker_ok or p2p_breaker_probe_fail must follow. */
+/* Begin it, if it is time: true, and then p2p_breaker_ok, _probe_fail or _probe_void must
+ * follow. */
 bool p2p_breaker_probe(struct p2p_breaker *b, uint64_t now_ms);
 void p2p_breaker_probe_fail(struct p2p_breaker *b, uint64_t now_ms, uint32_t random);
+/* It ended, and that says nothing: the next one is soon. */
+void p2p_breaker_probe_void(struct p2p_breaker *b, uint64_t now_ms);
 
 /* "closed", "open", "probing" */
 const char *p2p_breaker_text(enum p2p_breaker_state state);

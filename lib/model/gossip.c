@@ -541,22 +541,29 @@ static void doubts_go_on(struct p2p_gossip *g, uint64_t now)
 	}
 }
 
+void p2p_gossip_late(struct p2p_gossip *g, uint64_t ms, uint64_t now)
+{
+	size_t i;
+
+	if (ms == 0 || (g->stats.suspect == 0 && g->n_doubted == 0))
+		return;
+	for (i = 0; i < g->index.n; i++) {
+		struct member *m = g->index.v[i].member;
+
+		if (m->state == P2P_GOSSIP_SUSPECT)
+			m->until_ms += ms;
+		if (m->doubt_ms != 0)
+			m->doubt_ms = m->doubt_ms + ms < now ? m->doubt_ms + ms : now;
+	}
+}
+
 void p2p_gossip_tick(struct p2p_gossip *g, uint64_t now)
 {
 	uint64_t gap = now - g->now_ms;
-	size_t i;
 
 	g->now_ms = now;
-	if (gap > g->config.period_ms + STOPPED_MS) {
-		for (i = 0; i < g->index.n; i++) {
-			struct member *m = g->index.v[i].member;
-
-			if (m->state == P2P_GOSSIP_SUSPECT)
-				m->until_ms += gap;
-			if (m->doubt_ms != 0)
-				m->doubt_ms = now;
-		}
-	}
+	if (gap > g->config.period_ms + STOPPED_MS)
+		p2p_gossip_late(g, gap, now);
 	doubts_go_on(g, now);
 	if (now >= g->age_ms) {
 		age_all(g, now);
@@ -607,20 +614,32 @@ bool p2p_gossip_next(struct p2p_gossip *g, struct p2p_hit *hit, uint64_t now)
 	return false;
 }
 
-void p2p_gossip_failed(struct p2p_gossip *g, const struct p2p_hit *hit, uint64_t now)
+static struct member *exchange_end(struct p2p_gossip *g, const struct p2p_hit *hit)
 {
 	struct member *m = gossip_find(g, hit);
-	struct gossip_doubted *d;
-	unsigned int i;
 
 	g->stats.failed++;
 	if (g->under_way > 0)
 		g->under_way--;
 	gossip_sync_end(g, hit);
+	if (m != NULL && m->busy > 0)
+		m->busy--;
+	return m;
+}
+
+void p2p_gossip_void(struct p2p_gossip *g, const struct p2p_hit *hit)
+{
+	exchange_end(g, hit);
+}
+
+void p2p_gossip_failed(struct p2p_gossip *g, const struct p2p_hit *hit, uint64_t now)
+{
+	struct member *m = exchange_end(g, hit);
+	struct gossip_doubted *d;
+	unsigned int i;
+
 	if (m == NULL)
 		return;
-	if (m->busy > 0)
-		m->busy--;
 	if (m->state != P2P_GOSSIP_ALIVE || m->doubt_ms != 0)
 		return;
 	g->sick += (256 - g->sick) / 8;

@@ -95,7 +95,8 @@ void p2p_gossip_try(struct p2p_gossip *g, const struct p2p_hit *hit);
 /* Time goes on. When it is to be called next: p2p_gossip_due. */
 void p2p_gossip_tick(struct p2p_gossip *g, uint64_t now_ms);
 uint64_t p2p_gossip_due(const struct p2p_gossip *g);
-/* Whom to exchange with now; false: nobody. Each is ended by p2p_gossip_answered or _failed. */
+/* Whom to exchange with now; false: nobody. Each is ended by p2p_gossip_answered, _failed
+ * or _void. */
 bool p2p_gossip_next(struct p2p_gossip *g, struct p2p_hit *hit, uint64_t now_ms);
 /* The question to it. */
 void p2p_gossip_ask(struct p2p_gossip *g, const struct p2p_hit *hit, struct p2p_opp_members *out,
@@ -104,6 +105,10 @@ void p2p_gossip_ask(struct p2p_gossip *g, const struct p2p_hit *hit, struct p2p_
 void p2p_gossip_answered(struct p2p_gossip *g, const struct p2p_hit *hit,
 			 const struct p2p_opp_members *in, uint64_t now_ms);
 void p2p_gossip_failed(struct p2p_gossip *g, const struct p2p_hit *hit, uint64_t now_ms);
+/* It ended without an answer, and that says nothing: it was we who were late. */
+void p2p_gossip_void(struct p2p_gossip *g, const struct p2p_hit *hit);
+/* For so long we did not listen: whoever is in doubt has so much more time. */
+void p2p_gossip_late(struct p2p_gossip *g, uint64_t ms, uint64_t now_ms);
 /* A question of another member (whose records were, too). */
 void p2p_gossip_asked(struct p2p_gossip *g, const struct p2p_hit *from,
 		      const struct p2p_opp_members *in, uint64_t now_ms);

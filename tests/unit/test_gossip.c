@@ -749,6 +749,53 @@ static void test_bounds(void **state)
 	p2p_gossip_free(g);
 }
 
+/* Who was late itself doubts nobody, and the time that it did not listen is nobody's patience. */
+static void test_late(void **state)
+{
+	struct p2p_gossip_config config = {.self = hit_of(0),
+					   .members_max = 16,
+					   .period_ms = 500,
+					   .random = node_rnd,
+					   .changed = changed,
+					   .arg = &sim.node[0]};
+	struct p2p_gossip_record rec = {
+		.hit = hit_of(1), .order = 5, .epoch = 1, .bytes = "x", .len = 1};
+	struct p2p_gossip_stats st;
+	struct p2p_gossip *g;
+	struct p2p_hit hit;
+	uint64_t now = 0;
+
+	(void)state;
+	sim_begin(1, 1);
+	assert_ok(p2p_gossip_new(&g, &config, 0));
+	assert_ok(p2p_gossip_record(g, &rec, true, 0));
+	for (; now < 20000; now += 50) {
+		p2p_gossip_tick(g, now);
+		while (p2p_gossip_next(g, &hit, now))
+			p2p_gossip_void(g, &hit);
+	}
+	p2p_gossip_stats(g, &st);
+	assert_int_equal(st.suspicions, 0);
+	assert_in_range(st.exchanges, 20, 80);
+	/* now it really does not answer, but nine tenths of the time nobody listens */
+	for (uint64_t from = now; now < from + 10000; now += 50) {
+		p2p_gossip_late(g, 45, now);
+		p2p_gossip_tick(g, now);
+		while (p2p_gossip_next(g, &hit, now))
+			p2p_gossip_failed(g, &hit, now);
+	}
+	p2p_gossip_stats(g, &st);
+	assert_int_equal(st.deaths, 0);
+	for (uint64_t from = now; now < from + 10000; now += 50) {
+		p2p_gossip_tick(g, now);
+		while (p2p_gossip_next(g, &hit, now))
+			p2p_gossip_failed(g, &hit, now);
+	}
+	p2p_gossip_stats(g, &st);
+	assert_int_equal(st.deaths, 1);
+	p2p_gossip_free(g);
+}
+
 /* So many that a bucket has no place in an answer: they find together all the same. */
 static void test_large(void **state)
 {
@@ -907,6 +954,7 @@ int main(void)
 		cmocka_unit_test(test_lies),	   cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_large),	   cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_cost),	   cmocka_unit_test(test_many),
+		cmocka_unit_test(test_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

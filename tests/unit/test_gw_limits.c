@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "dht-gateway/gateway_load.h"
 #include "dht-gateway/location/gateway_cache.h"
 #include "dht-gateway/location/gateway_hold.h"
 #include "dht-gateway/location/gateway_lookup.h"
@@ -242,6 +243,46 @@ static void test_cache_and_watches(void **state)
 	assert_int_equal((int)gw_watches_count(f->gw->watches), 10);
 }
 
+static int lookup_begin(struct gw_fixture *f, unsigned int n, struct answer *a)
+{
+	char name[16];
+
+	memset(a, 0, sizeof(*a));
+	snprintf(name, sizeof(name), "user%u", n);
+	gw_lookup(f->gw->lookups, name, strlen(name), 2000, false, on_answer, a);
+	return a->done ? a->err : EINPROGRESS;
+}
+
+/* The loop is late for long: some new lookups are turned down at once; when it is not any more, none
+ * are. */
+static void test_behind(void **state)
+{
+	struct gw_fixture *f = *state;
+	struct answer *a = calloc(200, sizeof(*a));
+	unsigned int refused = 0;
+
+	assert_non_null(a);
+	store(f, 1, OLD_URI, -10000);
+	assert_false(gw_load_behind(f->gw->load));
+	for (int i = 0; i < 12; i++) {
+		f->mono_shift_ms += 280;
+		gw_fixture_run(f, 60);
+	}
+	assert_true(gw_load_behind(f->gw->load));
+	assert_in_range(gw_load_late_ms(f->gw->load), 81, 300);
+	for (unsigned int i = 1; i < 200; i++)
+		refused += lookup_begin(f, 100 + i, &a[i]) == EBUSY;
+	assert_in_range(refused, 1, 199);
+	assert_int_equal(f->gw->metrics.limit_load, refused);
+	assert_int_equal(f->gw->metrics.overloads, 1);
+	gw_fixture_run(f, 600);
+	assert_false(gw_load_behind(f->gw->load));
+	assert_routed(f, 1, OLD_URI);
+	for (unsigned int i = 1; i < 200; i++)
+		assert_true(gw_fixture_wait(f, &a[i].done, 5000));
+	free(a);
+}
+
 #define limit_test(f) cmocka_unit_test_setup_teardown(f, gw_fixture_setup, gw_fixture_teardown)
 
 int main(void)
@@ -249,7 +290,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		limit_test(test_watchers_of_a_key),	limit_test(test_watched_keys),
 		limit_test(test_questions_to_a_holder), limit_test(test_holders_come_and_go),
-		limit_test(test_cache_and_watches),
+		limit_test(test_cache_and_watches),	limit_test(test_behind),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

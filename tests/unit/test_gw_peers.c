@@ -429,6 +429,26 @@ static void test_hanging(void **state)
 	close(fd);
 }
 
+/* Who does not come to read answers cannot tell who gave none. */
+static void test_hanging_while_late(void **state)
+{
+	struct world *w = *state;
+	struct routed r = {0};
+	uint16_t port;
+	int fd = silent_listener(&port);
+
+	strangers(w);
+	plant(w, 1, "judy", port);
+	gw_route(w->p[0].gw->routes, "judy", 4, 3000, true, on_routed, &r);
+	run_for(w, 50);
+	usleep(ASK_MS * 1000);
+	assert_true(wait_for(w, &r.done, 2000));
+	assert_at(&r, w, 1);
+	assert_int_equal(metrics(w, 0)->breaker_opened, 0);
+	assert_in_range(metrics(w, 0)->timeouts_ours, 1, UINT32_MAX);
+	close(fd);
+}
+
 static void test_dead(void **state)
 {
 	struct world *w = *state;
@@ -867,6 +887,7 @@ int main(void)
 		TEST(test_not_synced),
 		TEST(test_mixed),
 		TEST(test_impostor),
+		TEST(test_hanging_while_late),
 		TEST(test_hanging),
 		TEST(test_dead),
 		TEST(test_rubbish),

@@ -2,6 +2,7 @@
 /* Hybrid logical clock, instance hashes, the merging of a user's records. */
 #include "tests/unit/test.h"
 
+#include "lib/model/lag.h"
 #include "lib/model/candidate.h"
 #include "lib/model/hlc.h"
 #include "lib/model/userset.h"
@@ -294,6 +295,46 @@ static void test_peer(void **state)
 	assert_int_equal(p2p_userset_add(&(struct p2p_userset){0}, &rec, &hit, "", 0), EINVAL);
 }
 
+/* One long turn is none that lasts; turns that are late for long turn some away, then all. */
+static void test_lag(void **state)
+{
+	struct p2p_lag l = {0};
+	uint64_t now = 1000;
+	uint32_t refused = 0;
+
+	(void)state;
+	p2p_lag_tick(&l, now);
+	for (int i = 0; i < 20; i++)
+		p2p_lag_tick(&l, now += P2P_LAG_TICK_MS);
+	assert_int_equal(p2p_lag_lost_ms(&l, now), 0);
+	assert_false(p2p_lag_refuses(&l, 0));
+	/* up to now, whether the timer has run or not */
+	assert_int_equal(p2p_lag_lost_ms(&l, now + P2P_LAG_TICK_MS + 5000), 5000);
+	assert_false(p2p_lag_tick(&l, now += P2P_LAG_TICK_MS + 5000));
+	assert_int_equal(p2p_lag_lost_ms(&l, now), 5000);
+	assert_in_range(p2p_lag_mean_ms(&l), 1, P2P_LAG_SOME_MS);
+	assert_false(p2p_lag_refuses(&l, 0));
+	/* half of the way between some and all */
+	for (int i = 0; i < 40; i++)
+		p2p_lag_tick(&l, now += P2P_LAG_TICK_MS + (P2P_LAG_SOME_MS + P2P_LAG_ALL_MS) / 2);
+	assert_true(l.behind);
+	for (uint32_t i = 0; i < 16000; i++)
+		refused += p2p_lag_refuses(&l, i);
+	assert_in_range(refused, 7500, 8500);
+	for (int i = 0; i < 40; i++)
+		p2p_lag_tick(&l, now += P2P_LAG_TICK_MS + 2 * P2P_LAG_TURN_MAX_MS);
+	for (uint32_t i = 0; i < 1000; i++)
+		assert_true(p2p_lag_refuses(&l, i));
+	/* and it is over within a few */
+	for (int i = 0; i < 6; i++)
+		p2p_lag_tick(&l, now += P2P_LAG_TICK_MS);
+	assert_false(l.behind);
+	assert_false(p2p_lag_refuses(&l, 0));
+	assert_true(p2p_lag_is_ours(100, 400));
+	assert_false(p2p_lag_is_ours(99, 400));
+	assert_false(p2p_lag_is_ours(0, 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +342,7 @@ int main(void)
 		cmocka_unit_test(test_merge),  cmocka_unit_test(test_own),
 		cmocka_unit_test(test_leases), cmocka_unit_test(test_order_of_arrival),
 		cmocka_unit_test(test_crowd),  cmocka_unit_test(test_peer),
+		cmocka_unit_test(test_lag),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

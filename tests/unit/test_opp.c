@@ -511,6 +511,13 @@ static void test_breaker(void **state)
 	assert_true(p2p_breaker_allows(&b));
 	assert_true(p2p_breaker_fail(&b, now, 0));
 	assert_true(p2p_breaker_due(&b) == now + 1000);
+	/* a probe that says nothing: the next one is soon, and the wait no longer */
+	assert_true(p2p_breaker_probe(&b, now + 1000));
+	p2p_breaker_probe_void(&b, now + 2000);
+	assert_true(p2p_breaker_due(&b) == now + 3000);
+	assert_true(p2p_breaker_probe(&b, now + 3000));
+	p2p_breaker_probe_fail(&b, now + 3000, 0);
+	assert_true(p2p_breaker_due(&b) == now + 5000);
 	/* an answer to one that was under way closes it too */
 	assert_true(p2p_breaker_ok(&b));
 	assert_true(p2p_breaker_allows(&b));
