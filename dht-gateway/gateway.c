@@ -4,22 +4,41 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-void gw_warn_source(struct gw *gw, const void *source, size_t len, const char *fmt, ...)
+static void __attribute__((format(printf, 6, 0)))
+warn(struct gw *gw, const void *source, size_t len, const char *colon, const char *fault,
+     const char *fmt, va_list ap)
 {
 	char text[P2P_LOG_LINE_MAX];
 	uint32_t silenced = 0;
-	va_list ap;
 
 	if (!p2p_limit_ok(&gw->limit, source, len, gw_mono(gw), &silenced))
 		return;
-	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
 	if (silenced)
-		p2p_log(gw->log, P2P_LOG_WARN, "%s (and %u more of this source before)", text,
-			silenced);
+		p2p_log(gw->log, P2P_LOG_WARN, "%s%s%s (and %u more of this source before)", text,
+			colon, fault, silenced);
 	else
-		p2p_log(gw->log, P2P_LOG_WARN, "%s", text);
+		p2p_log(gw->log, P2P_LOG_WARN, "%s%s%s", text, colon, fault);
+}
+
+void gw_warn_source(struct gw *gw, const void *source, size_t len, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	warn(gw, source, len, "", "", fmt, ap);
+	va_end(ap);
+}
+
+void gw_warn_fault(struct gw *gw, enum p2p_record_fault fault, const void *source, size_t len,
+		   const char *fmt, ...)
+{
+	va_list ap;
+
+	gw->metrics.values_bad[fault]++;
+	va_start(ap, fmt);
+	warn(gw, source, len, ": ", p2p_record_fault_text(fault), fmt, ap);
+	va_end(ap);
 }
 
 void gw_users_event(struct gw *gw, const char *name, size_t len)

@@ -192,6 +192,10 @@ static inline uint64_t gw_wall(const struct gw *gw)
 /* A warning that a stranger can cause: at most once a minute for each source. */
 void gw_warn_source(struct gw *gw, const void *source, size_t len, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+/* The same of a record from others that is no good, which is counted: what it is, ": ", the fault.
+ */
+void gw_warn_fault(struct gw *gw, enum p2p_record_fault fault, const void *source, size_t len,
+		   const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 void gw_users_event(struct gw *gw, const char *name, size_t len);
 void gw_moves_event(struct gw *gw, const struct p2p_hit *hit, const uint32_t *instance,

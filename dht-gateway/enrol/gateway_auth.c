@@ -101,9 +101,7 @@ bool gw_auth_read(struct gw *gw, const uint8_t key[20], const void *data, size_t
 	fault = p2p_enrolment_decode(en, rec);
 	if (fault == P2P_RECORD_OK)
 		return true;
-	gw->metrics.values_bad[fault]++;
-	gw_warn_source(gw, key, P2P_KEY_LEN, "a bad enrolment record on the DHT is ignored: %s",
-		       p2p_record_fault_text(fault));
+	gw_warn_fault(gw, fault, key, P2P_KEY_LEN, "a bad enrolment record on the DHT is ignored");
 	return false;
 }
 
@@ -304,10 +302,8 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 	u->withdrawn = u->withdrawn || rec.tombstone;
 	switch (gw_auth_store_add(gw->enrolments, &rec, &en, data, len)) {
 	case ESTALE:
-		gw->metrics.values_bad[P2P_RECORD_REPLAYED]++;
-		gw_warn_source(gw, u->key.b, sizeof(u->key.b),
-			       "an enrolment record of '%s' is ignored: %s", u->name,
-			       p2p_record_fault_text(P2P_RECORD_REPLAYED));
+		gw_warn_fault(gw, P2P_RECORD_REPLAYED, u->key.b, sizeof(u->key.b),
+			      "an enrolment record of '%s' is ignored", u->name);
 		return;
 	case ENOSPC:
 		gw_warn_source(gw, "full", 4,

@@ -106,9 +106,8 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 		return;
 	if (gw_auth_rules_add(r, &rec, &en, data, len, false) != ESTALE)
 		return;
-	gw->metrics.values_bad[P2P_RECORD_REPLAYED]++;
-	gw_warn_source(gw, r->key.b, sizeof(r->key.b), "rules of the overlay are ignored: %s",
-		       p2p_record_fault_text(P2P_RECORD_REPLAYED));
+	gw_warn_fault(gw, P2P_RECORD_REPLAYED, r->key.b, sizeof(r->key.b),
+		      "rules of the overlay are ignored");
 }
 
 static void arm(struct gw_auth_rules *r)

@@ -210,10 +210,8 @@ static int take(struct gw_rotation *r, const struct p2p_hit *from,
 		if (err != EBADMSG)
 			continue;
 		p2p_hit_print(from, text);
-		gw->metrics.values_bad[fault]++;
-		gw_warn_source(gw, from, sizeof(*from),
-			       "gateway of %s: a revocation that it tells of is no good: %s", text,
-			       p2p_record_fault_text(fault));
+		gw_warn_fault(gw, fault, from, sizeof(*from),
+			      "gateway of %s: a revocation that it tells of is no good", text);
 	}
 	if (err && err != EBADMSG && err != ERANGE)
 		p2p_log(gw->log, P2P_LOG_ERR, "%s: a revocation cannot be kept: %s",
@@ -408,10 +406,8 @@ static void on_found(const uint8_t key[DHT_KEY_LEN], uint64_t id, const void *da
 		r->found = true;
 		gw_rotation_enforce(r, gw_rotation_count(r));
 	} else if (err == EBADMSG) {
-		r->gw->metrics.values_bad[fault]++;
-		gw_warn_source(r->gw, key, DHT_KEY_LEN,
-			       "a bad revocation record on the DHT is ignored: %s",
-			       p2p_record_fault_text(fault));
+		gw_warn_fault(r->gw, fault, key, DHT_KEY_LEN,
+			      "a bad revocation record on the DHT is ignored");
 	}
 }
 

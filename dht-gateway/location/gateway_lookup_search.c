@@ -80,9 +80,8 @@ static void replayed_end(struct gw_lookup *l)
 	for (unsigned int i = 0; i < l->set.n; i++)
 		if (!p2p_hit_cmp(&l->set.e[i].hit, &l->replayed_by))
 			return;
-	gw->metrics.values_bad[P2P_RECORD_REPLAYED]++;
-	gw_warn_source(gw, l->name, l->len, "a user record of '%s' is ignored: %s", l->name,
-		       p2p_record_fault_text(P2P_RECORD_REPLAYED));
+	gw_warn_fault(gw, P2P_RECORD_REPLAYED, l->name, l->len, "a user record of '%s' is ignored",
+		      l->name);
 	if (known && l->set.n < P2P_USERSET_MAX)
 		l->set.e[l->set.n++] = *known;
 }

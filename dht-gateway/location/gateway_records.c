@@ -97,11 +97,10 @@ bool gw_record_read(struct gw *gw, enum p2p_record_kind kind, const uint8_t key[
 	/* an engine may keep what has expired for a little longer: nothing to complain of */
 	if (fault == P2P_RECORD_EXPIRED)
 		return false;
-	gw->metrics.values_bad[fault]++;
 	/* The signer that a bad record names proves nothing, and whoever writes under this key
 	 * could name any: the key is the source. */
-	gw_warn_source(gw, key, DHT_KEY_LEN, "a bad %s record on the DHT is ignored: %s",
-		       p2p_record_kind_text(kind), p2p_record_fault_text(fault));
+	gw_warn_fault(gw, fault, key, DHT_KEY_LEN, "a bad %s record on the DHT is ignored",
+		      p2p_record_kind_text(kind));
 	return false;
 }
 
