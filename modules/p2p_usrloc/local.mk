@@ -5,8 +5,8 @@ pul_users_sources = modules/p2p_usrloc/p2p_usrloc_users.c modules/p2p_usrloc/p2p
 	modules/p2p_usrloc/p2p_usrloc_users_view.c modules/p2p_usrloc/p2p_usrloc_users_work.c
 
 pul_lookup_sources = modules/p2p_usrloc/p2p_usrloc_lookup.c modules/p2p_usrloc/p2p_usrloc_lookup_priv.h \
-	modules/p2p_usrloc/p2p_usrloc_lookup_deliver.c modules/p2p_usrloc/p2p_usrloc_lookup_pool.c \
-	modules/p2p_usrloc/p2p_usrloc_lookup_read.c
+	modules/p2p_usrloc/p2p_usrloc_lookup_command.c modules/p2p_usrloc/p2p_usrloc_lookup_deliver.c \
+	modules/p2p_usrloc/p2p_usrloc_lookup_pool.c modules/p2p_usrloc/p2p_usrloc_lookup_read.c
 
 p2p_usrloc_la_SOURCES = \
 	modules/p2p_usrloc/api.h \

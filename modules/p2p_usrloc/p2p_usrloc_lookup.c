@@ -238,51 +238,10 @@ static void lookup_start(struct pul_lookup *l)
 	uint8_t command[PUL_COMMAND_MAX];
 	struct p2p_writer w;
 	struct pul_conn *conn;
-	char hit[P2P_HIT_TEXT_MAX], id[P2P_SESSION_ID_TEXT_MAX];
 	int err;
 
 	p2p_writer_init(&w, command, sizeof(command));
-	switch (l->kind) {
-	case P2P_QUESTION_SERVES:
-		p2p_resp_array(&w, 2);
-		p2p_resp_str(&w, "SERVES");
-		p2p_resp_bulk(&w, l->name.s, l->name.len);
-		break;
-	case P2P_QUESTION_PEER:
-		p2p_hit_print(&l->hit, hit);
-		p2p_resp_array(&w, 3);
-		p2p_resp_str(&w, "PEER");
-		p2p_resp_str(&w, hit);
-		p2p_resp_u64(&w, left);
-		break;
-	case P2P_QUESTION_PEERSESSION:
-		p2p_hit_print(&l->hit, hit);
-		p2p_resp_array(&w, 3);
-		p2p_resp_str(&w, "PEERSESSION");
-		p2p_resp_str(&w, hit);
-		p2p_resp_u64(&w, left);
-		break;
-	case P2P_QUESTION_SESSION:
-		p2p_hex_print(id, l->hit.b, sizeof(l->hit.b));
-		p2p_resp_array(&w, 2);
-		p2p_resp_str(&w, "SESSION");
-		p2p_resp_str(&w, id);
-		break;
-	case P2P_QUESTION_AUTH:
-		p2p_resp_array(&w, 3);
-		p2p_resp_str(&w, "AUTH");
-		p2p_resp_bulk(&w, l->name.s, l->name.len);
-		p2p_resp_u64(&w, left);
-		break;
-	default:
-		p2p_resp_array(&w, l->fresh ? 4 : 3);
-		p2p_resp_str(&w, "ROUTE");
-		p2p_resp_bulk(&w, l->name.s, l->name.len);
-		p2p_resp_u64(&w, left);
-		if (l->fresh)
-			p2p_resp_str(&w, "FRESH");
-		break;
-	}
+	pul_lookup_command(l, left, &w);
 	conn = atomic_load(&pul_shared->gateway_up) ? pul_pool_choose() : NULL;
 	if (conn != NULL && l->kind == P2P_QUESTION_ROUTE)
 		refused_tell(conn);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* p2p_usrloc: lookups, for their own files only: _lookup.c has the lookups under way and who waits
- * for them, _lookup_pool.c the connections that they are asked on, _lookup_read.c what the gateway
- * says, _lookup_deliver.c hands answers back. Client process only. */
+ * for them, _lookup_command.c what is asked, _lookup_pool.c the connections that it is asked on,
+ * _lookup_read.c what the gateway says, _lookup_deliver.c hands answers back. Client process only.
+ */
 #ifndef P2P_USRLOC_LOOKUP_PRIV_H
 #define P2P_USRLOC_LOOKUP_PRIV_H
 
@@ -20,6 +21,13 @@ struct pul_lookup {
 	uint64_t deadline_ms;
 	struct pul_box *waiting;
 };
+
+/* --- _lookup_command.c ------------------------------------------------------------------------ */
+
+struct p2p_writer;
+
+/* The command for it, within PUL_COMMAND_MAX bytes. left_ms: what the gateway may take. */
+void pul_lookup_command(const struct pul_lookup *l, uint64_t left_ms, struct p2p_writer *w);
 
 /* --- _lookup_pool.c: pkg ---------------------------------------------------------------------- */
 
