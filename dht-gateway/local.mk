@@ -27,6 +27,8 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/enrol/gateway_auth_admin.c \
 	dht-gateway/enrol/gateway_auth_rules.c dht-gateway/enrol/gateway_auth_rules.h \
 	dht-gateway/enrol/gateway_auth_store.c dht-gateway/enrol/gateway_auth_store.h \
+	dht-gateway/enrol/gateway_auth_store_file.c dht-gateway/enrol/gateway_auth_store_impl.h \
+	dht-gateway/enrol/gateway_auth_store_put.c \
 	dht-gateway/location/gateway_cache.c dht-gateway/location/gateway_cache.h \
 	dht-gateway/location/gateway_moves.c dht-gateway/location/gateway_moves.h \
 	dht-gateway/location/gateway_confirm.c dht-gateway/location/gateway_confirm.h \
