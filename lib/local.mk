@@ -49,7 +49,8 @@ lib_libp2pio_la_SOURCES = \
 	lib/io/metrics.c lib/io/metrics.h \
 	lib/io/resp_client.c lib/io/resp_command.c lib/io/resp_reader.c lib/io/resp_reply.c \
 	lib/io/resp_server.c lib/io/resp_server.h lib/io/resp_impl.h \
-	lib/io/settings.c lib/io/settings.h
+	lib/io/settings.c lib/io/settings.h lib/io/settings_impl.h \
+	lib/io/settings_print.c lib/io/settings_value.c
 lib_libp2pio_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBEVENT_CFLAGS) $(HIREDIS_CFLAGS) $(INIH_CFLAGS)
 P2PIO_LIBS = lib/libp2pio.la lib/libp2pcore.la $(LIBEVENT_LIBS) $(HIREDIS_LIBS) $(INIH_LIBS)
 lib_libp2pio_la_LIBADD =

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Settings: see settings.h. inih splits the lines; what it is handed, and in what order, is kept
+/* Reading a file of settings. inih splits the lines; what it is handed, and in what order, is kept
  * under control here, so that every error has its line: lines are stripped of leading space (an
  * indented line is no continuation), and one that is too long for inih, or binary, is an error
  * rather than two lines. */
-#include "lib/io/settings.h"
+#include "lib/io/settings_impl.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -40,16 +40,6 @@ struct load {
 	size_t msglen;
 };
 
-static void *member(const struct setting *row, void *settings)
-{
-	return (char *)settings + row->offset;
-}
-
-static const void *cmember(const struct setting *row, const void *settings)
-{
-	return (const char *)settings + row->offset;
-}
-
 static void fail(struct load *l, unsigned int line, int err, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
@@ -76,239 +66,16 @@ static void fail(struct load *l, unsigned int line, int err, const char *fmt, ..
 		p2p_text_add(&t, "%s: %s", l->path, why);
 }
 
-/* --- values ----------------------------------------------------------------------------------- */
-
-static const struct {
-	const char *suffix, *text;
-} units[] = {
-	{"_ms", "milliseconds"},
-	{"_us", "microseconds"},
-	{"_s", "seconds"},
-	{"_min", "minutes"},
-	{"_h", "hours"},
-	{"_bytes", "bytes"},
-	{"_kb", "kilobytes"},
-	{"_mb", "megabytes"},
-	{"_bps", "bits per second"},
-	{"_pps", "packets per second"},
-};
-#define N_UNITS (sizeof(units) / sizeof(units[0]))
-
-/* Index of a key's unit, or -1. */
-static int key_unit(const char *key)
-{
-	size_t len = strlen(key), i;
-
-	for (i = 0; i < N_UNITS; i++) {
-		size_t n = strlen(units[i].suffix);
-
-		if (len > n && strcmp(key + len - n, units[i].suffix) == 0)
-			return (int)i;
-	}
-	return -1;
-}
-
-static int parse_int(const struct setting *row, const char *value, int64_t *v, char *why, size_t n)
-{
-	const char *p = value;
-	int unit = key_unit(row->key);
-	long long x;
-	char *end;
-
-	if (*p == '-')
-		p++;
-	if (!isdigit((unsigned char)*p)) {
-		snprintf(why, n, "'%s' is not a number", value);
-		return EINVAL;
-	}
-	errno = 0;
-	x = strtoll(value, &end, 10);
-	if (*end != '\0') {
-		if (unit >= 0)
-			snprintf(why, n, "'%s' is not a number of %s (the unit is in the key)",
-				 value, units[unit].text);
-		else
-			snprintf(why, n, "'%s' is not a number", value);
-		return EINVAL;
-	}
-	if (errno != 0 || x < row->min || x > row->max) {
-		snprintf(why, n, "%s is not within %" PRId64 " to %" PRId64 "%s%s", value, row->min,
-			 row->max, unit >= 0 ? " " : "", unit >= 0 ? units[unit].text : "");
-		return EINVAL;
-	}
-	*v = x;
-	return 0;
-}
-
-static void list_free(struct setting_list *list)
-{
-	size_t i;
-
-	for (i = 0; i < list->n; i++)
-		free(list->v[i]);
-	free(list->v);
-	list->v = NULL;
-	list->n = 0;
-}
-
-/* After a space, ';' begins a comment; without one it would begin a value, which no reader expects
- * and settings_print could not write. */
-static bool starts_comment(const char *value, char *why, size_t n)
-{
-	if (value[0] != ';')
-		return false;
-	snprintf(why, n, "a value cannot begin with ';'");
-	return true;
-}
-
-static int list_add(const struct setting *row, struct setting_list *list, const char *s, size_t len,
-		    char *why, size_t n)
-{
-	size_t max = row->max > 0 ? (size_t)row->max : SETTINGS_LIST_MAX;
-	char **v, *copy;
-
-	if (list->n >= max) {
-		snprintf(why, n, "more than %zu values", max);
-		return EINVAL;
-	}
-	if (starts_comment(s, why, n))
-		return EINVAL;
-	copy = strndup(s, len);
-	v = realloc(list->v, (list->n + 1) * sizeof(*v));
-	if (v != NULL)
-		list->v = v;
-	if (copy == NULL || v == NULL) {
-		free(copy);
-		snprintf(why, n, "out of memory");
-		return ENOMEM;
-	}
-	list->v[list->n++] = copy;
-	return 0;
-}
-
-/* Values separated by commas; none at all when there is only space. */
-static int list_parse(const struct setting *row, struct setting_list *list, const char *value,
-		      char *why, size_t n)
-{
-	const char *p = value;
-	int err;
-
-	if (value[strspn(value, " \t")] == '\0')
-		return 0;
-	for (;;) {
-		size_t len;
-		const char *end;
-
-		p += strspn(p, " \t");
-		end = p + strcspn(p, ",");
-		for (len = (size_t)(end - p); len > 0 && strchr(" \t", p[len - 1]) != NULL;)
-			len--;
-		if (len == 0) {
-			snprintf(why, n, "an empty value between commas");
-			return EINVAL;
-		}
-		err = list_add(row, list, p, len, why, n);
-		if (err != 0)
-			return err;
-		if (*end == '\0')
-			return 0;
-		p = end + 1;
-	}
-}
-
-/* Set one member from text. again: a list that goes on from an earlier line of the file. */
-static int value_set(const struct setting *row, void *settings, const char *value, bool again,
-		     char *why, size_t n)
-{
-	void *m = member(row, settings);
-	int i;
-
-	switch (row->type) {
-	case SETTING_INT:
-		return parse_int(row, value, m, why, n);
-	case SETTING_BOOL:
-		if (strcmp(value, "yes") == 0 || strcmp(value, "no") == 0) {
-			*(bool *)m = value[0] == 'y';
-			return 0;
-		}
-		snprintf(why, n, "'%s' is neither yes nor no", value);
-		return EINVAL;
-	case SETTING_STRING: {
-		size_t len = strlen(value);
-		char *copy;
-
-		if (starts_comment(value, why, n))
-			return EINVAL;
-		if (row->min > 0 && len == 0) {
-			snprintf(why, n, "must not be empty");
-			return EINVAL;
-		}
-		if (len < (size_t)row->min || (row->max > 0 && len > (size_t)row->max)) {
-			snprintf(why, n, "%zu bytes long, not within %" PRId64 " to %" PRId64, len,
-				 row->min, row->max);
-			return EINVAL;
-		}
-		copy = strdup(value);
-		if (copy == NULL) {
-			snprintf(why, n, "out of memory");
-			return ENOMEM;
-		}
-		free(*(char **)m);
-		*(char **)m = copy;
-		return 0;
-	}
-	case SETTING_ENUM: {
-		struct p2p_text t;
-
-		for (i = 0; row->choices[i] != NULL; i++) {
-			if (strcmp(row->choices[i], value) == 0) {
-				*(int *)m = i;
-				return 0;
-			}
-		}
-		p2p_text_init(&t, why, n);
-		p2p_text_add(&t, "'%s' is none of", value);
-		for (i = 0; row->choices[i] != NULL; i++)
-			p2p_text_add(&t, "%s %s", i > 0 ? "," : "", row->choices[i]);
-		return EINVAL;
-	}
-	case SETTING_LIST:
-		if (!again)
-			list_free(m);
-		return list_parse(row, m, value, why, n);
-	}
-	snprintf(why, n, "bad table");
-	return EINVAL;
-}
-
-/* Defaults. A string that must be set has none, and is empty until then. */
-static int default_set(const struct setting *row, void *settings, char *why, size_t n)
-{
-	struct setting any = *row;
-
-	if (row->dflt == NULL) {
-		if (row->type == SETTING_INT || row->type == SETTING_BOOL ||
-		    row->type == SETTING_ENUM)
-			return 0; /* zeroed */
-		any.min = 0;
-		return value_set(&any, settings, "", false, why, n);
-	}
-	return value_set(row, settings, row->dflt, false, why, n);
-}
-
-/* --- reading ---------------------------------------------------------------------------------- */
-
 /* The same key but for its unit, in the same section. */
 static const struct setting *row_other_unit(const struct load *l, const char *section,
 					    const char *key)
 {
 	const struct setting *row;
-	int u = key_unit(key);
-	size_t stem = strlen(key) - (u >= 0 ? strlen(units[u].suffix) : 0);
+	int u, ru;
+	size_t stem = settings_key_stem(key, &u);
 
 	for (row = l->table; row->section != NULL; row++) {
-		int ru = key_unit(row->key);
-		size_t rstem = strlen(row->key) - (ru >= 0 ? strlen(units[ru].suffix) : 0);
+		size_t rstem = settings_key_stem(row->key, &ru);
 
 		if (ru >= 0 && ru != u && rstem == stem && strcmp(row->section, section) == 0 &&
 		    strncmp(row->key, key, stem) == 0)
@@ -362,7 +129,7 @@ static int value_h(void *user, const char *section, const char *key, const char 
 		     l->seen_line[i]);
 		return 0;
 	}
-	err = value_set(row, l->settings, value, l->seen[i], why, sizeof(why));
+	err = settings_value_set(row, l->settings, value, l->seen[i], why, sizeof(why));
 	if (err != 0) {
 		fail(l, l->line, err, "[%s] %s: %s", section, key, why);
 		return 0;
@@ -453,7 +220,7 @@ static void required_check(struct load *l)
 	const struct setting *row;
 
 	for (row = l->table; row->section != NULL && l->err == 0; row++) {
-		const void *m = cmember(row, l->settings);
+		const void *m = settings_cmember(row, l->settings);
 
 		if (row->type == SETTING_STRING && row->min > 0 && (*(char *const *)m)[0] == '\0')
 			fail(l, 0, EINVAL, "[%s] %s must be set", row->section, row->key);
@@ -540,7 +307,7 @@ int settings_load(const struct setting *table, void *settings, const char *path,
 		err[0] = '\0';
 	for (row = table; row->section != NULL; row++, n++) {
 		why[0] = '\0';
-		rc = default_set(row, settings, why, sizeof(why));
+		rc = settings_value_default(row, settings, why, sizeof(why));
 		if (rc != 0) {
 			fail(&l, 0, rc, "[%s] %s: default: %s", row->section, row->key, why);
 			goto out;
@@ -577,199 +344,4 @@ out:
 	if (l.err != 0)
 		settings_free(table, settings);
 	return l.err;
-}
-
-void settings_free(const struct setting *table, void *settings)
-{
-	const struct setting *row;
-
-	for (row = table; row->section != NULL; row++) {
-		void *m = member(row, settings);
-
-		if (row->type == SETTING_STRING) {
-			free(*(char **)m);
-			*(char **)m = NULL;
-		} else if (row->type == SETTING_LIST) {
-			list_free(m);
-		}
-	}
-}
-
-static bool list_same(const struct setting_list *a, const struct setting_list *b)
-{
-	size_t i;
-
-	if (a->n != b->n)
-		return false;
-	for (i = 0; i < a->n; i++) {
-		if (strcmp(a->v[i], b->v[i]) != 0)
-			return false;
-	}
-	return true;
-}
-
-#define SWAP(type, a, b)                                                                           \
-	do {                                                                                       \
-		type tmp_ = *(type *)(a);                                                          \
-		*(type *)(a) = *(type *)(b);                                                       \
-		*(type *)(b) = tmp_;                                                               \
-	} while (0)
-
-void settings_reload(const struct setting *table, void *settings, void *fresh,
-		     void (*changed)(const struct setting *row, bool applied, void *arg), void *arg)
-{
-	const struct setting *row;
-
-	for (row = table; row->section != NULL; row++) {
-		void *a = member(row, settings), *b = member(row, fresh);
-		bool same = true;
-
-		switch (row->type) {
-		case SETTING_INT:
-			same = *(int64_t *)a == *(int64_t *)b;
-			if (row->reload)
-				SWAP(int64_t, a, b);
-			break;
-		case SETTING_BOOL:
-			same = *(bool *)a == *(bool *)b;
-			if (row->reload)
-				SWAP(bool, a, b);
-			break;
-		case SETTING_ENUM:
-			same = *(int *)a == *(int *)b;
-			if (row->reload)
-				SWAP(int, a, b);
-			break;
-		case SETTING_STRING:
-			same = strcmp(*(char **)a, *(char **)b) == 0;
-			if (row->reload && !same)
-				SWAP(char *, a, b);
-			break;
-		case SETTING_LIST:
-			same = list_same(a, b);
-			if (row->reload && !same)
-				SWAP(struct setting_list, a, b);
-			break;
-		}
-		if (!same && changed != NULL)
-			changed(row, row->reload, arg);
-	}
-}
-
-/* --- printing --------------------------------------------------------------------------------- */
-
-/* Lines have a longest length: what came from one without spaces must go back into one. */
-static void text_print(const struct setting *row, const char *value, FILE *f)
-{
-	bool roomy = strlen(row->key) + strlen(value) < 160;
-
-	fprintf(f, "%s%s%s\n", row->key, roomy ? " = " : "=", value);
-}
-
-static void row_print(const struct setting *row, const void *settings, FILE *f)
-{
-	const void *m = cmember(row, settings);
-	size_t i;
-
-	switch (row->type) {
-	case SETTING_INT:
-		fprintf(f, "%s = %" PRId64 "\n", row->key, *(const int64_t *)m);
-		break;
-	case SETTING_BOOL:
-		fprintf(f, "%s = %s\n", row->key, *(const bool *)m ? "yes" : "no");
-		break;
-	case SETTING_STRING:
-		text_print(row, *(char *const *)m != NULL ? *(char *const *)m : "", f);
-		break;
-	case SETTING_ENUM:
-		fprintf(f, "%s = %s\n", row->key, row->choices[*(const int *)m]);
-		break;
-	case SETTING_LIST: {
-		const struct setting_list *list = m;
-
-		if (list->n == 0)
-			fprintf(f, "%s =\n", row->key);
-		for (i = 0; i < list->n; i++)
-			text_print(row, list->v[i], f);
-		break;
-	}
-	}
-}
-
-/* Call for each section in order of first appearance, its rows in the table's order. */
-static void each_section(const struct setting *table,
-			 void (*begin)(const char *section, bool first, FILE *f),
-			 void (*each)(const struct setting *row, const void *settings, FILE *f),
-			 const void *settings, FILE *f)
-{
-	const struct setting *row, *r;
-
-	for (row = table; row->section != NULL; row++) {
-		for (r = table; strcmp(r->section, row->section) != 0; r++)
-			;
-		if (r != row)
-			continue;
-		begin(row->section, row == table, f);
-		for (; r->section != NULL; r++) {
-			if (strcmp(r->section, row->section) == 0)
-				each(r, settings, f);
-		}
-	}
-}
-
-static void print_begin(const char *section, bool first, FILE *f)
-{
-	fprintf(f, "%s[%s]\n", first ? "" : "\n", section);
-}
-
-void settings_print(const struct setting *table, const void *settings, FILE *f)
-{
-	each_section(table, print_begin, row_print, settings, f);
-}
-
-static void manual_begin(const char *section, bool first, FILE *f)
-{
-	fprintf(f, "%s### [%s]\n\n| key | value | default | reload | meaning |\n",
-		first ? "" : "\n", section);
-	fprintf(f, "| --- | --- | --- | --- | --- |\n");
-}
-
-static void manual_row(const struct setting *row, const void *settings, FILE *f)
-{
-	int i;
-
-	(void)settings;
-	fprintf(f, "| `%s` | ", row->key);
-	switch (row->type) {
-	case SETTING_INT:
-		fprintf(f, "%" PRId64 " to %" PRId64, row->min, row->max);
-		break;
-	case SETTING_BOOL:
-		fprintf(f, "`yes` or `no`");
-		break;
-	case SETTING_STRING:
-		fprintf(f, "text");
-		if (row->max > 0)
-			fprintf(f, ", at most %" PRId64 " bytes", row->max);
-		break;
-	case SETTING_ENUM:
-		for (i = 0; row->choices[i] != NULL; i++)
-			fprintf(f, "%s`%s`", i == 0 ? "" : ", ", row->choices[i]);
-		break;
-	case SETTING_LIST:
-		fprintf(f, "list, at most %" PRId64 " values",
-			row->max > 0 ? row->max : (int64_t)SETTINGS_LIST_MAX);
-		break;
-	}
-	if (row->dflt != NULL && row->dflt[0] != '\0')
-		fprintf(f, " | `%s` | ", row->dflt);
-	else
-		fprintf(f, " | %s | ",
-			row->type == SETTING_STRING && row->min > 0 ? "must be set" : "");
-	fprintf(f, "%s | %s |\n", row->reload ? "yes" : "", row->help != NULL ? row->help : "");
-}
-
-void settings_manual(const struct setting *table, FILE *f)
-{
-	each_section(table, manual_begin, manual_row, NULL, f);
 }
