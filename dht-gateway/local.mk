@@ -117,6 +117,7 @@ gateway_tests = \
 	tests/unit/test_gw_auth \
 	tests/unit/test_gw_backend \
 	tests/unit/test_gw_cert \
+	tests/unit/test_gw_engine \
 	tests/unit/test_gw_gossip \
 	tests/unit/test_gw_https \
 	tests/unit/test_gw_crypto \
@@ -161,6 +162,10 @@ endif
 tests_unit_test_gw_cert_SOURCES = tests/unit/test_gw_cert.c tests/unit/test.h
 tests_unit_test_gw_cert_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
 tests_unit_test_gw_cert_LDADD = $(GATEWAY_TEST_LIBS)
+
+tests_unit_test_gw_engine_SOURCES = tests/unit/test_gw_engine.c $(GATEWAY_FIXTURE)
+tests_unit_test_gw_engine_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)
+tests_unit_test_gw_engine_LDADD = $(GATEWAY_TEST_LIBS)
 
 tests_unit_test_gw_gossip_SOURCES = tests/unit/test_gw_gossip.c $(GATEWAY_FIXTURE)
 tests_unit_test_gw_gossip_CPPFLAGS = $(GATEWAY_TEST_CPPFLAGS)

@@ -36,6 +36,7 @@ lib_libp2pcore_la_SOURCES = \
 	lib/model/published_table.c lib/model/published_work.c \
 	lib/model/quorum.h \
 	lib/model/replay.c lib/model/replay.h \
+	lib/model/retry.c lib/model/retry.h \
 	lib/model/ring.c lib/model/ring.h \
 	lib/model/rtt.c lib/model/rtt.h \
 	lib/model/search.c lib/model/search.h \

@@ -11,6 +11,7 @@
 struct event;
 struct gw_ask;
 struct gw_map;
+struct p2p_retry;
 struct scratch;
 
 #define TIMEOUT_MS 2000
@@ -71,7 +72,8 @@ struct gw_announces {
 	uint16_t engine;
 	struct event *engine_timer;
 	double tokens;
-	uint64_t tokens_ms, engine_retry_ms;
+	uint64_t tokens_ms;
+	struct p2p_retry *engine_retry;
 	unsigned int putting;
 	bool closing;
 	void (*other)(const struct p2p_hit *from, const void *bytes, size_t len, void *arg);

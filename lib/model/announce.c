@@ -35,6 +35,7 @@ struct entry {
 struct queue {
 	bool used;
 	size_t waiting; /* or under way */
+	size_t ready;	/* waiting only */
 	struct entry **v;
 	size_t head, n, cap;
 };
@@ -209,6 +210,8 @@ static void target_remove(struct p2p_announce *a, struct entry *e, struct target
 {
 	if (t->state != KEPT)
 		a->queue[t->slot].waiting--;
+	if (t->state == WAITING)
+		a->queue[t->slot].ready--;
 	*t = e->target[--e->n];
 }
 
@@ -246,6 +249,8 @@ static int wait_for(struct p2p_announce *a, struct entry *e, struct target *t)
 
 	if (t->state == KEPT)
 		q->waiting++;
+	if (t->state != WAITING)
+		q->ready++;
 	t->state = WAITING;
 	if (t->queued)
 		return 0;
@@ -412,6 +417,7 @@ unsigned int p2p_announce_next(struct p2p_announce *a, uint16_t slot, unsigned i
 			if (!fn(&out, arg))
 				break;
 			t->state = UNDERWAY;
+			q->ready--;
 			told++;
 		}
 		if (t != NULL)
@@ -527,4 +533,9 @@ size_t p2p_announce_count(const struct p2p_announce *a)
 size_t p2p_announce_waiting(const struct p2p_announce *a, uint16_t slot)
 {
 	return slot < a->n_queues ? a->queue[slot].waiting : 0;
+}
+
+size_t p2p_announce_ready(const struct p2p_announce *a, uint16_t slot)
+{
+	return slot < a->n_queues ? a->queue[slot].ready : 0;
 }

@@ -80,5 +80,7 @@ void p2p_announce_scan(struct p2p_announce *a, uint64_t *cursor, size_t count,
 size_t p2p_announce_count(const struct p2p_announce *a);
 /* Entries that wait for a target, or are on their way to it. */
 size_t p2p_announce_waiting(const struct p2p_announce *a, uint16_t slot);
+/* Of these, not on their way. */
+size_t p2p_announce_ready(const struct p2p_announce *a, uint16_t slot);
 
 #endif

@@ -24,6 +24,7 @@ unit_programs = \
 	tests/unit/test_published \
 	tests/unit/test_replay \
 	tests/unit/test_resp_server \
+	tests/unit/test_retry \
 	tests/unit/test_ring \
 	tests/unit/test_settings
 check_PROGRAMS += $(unit_programs)
@@ -92,6 +93,10 @@ tests_unit_test_resp_server_SOURCES = tests/unit/test_resp_server.c $(UNIT_ALLOC
 tests_unit_test_resp_server_CPPFLAGS = $(UNIT_CPPFLAGS)
 tests_unit_test_resp_server_LDFLAGS = $(AM_LDFLAGS) $(UNIT_WRAP)
 tests_unit_test_resp_server_LDADD = $(P2PIO_LIBS) $(CMOCKA_LIBS)
+
+tests_unit_test_retry_SOURCES = tests/unit/test_retry.c $(UNIT_COMMON)
+tests_unit_test_retry_CPPFLAGS = $(UNIT_CPPFLAGS)
+tests_unit_test_retry_LDADD = lib/libp2pcore.la $(CMOCKA_LIBS)
 
 tests_unit_test_ring_SOURCES = tests/unit/test_ring.c $(UNIT_ALLOC) $(UNIT_COMMON)
 tests_unit_test_ring_CPPFLAGS = $(UNIT_CPPFLAGS)

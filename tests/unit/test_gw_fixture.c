@@ -197,10 +197,16 @@ static int fake_put(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], uint6
 	if (b->closing)
 		return ECANCELED;
 	fake.puts++;
+	if (fake.put_err_now)
+		return fake.put_err_now;
 	op = op_new(b, key, arg);
 	op->put = true;
 	op->done = done;
 	op->err = fake.alone ? ENETUNREACH : fake.put_err;
+	if (fake.put_bad && !memcmp(fake.put_bad, key, DHT_KEY_LEN)) {
+		fake.puts_bad++;
+		op->err = EIO;
+	}
 	prev = value_find(key, id);
 	if (!op->err && !fake.put_refuse && !fake.put_silent &&
 	    b->policy.store(DHT_RECORD, key, id, data, len, b->policy.arg) &&

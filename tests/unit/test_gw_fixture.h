@@ -19,13 +19,15 @@ struct fake_dht {
 	bool get_busy;		   /* the call fails with EBUSY */
 	unsigned int incomplete;   /* so many of the next verdicts are DHT_INCOMPLETE */
 	/* puts */
-	int put_err;	 /* told by done */
-	bool put_silent; /* done never comes */
-	bool put_refuse; /* done says 0, nothing is stored */
+	int put_err;		/* told by done */
+	int put_err_now;	/* what the call itself fails with */
+	const uint8_t *put_bad; /* this key's fail with EIO, whatever others do */
+	bool put_silent;	/* done never comes */
+	bool put_refuse;	/* done says 0, nothing is stored */
 	bool disconnected;
 	bool alone;
 	/* what was done */
-	unsigned int gets, puts, bells, watches, cancels;
+	unsigned int gets, puts, puts_bad, bells, watches, cancels;
 };
 extern struct fake_dht fake;
 

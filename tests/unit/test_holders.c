@@ -270,6 +270,7 @@ static void test_announce(void **state)
 	assert_int_equal(t.key[0], 1);
 	assert_int_equal((int)t.order[0], 12);
 	assert_int_equal((int)p2p_announce_waiting(a, one), 2); /* on their way */
+	assert_int_equal((int)p2p_announce_ready(a, one), 0);
 	assert_int_equal(next(a, one, 64).n, 0);
 	/* and while it is on its way: told again, and the earlier answer says nothing */
 	set(a, 1, 13, 5);
@@ -284,6 +285,7 @@ static void test_announce(void **state)
 	assert_int_equal(p2p_announce_kept(a, &k1, 12, kept), 0);
 	/* a failure is told again */
 	p2p_announce_told(a, one, &k2, 10, false);
+	assert_int_equal((int)p2p_announce_ready(a, one), 1);
 	t = next(a, one, 0);
 	assert_int_equal(t.n, 0);
 	t = next(a, one, 64);
