@@ -53,7 +53,7 @@ struct https_identity;
 /* uint64_t each: gateway_metrics.c has their names. Counters unless said otherwise. */
 struct gw_metrics {
 	uint64_t route_found, route_cached, route_notfound, route_timeout, route_busy;
-	uint64_t lookups, lookups_joined, searches, searches_incomplete;
+	uint64_t lookups, lookups_joined, lookups_told, searches, searches_incomplete;
 	uint64_t publishes, withdrawals, stale;
 	uint64_t puts, puts_failed, puts_stale, puts_unconfirmed;
 	uint64_t values_good;

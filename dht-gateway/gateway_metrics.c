@@ -39,6 +39,8 @@ const struct metric gw_metrics_table[] = {
 	COUNTER("lookups_cached_total", route_cached, NULL, "Of these, answered from the cache."),
 	COUNTER("lookups_joined_total", lookups_joined, NULL,
 		"Of these, answered by the search of another."),
+	COUNTER("lookups_told_total", lookups_told, NULL,
+		"Of these, answered by what a holder told while it was searched."),
 	COUNTER("timeouts_ours_total", timeouts_ours, NULL,
 		"Deadlines of questions to other gateways that were over while this one was late "
 		"itself: nobody is doubted for them."),

@@ -22,6 +22,10 @@ typedef void gw_lookup_h(int err, const struct p2p_candidate_set *cands, void *a
  * their searches. fresh: not from the cache. */
 void gw_lookup(struct gw_lookups *l, const char *name, size_t len, uint64_t deadline_ms, bool fresh,
 	       gw_lookup_h *h, void *arg);
+/* A holder tells of a record of this name, verified: whoever waits for one need not any longer. All
+ * that it tells at once is taken together. */
+void gw_lookup_told(struct gw_lookups *l, const char *name, size_t len, const struct p2p_key *key,
+		    const void *bytes, size_t blen);
 size_t gw_lookups_count(const struct gw_lookups *l);
 
 #endif

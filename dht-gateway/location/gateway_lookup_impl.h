@@ -48,6 +48,7 @@ struct gw_lookup {
 	struct p2p_userset set;
 	unsigned int n_good;
 	struct gw_lookup_good good[GW_LOOKUP_GOOD_MAX];
+	bool told; /* a holder has told of a record meanwhile: it is judged by timer, at once */
 	bool replayed; /* a record came that is older than one that is known of this signer */
 	struct p2p_hit replayed_by;
 	size_t len;

@@ -24,6 +24,8 @@
  * asks and the one who answers more than a record does. */
 #define BUSY_AT 4
 #define FEW 2
+#define VERY_BUSY_AT 8
+#define VERY_FEW 1
 
 static void engine_cancel(struct gw_lookup *l)
 {
@@ -164,6 +166,7 @@ static void search_over(struct gw_lookup *l)
 {
 	struct gw *gw = l->all->gw;
 	bool complete = p2p_search_complete(&l->state);
+	bool enough = complete || l->state.answered || p2p_search_is_look(&l->state);
 	bool older = l->age + 1 < gw_record_ages(gw);
 	struct p2p_candidate_set cands;
 	enum p2p_search_end end;
@@ -173,11 +176,11 @@ static void search_over(struct gw_lookup *l)
 	event_del(l->timer);
 	event_del(l->patience);
 	/* with an answer, or of a few holders, no more is to be had */
-	if (l->state.held && !complete && !l->state.answered)
+	if (l->state.held && !enough)
 		gw->metrics.holders_unknown++;
 	else if (l->state.held && p2p_search_no(&l->state))
 		gw->metrics.holders_no++;
-	if (!complete && !l->state.answered)
+	if (!enough)
 		gw->metrics.searches_incomplete++;
 	if (l->replayed)
 		replayed_end(l);
@@ -249,7 +252,7 @@ static void judge(struct gw_lookup *l)
 			engine_start(l);
 			break;
 		case P2P_SEARCH_NO_GRACE:
-			gw_timer_set(l->timer, P2P_SEARCH_NO_GRACE_MS);
+			gw_timer_set(l->timer, p2p_search_no_grace_ms(&l->state));
 			break;
 		case P2P_SEARCH_ANSWER:
 			l->all->gw->metrics.holders_yes++;
@@ -282,6 +285,8 @@ static void on_queried(int err, const struct gw_queried *a, void *arg)
 	}
 	if (!err && a->watched && !l->age)
 		gw_watches_held(gw->watches, l->name, l->len, &l->key, &h->hit, a->instance);
+	else if (!err)
+		p2p_search_unwatched(&l->state);
 	p2p_search_told(&l->state, !err, h->seen, !err && a->synced, any);
 	judge(l);
 }
@@ -344,13 +349,23 @@ static void patience_begin(struct gw_lookup *l)
 	gw_timer_set(l->patience, p2p_search_patience_ms(usual));
 }
 
+/* So many holders are asked at first; 0: all. */
+static unsigned int few_at_first(const struct gw_lookup *l)
+{
+	size_t n = gw_map_count(l->all->map);
+
+	if (n < BUSY_AT || l->state.misses)
+		return 0;
+	return n < VERY_BUSY_AT ? FEW : VERY_FEW;
+}
+
 /* l may be gone afterwards. */
 static void holders_ask(struct gw_lookup *l, bool kept)
 {
 	struct gw *gw = l->all->gw;
 	unsigned int max = (unsigned int)gw->settings->holders, n, n_seen, alive = 0, asked,
 		     own = GW_LOOKUP_HOLDERS_MAX;
-	bool few = gw_map_count(l->all->map) >= BUSY_AT;
+	unsigned int few = few_at_first(l);
 	struct gw_near all[GW_LOOKUP_HOLDERS_MAX], near[GW_LOOKUP_HOLDERS_MAX];
 	struct p2p_candidate_set cands;
 
@@ -367,9 +382,11 @@ static void holders_ask(struct gw_lookup *l, bool kept)
 			l->holder[l->n_holders++] = (struct gw_lookup_holder){
 				.lookup = l, .hit = near[i].hit, .seen = seen};
 	}
-	asked = holders_ask_until(l, few && l->n_holders > FEW ? FEW : l->n_holders);
+	asked = holders_ask_until(l, few && l->n_holders > few ? few : l->n_holders);
 	p2p_search_begin(&l->state, true, n_seen, alive, asked);
 	p2p_search_few(&l->state, l->n_holders - l->n_asked);
+	if (few && asked == few && !l->age)
+		p2p_search_look(&l->state);
 	if (own < n)
 		own_holding(l, among(all, n_seen, &near[own].hit));
 	patience_begin(l);
@@ -444,6 +461,41 @@ static void engine_start(struct gw_lookup *l)
 /* --- the whole ---------------------------------------------------------------------------------
  */
 
+/* What holders told while it was searched: true when that is the answer. Then l may be gone. */
+static bool told_end(struct gw_lookup *l)
+{
+	struct gw *gw = l->all->gw;
+	struct p2p_candidate_set cands;
+
+	l->told = false;
+	gw_lookup_candidates(l, &cands);
+	if (l->state.answered || !usable(&cands))
+		return false;
+	holders_cancel(l);
+	engine_cancel(l);
+	event_del(l->patience);
+	l->state = (struct p2p_search){0};
+	gw->metrics.lookups_told++;
+	gw_cache_put(gw->cache, l->name, l->len, &l->set, false, true);
+	gw_lookup_tell(l, 0, &cands);
+	gw_lookup_end(l);
+	return true;
+}
+
+void gw_lookup_told(struct gw_lookups *all, const char *name, size_t len, const struct p2p_key *key,
+		    const void *bytes, size_t blen)
+{
+	struct gw_lookup *l = gw_map_get(all->map, name, len);
+	bool live;
+
+	if (!l || l->age || !l->waiters || l->state.answered || memcmp(key, &l->key, sizeof(*key)))
+		return;
+	if (take(l, key, bytes, blen, true, &live) || !live)
+		return;
+	l->told = true;
+	gw_timer_set(l->timer, 0);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct gw_lookup *l = arg;
@@ -452,6 +504,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (l->told && told_end(l))
+		return;
 	if (l->state.no_grace) {
 		p2p_search_no_grace_over(&l->state);
 		judge(l);

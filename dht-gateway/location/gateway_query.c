@@ -304,6 +304,19 @@ void gw_query_cancel(struct gw_query *q)
 	free(q);
 }
 
+bool gw_queries_asking(const struct gw_queries *all, const struct p2p_hit *holder,
+		       const struct p2p_key *key)
+{
+	const struct dest *d = gw_map_peek(all->map, holder, sizeof(*holder));
+
+	for (const struct request *r = d ? d->requests : NULL; r; r = r->next)
+		for (unsigned int i = 0; i < r->n; i++)
+			if (r->query[i] && r->query[i]->watch_s &&
+			    !memcmp(&r->query[i]->key, key, sizeof(*key)))
+				return true;
+	return false;
+}
+
 uint64_t gw_queries_instance(const struct gw_queries *all, const struct p2p_hit *holder)
 {
 	const struct dest *d = gw_map_peek(all->map, holder, sizeof(*holder));

@@ -30,6 +30,9 @@ typedef void gw_query_h(int err, const struct gw_queried *a, void *arg);
 int gw_queries_ask(struct gw_queries *q, const struct p2p_hit *holder, const struct p2p_key *key,
 		   uint32_t watch_s, gw_query_h *h, void *arg, struct gw_query **out);
 void gw_query_cancel(struct gw_query *query);
+/* Is that holder being asked about this key, and asked to tell of changes? */
+bool gw_queries_asking(const struct gw_queries *q, const struct p2p_hit *holder,
+		       const struct p2p_key *key);
 /* The holder's process, as it last said in an answer; 0: it has said nothing yet. */
 uint64_t gw_queries_instance(const struct gw_queries *q, const struct p2p_hit *holder);
 /* After so long it has usually answered, of late; 0: it has answered nothing yet. */

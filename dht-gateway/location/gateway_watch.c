@@ -7,6 +7,7 @@
 #include "dht-gateway/location/gateway_announce.h"
 #include "dht-gateway/location/gateway_cache.h"
 #include "dht-gateway/members/gateway_gossip.h"
+#include "dht-gateway/location/gateway_lookup.h"
 #include "dht-gateway/gateway_map.h"
 #include "dht-gateway/location/gateway_query.h"
 #include "dht-gateway/location/gateway_records.h"
@@ -178,6 +179,7 @@ static enum p2p_opp_result told(struct gw_watches *ws, const struct p2p_hit *fro
 {
 	struct gw *gw = ws->gw;
 	struct p2p_record_head head;
+	const struct p2p_userset_entry *known;
 	const struct held *w;
 	struct p2p_record rec;
 	struct p2p_hit signer;
@@ -194,15 +196,25 @@ static enum p2p_opp_result told(struct gw_watches *ws, const struct p2p_hit *fro
 	if (w) {
 		name = w->name;
 		namelen = w->len;
+	} else if (gw_queries_asking(gw->queries, from, &key)) {
+		/* its answer, in which we begin to watch, is on the way */
+		return P2P_OPP_KEPT;
 	} else if (gw_users_find(gw->users, &key, &name, &namelen) ||
 		   !gw_users_serves(gw->users, name, namelen)) {
 		return P2P_OPP_UNWANTED;
+	}
+	/* the other holder was first */
+	if (!p2p_hit_from_pubkey(&signer, head.pubkey, gw->crypto)) {
+		known = gw_cache_known(gw->cache, name, namelen, &signer);
+		if (known && known->order == head.order)
+			return P2P_OPP_KEPT;
 	}
 	*fault = gw_record_judge(gw, from, bytes, len, &rec, &signer);
 	if (*fault != P2P_RECORD_OK)
 		return P2P_OPP_REFUSED;
 	gw_record_seen(gw, &rec, &signer);
 	gw_cache_add(gw->cache, name, namelen, &rec, &signer, bytes, len);
+	gw_lookup_told(gw->lookups, name, namelen, &key, bytes, len);
 	gw->metrics.changes_heard++;
 	return P2P_OPP_KEPT;
 }

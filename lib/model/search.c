@@ -7,6 +7,7 @@ void p2p_search_begin(struct p2p_search *s, bool held, unsigned int n_seen, unsi
 		      unsigned int n_left)
 {
 	bool answered = s->answered;
+	bool looked = s->looked;
 	unsigned int misses = s->misses;
 	uint64_t pause_ms = s->pause_ms;
 	bool runs = s->carried && s->runs;
@@ -19,6 +20,7 @@ void p2p_search_begin(struct p2p_search *s, bool held, unsigned int n_seen, unsi
 		.n_seen = n_seen,
 		.n_left = n_left,
 		.answered = answered,
+		.looked = looked,
 		.misses = misses,
 		.pause_ms = pause_ms,
 	};
@@ -27,6 +29,21 @@ void p2p_search_begin(struct p2p_search *s, bool held, unsigned int n_seen, unsi
 void p2p_search_few(struct p2p_search *s, unsigned int n_more)
 {
 	s->n_more = n_more;
+}
+
+void p2p_search_look(struct p2p_search *s)
+{
+	s->look = s->misses == 0 && !s->answered && s->n_more > 0 && s->n_left > 0;
+}
+
+bool p2p_search_is_look(const struct p2p_search *s)
+{
+	return s->look && s->n_more > 0;
+}
+
+void p2p_search_unwatched(struct p2p_search *s)
+{
+	s->look = false;
 }
 
 void p2p_search_asked(struct p2p_search *s, unsigned int n)
@@ -38,7 +55,8 @@ void p2p_search_asked(struct p2p_search *s, unsigned int n)
 void p2p_search_own(struct p2p_search *s, bool seen, bool synced, bool any)
 {
 	s->sure = s->sure || (synced && any);
-	s->doubt = s->doubt || !synced || !any;
+	s->doubt = s->doubt || !synced;
+	s->none = s->none || (synced && !any);
 	if (!seen || !synced)
 		return;
 	s->n_told++;
@@ -69,6 +87,11 @@ uint64_t p2p_search_patience_ms(uint64_t usual_ms)
 	if (usual_ms < P2P_SEARCH_PATIENCE_MS)
 		return P2P_SEARCH_PATIENCE_MS;
 	return usual_ms < P2P_SEARCH_PATIENCE_MAX_MS ? usual_ms : P2P_SEARCH_PATIENCE_MAX_MS;
+}
+
+uint64_t p2p_search_no_grace_ms(const struct p2p_search *s)
+{
+	return s->looked ? P2P_SEARCH_NO_GRACE_LOOK_MS : P2P_SEARCH_NO_GRACE_MS;
 }
 
 void p2p_search_patience_over(struct p2p_search *s)
@@ -140,7 +163,9 @@ enum p2p_search_step p2p_search_next(struct p2p_search *s, bool usable)
 		s->grace = s->no_grace = false;
 		return P2P_SEARCH_ANSWER;
 	}
-	if (s->n_more > 0 && !s->answered && (s->doubt || s->hurry || s->n_left == 0)) {
+	if (s->n_more > 0 && !s->answered && s->look && s->none && !s->doubt && !s->hurry)
+		return s->n_left > 0 ? P2P_SEARCH_WAIT : P2P_SEARCH_OVER;
+	if (s->n_more > 0 && !s->answered && (s->doubt || s->none || s->hurry || s->n_left == 0)) {
 		s->sure = sure;
 		return P2P_SEARCH_MORE;
 	}
@@ -172,6 +197,7 @@ enum p2p_search_end p2p_search_over(struct p2p_search *s, bool waited, bool usab
 				    bool older, uint64_t *pause_ms)
 {
 	bool complete = p2p_search_complete(s);
+	bool looked = p2p_search_is_look(s);
 
 	s->grace = s->no_grace = false;
 	if (complete && waited && !s->answered && older && !usable)
@@ -181,6 +207,8 @@ enum p2p_search_end p2p_search_over(struct p2p_search *s, bool waited, bool usab
 	/* a peer that is dead or silent is named as soon as the living have nobody better */
 	if (usable || (any && (complete || s->held)))
 		return P2P_SEARCH_FOUND;
+	s->looked = s->looked || looked;
+	complete = complete || looked;
 	if (complete && ++s->misses >= P2P_SEARCH_MISSES)
 		return P2P_SEARCH_ABSENT;
 	s->paused = true;
@@ -200,6 +228,6 @@ enum p2p_search_end p2p_search_over(struct p2p_search *s, bool waited, bool usab
 
 void p2p_search_anew(struct p2p_search *s)
 {
-	s->answered = false;
+	s->answered = s->looked = false;
 	s->misses = 0;
 }

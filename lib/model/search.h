@@ -34,6 +34,8 @@
 /* A majority of holders has said no: for so long the others, and the engine, may know better. So
  * long has the engine, too, where too few of them live to say anything. */
 #define P2P_SEARCH_NO_GRACE_MS 80
+/* The same after p2p_search_look(): the engine was not asked before. */
+#define P2P_SEARCH_NO_GRACE_LOOK_MS 140
 /* From the first record that can be used, when it is the engine's, others are waited for. */
 #define P2P_SEARCH_GRACE_MS 15
 
@@ -49,9 +51,12 @@ struct p2p_search {
 	bool carried;		      /* the engine goes on over the pause, for the next one */
 	bool grace, no_grace;	      /* these times run */
 	bool doubt; /* one was not sure, or is slow: those not asked yet are asked */
+	bool none;  /* one says that there is none */
+	bool look;  /* a look at some of the holders first */
 	unsigned int n_seen, n_told, n_no, n_left, n_more;
 	/* all searches of the lookup */
 	bool answered;
+	bool looked; /* the first miss was a look */
 	unsigned int misses;
 	uint64_t pause_ms;
 };
@@ -65,6 +70,16 @@ void p2p_search_begin(struct p2p_search *s, bool held, unsigned int n_seen, unsi
 /* After p2p_search_begin: besides the n_left that are being asked there are n_more who are not, and
  * who need not be if one of the former has all records and names some. */
 void p2p_search_few(struct p2p_search *s, unsigned int n_more);
+/* After p2p_search_few, where much is looked for: those who are being asked tell of changes from
+ * now on. If this is the lookup's first search and they all say that there is none, that is its
+ * first miss, and the others and the engine are asked by the next search, if nobody has told of a
+ * record until then: who has just got a 200 is found with few questions, and that somebody is
+ * absent still takes a majority's word. */
+void p2p_search_look(struct p2p_search *s);
+/* Is that all that was asked of this search? */
+bool p2p_search_is_look(const struct p2p_search *s);
+/* One of them does not tell of changes. */
+void p2p_search_unwatched(struct p2p_search *s);
 /* These n are being asked now, too; nobody else will be. */
 void p2p_search_asked(struct p2p_search *s, unsigned int n);
 /* A holder is done, its answer taken. ok: it answered; seen: it is one of the n_seen; synced: it
@@ -77,7 +92,9 @@ void p2p_search_engine(struct p2p_search *s, bool runs);
 void p2p_search_engine_over(struct p2p_search *s, bool all);
 /* usual_ms: after which the slowest of those who are asked usually has answered; 0: not known. */
 uint64_t p2p_search_patience_ms(uint64_t usual_ms);
-/* Times are over: p2p_search_patience_ms() since the beginning; P2P_SEARCH_NO_GRACE_MS. */
+/* How long P2P_SEARCH_NO_GRACE is. */
+uint64_t p2p_search_no_grace_ms(const struct p2p_search *s);
+/* Times are over: p2p_search_patience_ms() since the beginning; p2p_search_no_grace_ms(). */
 void p2p_search_patience_over(struct p2p_search *s);
 void p2p_search_no_grace_over(struct p2p_search *s);
 /* A record came of the engine that can be used: true when P2P_SEARCH_GRACE_MS begins by it (between
@@ -91,7 +108,7 @@ enum p2p_search_step {
 	P2P_SEARCH_MORE,     /* ask the other holders, and tell p2p_search_asked(); patience
 			      * begins anew */
 	P2P_SEARCH_ENGINE,   /* ask the engine, and tell p2p_search_engine() */
-	P2P_SEARCH_NO_GRACE, /* let P2P_SEARCH_NO_GRACE_MS begin */
+	P2P_SEARCH_NO_GRACE, /* let p2p_search_no_grace_ms() begin */
 	P2P_SEARCH_ANSWER,   /* tell those who wait what was found; the search goes on */
 	P2P_SEARCH_OVER,     /* p2p_search_over() */
 };

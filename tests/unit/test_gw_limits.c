@@ -253,8 +253,8 @@ static int lookup_begin(struct gw_fixture *f, unsigned int n, struct answer *a)
 	return a->done ? a->err : EINPROGRESS;
 }
 
-/* The loop is late for long: some new lookups are turned down at once; when it is not any more, none
- * are. */
+/* The loop is late for long: some new lookups are turned down at once; when it is not any more,
+ * none are. */
 static void test_behind(void **state)
 {
 	struct gw_fixture *f = *state;

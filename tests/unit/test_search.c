@@ -402,6 +402,81 @@ static void test_few_do_not_say_absent(void **state)
 	assert_int_equal(s.misses, 0);
 }
 
+/* Much is looked for: those who tell of changes are asked, and all the others after a pause. */
+static void test_look(void **state)
+{
+	uint64_t pause;
+
+	(void)state;
+	memset(&s, 0, sizeof(s));
+	two();
+	p2p_search_look(&s);
+	no(1);
+	next_is(P2P_SEARCH_WAIT);
+	no(1);
+	next_is(P2P_SEARCH_OVER);
+	assert_int_equal(p2p_search_over(&s, true, false, false, false, &pause), P2P_SEARCH_AGAIN);
+	assert_int_equal(pause, P2P_SEARCH_MISS_PAUSE_MS);
+	/* now it takes a majority, the engine, and their time */
+	p2p_search_begin(&s, true, 5, 5, 5);
+	no(2);
+	next_is(P2P_SEARCH_WAIT);
+	no(1);
+	next_is(P2P_SEARCH_ENGINE);
+	p2p_search_engine(&s, true);
+	next_is(P2P_SEARCH_NO_GRACE);
+	assert_int_equal(p2p_search_no_grace_ms(&s), P2P_SEARCH_NO_GRACE_LOOK_MS);
+	next_is(P2P_SEARCH_WAIT);
+	no(2);
+	p2p_search_engine_over(&s, true);
+	next_is(P2P_SEARCH_OVER);
+	assert_int_equal(p2p_search_over(&s, true, false, false, false, &pause), P2P_SEARCH_ABSENT);
+	/* who asks again begins anew */
+	p2p_search_anew(&s);
+	assert_int_equal(p2p_search_no_grace_ms(&s), P2P_SEARCH_NO_GRACE_MS);
+}
+
+/* One of them knows somebody, does not tell of changes, fails or is slow: no look is enough. */
+static void test_look_is_not_enough(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 4; i++) {
+		memset(&s, 0, sizeof(s));
+		usable = false;
+		two();
+		p2p_search_look(&s);
+		no(1);
+		next_is(P2P_SEARCH_WAIT);
+		switch (i) {
+		case 0:
+			usable = true;
+			p2p_search_told(&s, true, true, true, true);
+			next_is(P2P_SEARCH_ANSWER);
+			continue;
+		case 1:
+			p2p_search_unwatched(&s);
+			no(1);
+			break;
+		case 2:
+			p2p_search_told(&s, false, true, false, false);
+			break;
+		default:
+			p2p_search_patience_over(&s);
+		}
+		next_is(P2P_SEARCH_MORE);
+		p2p_search_asked(&s, 3);
+		next_is(P2P_SEARCH_WAIT);
+	}
+	usable = false;
+	/* only the first of a lookup's searches is one */
+	memset(&s, 0, sizeof(s));
+	s.misses = 1;
+	two();
+	p2p_search_look(&s);
+	no(2);
+	next_is(P2P_SEARCH_MORE);
+}
+
 static void test_patience_is_what_is_usual(void **state)
 {
 	struct p2p_rtt r = {0};
@@ -647,6 +722,8 @@ int main(void)
 		T(test_the_engine_knows_better),
 		T(test_unknown),
 		T(test_patience),
+		T(test_look),
+		T(test_look_is_not_enough),
 		T(test_patience_is_what_is_usual),
 		T(test_few_are_enough),
 		T(test_few_are_not_enough),
