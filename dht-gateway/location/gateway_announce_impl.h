@@ -5,6 +5,7 @@
 #ifndef P2PSIP_GATEWAY_ANNOUNCE_IMPL_H
 #define P2PSIP_GATEWAY_ANNOUNCE_IMPL_H
 
+#include <sys/queue.h>
 #include "dht-gateway/location/gateway_announce.h"
 #include "lib/model/announce.h"
 
@@ -24,7 +25,7 @@ struct sent {
 
 /* On its way to a holder. */
 struct batch {
-	struct batch *prev, *next;
+	LIST_ENTRY(batch) all;
 	struct holder *holder;
 	struct gw_ask *ask;
 	unsigned int n;
@@ -46,7 +47,7 @@ struct holder {
 	uint16_t slot;
 	uint64_t instance;
 	struct event *timer; /* to try again */
-	struct batch *batches;
+	LIST_HEAD(, batch) batches;
 	unsigned int n_batches, n_sent, failures; /* n_sent: records, in the batches */
 	uint64_t retry_ms;			  /* mono */
 	struct check *check;

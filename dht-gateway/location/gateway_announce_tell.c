@@ -38,12 +38,7 @@ static void batch_free(struct batch *b)
 {
 	if (b->ask)
 		gw_ask_cancel(b->ask);
-	if (b->prev)
-		b->prev->next = b->next;
-	else
-		b->holder->batches = b->next;
-	if (b->next)
-		b->next->prev = b->prev;
+	LIST_REMOVE(b, all);
 	b->holder->n_batches--;
 	b->holder->n_sent -= b->n;
 	free(b);
@@ -60,8 +55,8 @@ void gw_announce_holder_drop(void *value, void *arg)
 			*hp = h->next_due;
 			break;
 		}
-	while (h->batches)
-		batch_free(h->batches);
+	while (!LIST_EMPTY(&h->batches))
+		batch_free(LIST_FIRST(&h->batches));
 	gw_announce_check_free(h);
 	if (h->timer)
 		event_free(h->timer);
@@ -292,11 +287,9 @@ static struct batch *batch_new(struct holder *h, const struct scratch *s)
 
 	if (!b)
 		return NULL;
-	*b = (struct batch){.holder = h, .next = h->batches, .n = s->n};
+	*b = (struct batch){.holder = h, .n = s->n};
 	memcpy(b->sent, s->sent, s->n * sizeof(*s->sent));
-	if (b->next)
-		b->next->prev = b;
-	h->batches = b;
+	LIST_INSERT_HEAD(&h->batches, b, all);
 	h->n_batches++;
 	h->n_sent += b->n;
 	return b;

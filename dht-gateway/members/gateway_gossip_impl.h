@@ -4,6 +4,7 @@
 #define P2PSIP_GATEWAY_GOSSIP_IMPL_H
 
 #include <netinet/in.h>
+#include <sys/queue.h>
 #include "dht-gateway/members/gateway_gossip.h"
 #include "lib/model/gossip.h"
 #include "lib/model/ring.h"
@@ -46,8 +47,8 @@ struct gw_gossip {
 
 	/* gateway_gossip_talk.c */
 	struct event *timer;
-	struct gossip_talk *talks;
-	uint64_t lost_ms; /* gw_load_lost_ms() at the last tick */
+	LIST_HEAD(, gossip_talk) talks;
+	uint64_t lost_ms;    /* gw_load_lost_ms() at the last tick */
 	struct gw_map *mute; /* peers of an earlier release, by HIT: when they said so */
 	struct p2p_opp_members in, out;
 	char body[P2P_OPP_MEMBERS_BODY_MAX + 1];

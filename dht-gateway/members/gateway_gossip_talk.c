@@ -18,7 +18,7 @@
 
 struct gossip_talk {
 	struct gw_gossip *g;
-	struct gossip_talk *prev, *next;
+	LIST_ENTRY(gossip_talk) all;
 	struct gw_ask *ask;
 	struct p2p_hit hit;
 };
@@ -30,12 +30,7 @@ struct mute {
 
 static void talk_end(struct gossip_talk *t)
 {
-	if (t->prev)
-		t->prev->next = t->next;
-	else
-		t->g->talks = t->next;
-	if (t->next)
-		t->next->prev = t->prev;
+	LIST_REMOVE(t, all);
 	free(t);
 }
 
@@ -169,10 +164,7 @@ static int talk(struct gw_gossip *g, const struct p2p_hit *hit)
 		free(t);
 		return err;
 	}
-	t->next = g->talks;
-	if (t->next)
-		t->next->prev = t;
-	g->talks = t;
+	LIST_INSERT_HEAD(&g->talks, t, all);
 	return 0;
 }
 
@@ -200,7 +192,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		void (*left)(void *arg) = g->left;
 
 		gw_timer_set(g->timer, 50);
-		if (g->talks && now < g->leave_ms)
+		if (!LIST_EMPTY(&g->talks) && now < g->leave_ms)
 			return;
 		g->left = NULL;
 		g->active = false;
@@ -271,9 +263,11 @@ int gossip_talk_new(struct gw_gossip *g)
 
 void gossip_talk_free(struct gw_gossip *g)
 {
-	while (g->talks) {
-		gw_ask_cancel(g->talks->ask);
-		talk_end(g->talks);
+	while (!LIST_EMPTY(&g->talks)) {
+		struct gossip_talk *t = LIST_FIRST(&g->talks);
+
+		gw_ask_cancel(t->ask);
+		talk_end(t);
 	}
 	if (g->timer)
 		event_free(g->timer);

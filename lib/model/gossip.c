@@ -73,15 +73,7 @@ static void news_unlink(struct p2p_gossip *g, struct member *m)
 {
 	if (m->tells == 0)
 		return;
-	if (m->prev != NULL)
-		m->prev->next = m->next;
-	else
-		g->news = m->next;
-	if (m->next != NULL)
-		m->next->prev = m->prev;
-	else
-		g->news_last = m->prev;
-	m->prev = m->next = NULL;
+	TAILQ_REMOVE(&g->news, m, news);
 	m->tells = 0;
 	g->n_news--;
 }
@@ -90,13 +82,7 @@ static void news_append(struct p2p_gossip *g, struct member *m, unsigned int tel
 {
 	g->n_news++;
 	m->tells = tells;
-	m->next = NULL;
-	m->prev = g->news_last;
-	if (m->prev != NULL)
-		m->prev->next = m;
-	else
-		g->news = m;
-	g->news_last = m;
+	TAILQ_INSERT_TAIL(&g->news, m, news);
 }
 
 /* Something about it is to be told: before all that was told already. A record that says nothing
@@ -110,13 +96,7 @@ static void news_add(struct p2p_gossip *g, struct member *m, bool weighty)
 	else
 		m->tells = (weighty ? 8 : 1) + log2_of(g->index.n) * 7 / 10;
 	g->n_news++;
-	m->prev = NULL;
-	m->next = g->news;
-	if (m->next != NULL)
-		m->next->prev = m;
-	else
-		g->news_last = m;
-	g->news = m;
+	TAILQ_INSERT_HEAD(&g->news, m, news);
 }
 
 void gossip_news_told(struct p2p_gossip *g, struct member *m)
@@ -719,6 +699,7 @@ int p2p_gossip_new(struct p2p_gossip **gp, const struct p2p_gossip_config *confi
 	if (g == NULL)
 		return ENOMEM;
 	g->config = *config;
+	TAILQ_INIT(&g->news);
 	g->now_ms = now_ms;
 	g->round_ms = now_ms + config->random(config->arg) % (config->period_ms + 1);
 	err = member_add(g, &config->self, &g->self);

@@ -3,6 +3,7 @@
 #ifndef P2PSIP_MODEL_GOSSIP_IMPL_H
 #define P2PSIP_MODEL_GOSSIP_IMPL_H
 
+#include <sys/queue.h>
 #include "lib/model/gossip.h"
 #include "lib/model/ring.h"
 
@@ -35,7 +36,7 @@ struct member {
 	uint64_t doubt_ms;	     /* since when it does not answer us; 0: it does */
 	uint64_t telling, told;	     /* the orders of our own record that it is told, and knows */
 	unsigned int tells;	     /* of its news; 0: not in the list */
-	struct member *prev, *next;
+	TAILQ_ENTRY(member) news;
 };
 
 struct gossip_doubted {
@@ -58,7 +59,7 @@ struct p2p_gossip {
 	struct p2p_gossip_config config;
 	struct p2p_ring index; /* by HIT */
 	struct member *self;
-	struct member *news, *news_last;
+	TAILQ_HEAD(members, member) news;
 	size_t unseen;
 	uint64_t now_ms, round_ms, age_ms; /* of the next round, and look at all members */
 	uint64_t refute;

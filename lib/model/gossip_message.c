@@ -44,14 +44,15 @@ static bool doubt_put(struct p2p_opp_members *out, const struct member *m, uint6
 static void news_put(struct p2p_gossip *g, const struct p2p_hit *to, bool own,
 		     struct p2p_opp_members *out, uint64_t now)
 {
-	struct member *m = g->news, *next, *last = g->news_last;
+	struct member *m = TAILQ_FIRST(&g->news), *next;
+	const struct member *last = TAILQ_LAST(&g->news, members);
 	unsigned int looked = 0;
 	bool end = m == NULL;
 
 	for (; !end && looked < NEWS_LOOK; m = next, looked++) {
 		bool put;
 
-		next = m->next;
+		next = TAILQ_NEXT(m, news);
 		end = m == last;
 		if (p2p_hit_cmp(&m->hit, to) == 0 || (m == g->self && own))
 			continue;

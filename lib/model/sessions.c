@@ -3,11 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 struct entry {
 	struct p2p_sessions_entry e;
 	struct entry *by_id, *by_hit; /* next in the bucket */
-	struct entry *prev, *next;    /* of all, the newest first */
+	LIST_ENTRY(entry) all;	      /* the newest first */
 };
 
 /* An id that was opened here, and by whom. */
@@ -21,7 +22,8 @@ struct seen {
 struct p2p_sessions {
 	struct p2p_sessions_config config;
 	size_t n, buckets; /* a power of two */
-	struct entry **id, **hit, *all;
+	struct entry **id, **hit;
+	LIST_HEAD(, entry) all;
 	/* a ring, the oldest at head: all are remembered for as long */
 	struct seen *seen;
 	uint32_t *seen_bucket;
@@ -76,12 +78,12 @@ static void entry_free(struct entry *x)
 
 void p2p_sessions_free(struct p2p_sessions *t)
 {
+	struct entry *x;
+
 	if (!t)
 		return;
-	while (t->all) {
-		struct entry *x = t->all;
-
-		t->all = x->next;
+	while ((x = LIST_FIRST(&t->all)) != NULL) {
+		LIST_REMOVE(x, all);
 		entry_free(x);
 	}
 	free(t->id);
@@ -198,10 +200,7 @@ static struct entry *add(struct p2p_sessions *t, const struct p2p_session_id *id
 	head = &t->hit[hit_bucket(t, hit)];
 	x->by_hit = *head;
 	*head = x;
-	x->next = t->all;
-	if (x->next)
-		x->next->prev = x;
-	t->all = x;
+	LIST_INSERT_HEAD(&t->all, x, all);
 	t->n++;
 	return x;
 }
@@ -218,12 +217,7 @@ int p2p_sessions_remove(struct p2p_sessions *t, const struct p2p_session_id *id)
 	for (at = &t->hit[hit_bucket(t, &x->e.s.hit)]; *at != x;)
 		at = &(*at)->by_hit;
 	*at = x->by_hit;
-	if (x->prev)
-		x->prev->next = x->next;
-	else
-		t->all = x->next;
-	if (x->next)
-		x->next->prev = x->prev;
+	LIST_REMOVE(x, all);
 	t->n--;
 	entry_free(x);
 	return 0;
@@ -503,10 +497,11 @@ int p2p_sessions_next(struct p2p_sessions *t, uint64_t now_ms, struct p2p_sessio
 		      enum p2p_sessions_action *action)
 {
 	struct p2p_sessions_entry *e;
-	struct entry *x = t->all;
+	struct entry *x;
 
-	while (x && due(&x->e) > now_ms)
-		x = x->next;
+	LIST_FOREACH(x, &t->all, all)
+		if (due(&x->e) <= now_ms)
+			break;
 	if (!x)
 		return ENOENT;
 	e = &x->e;
@@ -529,8 +524,9 @@ int p2p_sessions_next(struct p2p_sessions *t, uint64_t now_ms, struct p2p_sessio
 uint64_t p2p_sessions_due(const struct p2p_sessions *t)
 {
 	uint64_t next = UINT64_MAX;
+	const struct entry *x;
 
-	for (const struct entry *x = t->all; x; x = x->next)
+	LIST_FOREACH(x, &t->all, all)
 		if (due(&x->e) < next)
 			next = due(&x->e);
 	return next;
@@ -539,12 +535,12 @@ uint64_t p2p_sessions_due(const struct p2p_sessions *t)
 void p2p_sessions_scan(const struct p2p_sessions *t, uint64_t *cursor, size_t count,
 		       void (*fn)(const struct p2p_sessions_entry *e, void *arg), void *arg)
 {
-	const struct entry *x = t->all;
+	const struct entry *x = LIST_FIRST(&t->all);
 	uint64_t at = 0;
 
 	for (; x && at < *cursor; at++)
-		x = x->next;
-	for (; x && count; x = x->next, at++, count--)
+		x = LIST_NEXT(x, all);
+	for (; x && count; x = LIST_NEXT(x, all), at++, count--)
 		fn(&x->e, arg);
 	*cursor = x ? at : 0;
 }

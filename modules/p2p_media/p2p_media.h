@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include "core/sr_module.h"
 #include "core/str.h"
 #include "core/parser/msg_parser.h"
@@ -112,7 +113,7 @@ struct p2p_media_branch {
  * transaction. Only the branches' states change once the request has been relayed. */
 #define P2P_MEDIA_NO_WINNER (-1)
 struct p2p_media_session {
-	struct p2p_media_session *next, *prev; /* all of them; under the list's lock */
+	TAILQ_ENTRY(p2p_media_session) all; /* under the list's lock */
 	unsigned int serial;
 	bool dialog; /* an in-dialog request: branch[0] is the call's own handle, not ours to end */
 	bool has_sdp; /* the request brought one: its replies bring answers */

@@ -26,9 +26,9 @@
 /* shm */
 struct session_list {
 	gen_lock_t lock;
-	struct p2p_media_session *first, *last; /* by serial; under lock */
-	unsigned int serial, count;		/* under lock */
-	struct p2p_hash_key salt;		/* written before forking */
+	TAILQ_HEAD(, p2p_media_session) all; /* by serial; under lock */
+	unsigned int serial, count;	     /* under lock */
+	struct p2p_hash_key salt;	     /* written before forking */
 };
 
 static struct session_list *list;
@@ -47,6 +47,7 @@ int p2p_media_session_init(void)
 		return -1;
 	}
 	memset(list, 0, sizeof(*list));
+	TAILQ_INIT(&list->all);
 	if (lock_init(&list->lock) == NULL) {
 		LM_ERR("cannot make a lock\n");
 		shm_free(list);
@@ -242,14 +243,7 @@ static void session_free(void *param)
 	if (!s->settled)
 		p2p_media_session_end(s, -1);
 	lock_get(&list->lock);
-	if (s->prev != NULL)
-		s->prev->next = s->next;
-	else
-		list->first = s->next;
-	if (s->next != NULL)
-		s->next->prev = s->prev;
-	else
-		list->last = s->prev;
+	TAILQ_REMOVE(&list->all, s, all);
 	list->count--;
 	lock_release(&list->lock);
 	if (early == s)
@@ -308,12 +302,7 @@ struct p2p_media_session *p2p_media_session_get(struct sip_msg *msg)
 	lock_get(&list->lock);
 	s->serial = ++list->serial;
 	list->count++;
-	s->prev = list->last;
-	if (list->last != NULL)
-		list->last->next = s;
-	else
-		list->first = s;
-	list->last = s;
+	TAILQ_INSERT_TAIL(&list->all, s, all);
 	lock_release(&list->lock);
 	if (p2p_media_tm.register_tmcb(msg, transaction(),
 				       TMCB_ON_FAILURE | TMCB_RESPONSE_OUT | TMCB_DESTROY,
@@ -349,9 +338,11 @@ unsigned int p2p_media_session_visit(unsigned int after, unsigned int max,
 	unsigned int n = 0;
 
 	lock_get(&list->lock);
-	for (s = list->first; s != NULL && n < max; s = s->next) {
+	TAILQ_FOREACH(s, &list->all, all) {
 		if (s->serial <= after)
 			continue;
+		if (n == max)
+			break;
 		f(s, arg);
 		n++;
 	}
