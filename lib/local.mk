@@ -18,7 +18,7 @@ lib_libp2pcore_la_SOURCES = \
 	lib/proto/name.c lib/proto/name.h \
 	lib/proto/permission.c lib/proto/permission.h \
 	lib/proto/record.c lib/proto/record.h \
-	lib/proto/record_head.c lib/proto/record_head.h \
+	lib/proto/record_head.c lib/proto/record_head.h lib/proto/record_impl.h lib/proto/record_uri.c \
 	lib/proto/resp.c lib/proto/resp.h \
 	lib/proto/revocation.c lib/proto/revocation.h \
 	lib/proto/token.c lib/proto/token.h \

@@ -97,6 +97,19 @@ void p2p_hex_print(char *text, const void *bytes, size_t n)
 	text[2 * n] = '\0';
 }
 
+bool p2p_word_is(const char *s, size_t len, const char *word)
+{
+	size_t i;
+
+	if (strlen(word) != len)
+		return false;
+	for (i = 0; i < len; i++) {
+		if (p2p_lower(s[i]) != word[i])
+			return false;
+	}
+	return true;
+}
+
 int p2p_hex_parse(void *bytes, size_t n, const char *text, size_t len)
 {
 	uint8_t *b = bytes;

@@ -81,6 +81,9 @@ static inline char p2p_lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 }
 
+/* Is it this word, which is in lower case, in whatever case? */
+bool p2p_word_is(const char *s, size_t len, const char *word);
+
 /* Value of a hexadecimal digit, or -1. */
 static inline int p2p_hex_digit(char c)
 {

@@ -55,19 +55,6 @@ const char *p2p_digests_text(uint8_t digests)
 	}
 }
 
-static bool word_is(const char *s, size_t len, const char *word)
-{
-	size_t i;
-
-	if (strlen(word) != len)
-		return false;
-	for (i = 0; i < len; i++) {
-		if (p2p_lower(s[i]) != word[i])
-			return false;
-	}
-	return true;
-}
-
 int p2p_digests_parse(uint8_t *digests, const char *text, size_t len)
 {
 	uint8_t found = 0;
@@ -80,9 +67,9 @@ int p2p_digests_parse(uint8_t *digests, const char *text, size_t len)
 		}
 		for (n = 0; i + n < len && text[i + n] != ' ' && text[i + n] != ','; n++)
 			;
-		if (word_is(text + i, n, "md5"))
+		if (p2p_word_is(text + i, n, "md5"))
 			found |= P2P_DIGEST_MD5;
-		else if (word_is(text + i, n, "sha-256") || word_is(text + i, n, "sha256"))
+		else if (p2p_word_is(text + i, n, "sha-256") || p2p_word_is(text + i, n, "sha256"))
 			found |= P2P_DIGEST_SHA256;
 		else
 			return EINVAL;
