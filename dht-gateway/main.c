@@ -4,7 +4,6 @@
 #include "config.h"
 #include <errno.h>
 #include <event2/event.h>
-#include <getopt.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +15,9 @@
 #include "dht-gateway/gateway_metrics.h"
 #include "dht-gateway/gateway_resp.h"
 #include "dht-gateway/keys/gateway_secret.h"
+#include "lib/base/bytes.h"
 #include "lib/io/daemon.h"
+#include "lib/io/daemon_args.h"
 
 #define NAME "p2psip-gateway"
 #define SUMMARY_MS 5000
@@ -33,28 +34,6 @@ struct program {
 	struct gw_admin *admin;
 	struct event *summary;
 };
-
-static void usage(FILE *f)
-{
-	fprintf(f,
-		"Usage: " NAME " [options]\n"
-		"The overlay manager of a Kamailio's peer-to-peer SIP overlay.\n\n"
-		"  -c, --config FILE     settings (default " GW_SETTINGS_PATH ")\n"
-		"  -t, --check-config    read the settings, say what is wrong with them, and end\n"
-		"  -p, --print-config    print the settings as they would be used, and end\n"
-		"      --manual          print the table of settings as Markdown, and end\n"
-		"      --metrics         print the table of metrics as Markdown, and end\n"
-		"  -V, --version         print the version and the DHT engines built in, and end\n"
-		"  -h, --help            print this, and end\n");
-}
-
-static void version(void)
-{
-	printf(NAME " %s (", P2PSIP_VERSION);
-	for (size_t i = 0; dht_backends[i]; i++)
-		printf("%s%s", i ? ", " : "", dht_backends[i]->name);
-	printf(")\n");
-}
 
 static void log_setup(struct program *p)
 {
@@ -255,66 +234,41 @@ static int check_files(const struct gw_settings *s)
 
 int main(int argc, char **argv)
 {
-	enum { OPT_SETTINGS_MANUAL = 256, OPT_METRICS_MANUAL };
-	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"check-config", no_argument, NULL, 't'},
-		{"print-config", no_argument, NULL, 'p'},
-		{"manual", no_argument, NULL, OPT_SETTINGS_MANUAL},
-		{"metrics", no_argument, NULL, OPT_METRICS_MANUAL},
-		{"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+	char version[128];
+	const struct daemon_program program = {
+		.name = NAME,
+		.summary = "The overlay manager of a Kamailio's peer-to-peer SIP overlay.",
+		.config = GW_SETTINGS_PATH,
+		.version = version,
+		.settings = gw_settings_table,
+		.metrics = gw_metrics_table,
 	};
-	struct program p = {.path = GW_SETTINGS_PATH};
-	bool check = false, print = false;
+	struct daemon_args args;
+	struct program p = {0};
+	struct p2p_text t;
 	char err[512];
-	int opt, ret;
+	int ret;
 
-	while ((opt = getopt_long(argc, argv, "c:tpVh", options, NULL)) != -1) {
-		switch (opt) {
-		case 'c':
-			p.path = optarg;
-			break;
-		case 't':
-			check = true;
-			break;
-		case 'p':
-			print = true;
-			break;
-		case OPT_SETTINGS_MANUAL:
-			settings_manual(gw_settings_table, stdout);
-			return 0;
-		case OPT_METRICS_MANUAL:
-			metrics_manual(gw_metrics_table, stdout);
-			return 0;
-		case 'V':
-			version();
-			return 0;
-		case 'h':
-			usage(stdout);
-			return 0;
-		default:
-			usage(stderr);
-			return 2;
-		}
-	}
-	if (optind < argc) {
-		usage(stderr);
-		return 2;
-	}
+	p2p_text_init(&t, version, sizeof(version));
+	p2p_text_add(&t, "%s (", P2PSIP_VERSION);
+	for (size_t i = 0; dht_backends[i]; i++)
+		p2p_text_add(&t, "%s%s", i ? ", " : "", dht_backends[i]->name);
+	p2p_text_add(&t, ")");
+	if (!daemon_args(&program, argc, argv, &args, &ret))
+		return ret;
+	p.path = args.config;
 	ret = gw_settings_load(&p.settings, p.path, err, sizeof(err));
 	if (ret) {
 		fprintf(stderr, NAME ": %s\n", err);
 		return 1;
 	}
-	if (print)
+	if (args.print)
 		settings_print(gw_settings_table, &p.settings, stdout);
-	if (check)
+	if (args.check)
 		ret = check_files(&p.settings);
-	if (check && !print && !ret)
+	if (args.check && !args.print && !ret)
 		printf("%s: good\n", p.path);
-	if (!check && !print) {
+	if (!args.check && !args.print) {
 		log_setup(&p);
 		ret = run(&p);
 	}

@@ -46,7 +46,7 @@ lib_libp2pcore_la_SOURCES = \
 lib_libp2pcore_la_LIBADD =
 
 lib_libp2pio_la_SOURCES = \
-	lib/io/daemon.c lib/io/daemon.h \
+	lib/io/daemon.c lib/io/daemon.h lib/io/daemon_args.c lib/io/daemon_args.h \
 	lib/io/metrics.c lib/io/metrics.h \
 	lib/io/resp_client.c lib/io/resp_command.c lib/io/resp_reader.c lib/io/resp_reply.c \
 	lib/io/resp_server.c lib/io/resp_server.h lib/io/resp_impl.h \

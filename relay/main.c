@@ -2,15 +2,15 @@
 /* p2psip-relay: command line and life cycle; everything else is in the convenience library. */
 #include <errno.h>
 #include <event2/event.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "config.h"
 #include "lib/io/daemon.h"
+#include "lib/io/daemon_args.h"
 #include "relay/relay.h"
 
-#define DEFAULT_CONFIG "/etc/p2psip/relay.conf"
+#define NAME "p2psip-relay"
 /* After the order to stop: for replies that are on their way out, and requests under way. */
 #define STOP_TICK_MS 20
 #define STOP_MAX_MS 1000
@@ -104,7 +104,7 @@ static int run(struct program *p)
 		.arg = p,
 	};
 	const struct daemon_config dc = {
-		.name = "p2psip-relay",
+		.name = NAME,
 		.pid_file = p->settings->pid_file,
 		.stop = on_stop,
 		.reload = on_reload,
@@ -116,7 +116,7 @@ static int run(struct program *p)
 
 	p->log.sink =
 		p->settings->log_to == RELAY_LOG_SYSLOG ? daemon_log_syslog : daemon_log_stderr;
-	p->log.arg = "p2psip-relay";
+	p->log.arg = NAME;
 	p->log.level = relay_settings_log_level(p->settings);
 	e = daemon_drop(p->settings->user, p->settings->group, err, sizeof(err));
 	if (e != 0) {
@@ -137,7 +137,7 @@ static int run(struct program *p)
 	if (e != 0)
 		goto out;
 	daemon_ready(p->daemon);
-	p2p_log(&p->log, P2P_LOG_INFO, "p2psip-relay %s: %s, %zu rtpengines", P2PSIP_VERSION,
+	p2p_log(&p->log, P2P_LOG_INFO, NAME " %s: %s, %zu rtpengines", P2PSIP_VERSION,
 		p->settings->socket, p->settings->n_spec);
 	event_base_dispatch(p->base);
 out:
@@ -153,81 +153,35 @@ out:
 	return e;
 }
 
-static void usage(FILE *f)
-{
-	fprintf(f,
-		"Usage: p2psip-relay [OPTION]...\n"
-		"Controls the rtpengines of one peer of a peer-to-peer SIP overlay.\n\n"
-		"  -c, --config FILE   settings (default " DEFAULT_CONFIG ")\n"
-		"  -t, --check-config  check the settings and exit\n"
-		"  -p, --print-config  print the settings in force, defaults included, and exit\n"
-		"      --manual        print the table of settings as Markdown and exit\n"
-		"      --metrics       print the table of metrics as Markdown and exit\n"
-		"  -V, --version       print the version and exit\n"
-		"  -h, --help          print this and exit\n");
-}
-
 int main(int argc, char **argv)
 {
-	enum { OPT_MANUAL = 256, OPT_METRICS };
-	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"check-config", no_argument, NULL, 't'},
-		{"print-config", no_argument, NULL, 'p'},
-		{"manual", no_argument, NULL, OPT_MANUAL},
-		{"metrics", no_argument, NULL, OPT_METRICS},
-		{"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},
-		{0},
+	static const struct daemon_program program = {
+		.name = NAME,
+		.summary = "Controls the rtpengines of one peer of a peer-to-peer SIP overlay.",
+		.config = "/etc/p2psip/relay.conf",
+		.version = P2PSIP_VERSION,
+		.settings = relay_settings_table,
+		.metrics = relay_metrics_table,
 	};
-	struct program p = {.path = DEFAULT_CONFIG};
-	bool check = false, print = false;
+	struct daemon_args args;
+	struct program p = {0};
 	char err[512];
-	int c, e;
+	int e;
 
-	while ((c = getopt_long(argc, argv, "c:tpVh", options, NULL)) != -1) {
-		switch (c) {
-		case 'c':
-			p.path = optarg;
-			break;
-		case 't':
-			check = true;
-			break;
-		case 'p':
-			print = true;
-			break;
-		case OPT_MANUAL:
-			settings_manual(relay_settings_table, stdout);
-			return 0;
-		case OPT_METRICS:
-			metrics_manual(relay_metrics_table, stdout);
-			return 0;
-		case 'V':
-			printf("p2psip-relay %s\n", P2PSIP_VERSION);
-			return 0;
-		case 'h':
-			usage(stdout);
-			return 0;
-		default:
-			usage(stderr);
-			return 2;
-		}
-	}
-	if (optind < argc) {
-		usage(stderr);
-		return 2;
-	}
+	if (!daemon_args(&program, argc, argv, &args, &e))
+		return e;
+	p.path = args.config;
 	p.settings = calloc(1, sizeof(*p.settings));
 	if (p.settings == NULL)
 		return 1;
 	if (relay_settings_load(p.settings, p.path, err, sizeof(err)) != 0) {
-		fprintf(stderr, "p2psip-relay: %s\n", err);
+		fprintf(stderr, NAME ": %s\n", err);
 		free(p.settings);
 		return 1;
 	}
-	if (print)
+	if (args.print)
 		settings_print(relay_settings_table, p.settings, stdout);
-	e = check || print ? 0 : run(&p);
+	e = args.check || args.print ? 0 : run(&p);
 	relay_settings_free(p.settings);
 	free(p.settings);
 	return e == 0 ? 0 : 1;
