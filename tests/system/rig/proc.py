@@ -47,6 +47,45 @@ def wait_for(what, condition, timeout=10.0, every=0.02, alive=()):
         pause = min(pause * 2, every)
 
 
+def signal_all(child, sig):
+    """To a process that leads a session, and to those it started. False: there is none any more."""
+    try:
+        os.killpg(child.pid, sig)
+        return True
+    except ProcessLookupError:
+        return False
+
+
+def end(child, text, timeout=10):
+    """SIGTERM to a process that leads a session; its exit code. Raises subprocess.TimeoutExpired.
+    `text` returns what it has logged."""
+    child.terminate()
+    try:
+        return child.wait(min(3, timeout))
+    except subprocess.TimeoutExpired:
+        # A child of stock Kamailio's that was forked a moment ago loses the signal its main
+        # process passes on (5.6.3, about one stop in ten right after the start).
+        signal_all(child, signal.SIGTERM)
+    try:
+        return child.wait(min(3, timeout))
+    except subprocess.TimeoutExpired:
+        _end_stuck(child, text())
+    return child.wait(timeout)
+
+
+def _end_stuck(child, text):
+    """Stock Kamailio's children take a lock in their handler of SIGTERM, and end there, whatever
+    locks they hold (5.6.3): now and then one waits for the lock of one that has ended. Its main
+    process kills those after 60 s. Others, which have not said that they are in that handler,
+    are left as they are."""
+    for pid in re.findall(r"\((\d+)\) INFO: <core> \[main\.c:\d+\]: sig_usr\(\): signal 15", text):
+        try:
+            if os.getsid(int(pid)) == child.pid:
+                os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 class Proc:
     """One process.  It is told to end by stop(); its death before that is a failure."""
 
@@ -100,50 +139,19 @@ class Proc:
         self.expected = True
         if not self.running():
             return self.p.returncode
-        self.p.terminate()
         try:
-            return self.p.wait(min(3, timeout))
-        except subprocess.TimeoutExpired:
-            # A child of stock Kamailio's that was forked a moment ago loses the signal its main
-            # process passes on (5.6.3, about one stop in ten right after the start).
-            self._signal_all(signal.SIGTERM)
-        try:
-            return self.p.wait(min(3, timeout))
-        except subprocess.TimeoutExpired:
-            self._end_stuck()
-        try:
-            return self.p.wait(timeout)
+            return end(self.p, self.text, timeout)
         except subprocess.TimeoutExpired:
             self.kill()
             raise Failed("%s did not end within %gs of SIGTERM" % (self.name, timeout)) from None
 
-    def _end_stuck(self):
-        """Stock Kamailio's children take a lock in their handler of SIGTERM, and end there, whatever
-        locks they hold (5.6.3): now and then one waits for the lock of one that has ended. Its main
-        process kills those after 60 s. Others, which have not said that they are in that handler,
-        are left as they are."""
-        for pid in re.findall(r"\((\d+)\) INFO: <core> \[main\.c:\d+\]: sig_usr\(\): signal 15",
-                              self.text()):
-            try:
-                if os.getsid(int(pid)) == self.pid:
-                    os.kill(int(pid), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-
     def kill(self):
         """SIGKILL to the process and to those it started (they share its session)."""
         self.expected = True
-        if self._signal_all(signal.SIGKILL):
+        if signal_all(self.p, signal.SIGKILL):
             self.p.wait(10)
             wait_for("the last process of %s is gone" % self.name,
-                     lambda: not self._signal_all(0), 10)
-
-    def _signal_all(self, sig):
-        try:
-            os.killpg(self.pid, sig)
-            return True
-        except ProcessLookupError:
-            return False
+                     lambda: not signal_all(self.p, 0), 10)
 
     def text(self):
         with open(self.log, encoding="utf-8", errors="replace") as f:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import traceback
 
-from . import pace
+from . import pace, proc
 from .routing_base import (A, A6, B, B6, C, DEAD, DOMAIN, HIT_A, HIT_B, HIT_C, LIBC, RUN, TOP,
                            check, die_with_parent, equal, sip, wait_for)
 from .routing_gateway import Gateway
@@ -68,7 +68,8 @@ class Kamailio:
             argv += ["-A", d]
         with open(self.log, "ab") as log:
             self.proc = subprocess.Popen(argv + self.options, stdout=log, stderr=log,
-                                         stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+                                         stdin=subprocess.DEVNULL, preexec_fn=die_with_parent,
+                                         start_new_session=True)
         try:
             wait_for("kamcmd answers", lambda: self.rpc("core.version") is not None, 15)
             wait_for("handshake", lambda: self.gateway.clients and self.gateway_up(), 5)
@@ -82,8 +83,11 @@ class Kamailio:
 
     def stop(self, sig=signal.SIGTERM):
         if self.proc and self.proc.poll() is None:
-            self.proc.send_signal(sig)
-            self.proc.wait(15)
+            if sig == signal.SIGTERM:
+                proc.end(self.proc, self.logged)
+            else:
+                self.proc.send_signal(sig)
+                self.proc.wait(15)
 
     def rpc(self, *args):
         r = subprocess.run(["kamcmd", "-s", "unix:" + self.ctl] + [str(a) for a in args],
