@@ -280,6 +280,8 @@ static void on_relay_read(struct bufferevent *bev, void *arg)
 	l->ev = event_new(r->base, -1, 0, on_late_data, l);
 	l->next = r->late;
 	r->late = l;
+	/* from now on, and not from when the loop last looked at the clock */
+	event_base_update_cache_time(r->base);
 	gw_timer_set(l->ev, DELAY_MS);
 }
 
