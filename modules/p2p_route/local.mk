@@ -7,8 +7,8 @@ p2p_route_la_SOURCES = \
 	modules/p2p_route/p2p_route_calls.c \
 	modules/p2p_route/p2p_route_dialog.c \
 	modules/p2p_route/p2p_route_from.c \
-	modules/p2p_route/p2p_route_hdr.c \
 	modules/p2p_route/p2p_route_header.c modules/p2p_route/p2p_route_header.h \
+	modules/p2p_route/p2p_route_header_msg.c \
 	modules/p2p_route/p2p_route_health.c modules/p2p_route/p2p_route_health.h \
 	modules/p2p_route/p2p_route_knock.c modules/p2p_route/p2p_route_knock.h \
 	modules/p2p_route/p2p_route_mod.c \

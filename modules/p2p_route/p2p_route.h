@@ -103,7 +103,7 @@ void route_calls_seen(struct sip_msg *msg);
 void route_calls_sweep(void);
 unsigned int route_calls_count(void);
 
-/* _hdr.c: the header between peers */
+/* _header_msg.c: the header between peers, in SIP messages */
 void route_header_read(struct sip_msg *msg, struct route_header *h);
 void route_header_strip(struct sip_msg *msg);
 /* Add the header to a request on its way out, signed if there is a session. On a branch: msg is
