@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include "dht-gateway/peers/gateway_ask.h"
 #include "dht-gateway/members/gateway_gossip.h"
 #include "dht-gateway/gateway_map.h"
@@ -17,7 +18,7 @@
 #define PROBE_MS 3000
 
 struct gw_query {
-	struct gw_query *prev, *next;
+	TAILQ_ENTRY(gw_query) waits;
 	struct dest *dest;	 /* it waits there; or */
 	struct request *request; /* it is in there, at this place */
 	unsigned int place;
@@ -28,7 +29,7 @@ struct gw_query {
 };
 
 struct request {
-	struct request *prev, *next;
+	LIST_ENTRY(request) all;
 	struct dest *dest;
 	struct gw_ask *ask;
 	uint64_t sent_ms; /* mono */
@@ -43,9 +44,9 @@ struct dest {
 	uint64_t instance, heard_ms, asked_ms;
 	struct p2p_rtt rtt;
 	struct event *flush;
-	struct gw_query *first, *last; /* that wait */
+	TAILQ_HEAD(, gw_query) waiting;
 	unsigned int n_waiting, n_requests;
-	struct request *requests;
+	LIST_HEAD(, request) requests;
 };
 
 struct gw_queries {
@@ -59,12 +60,7 @@ static void request_free(struct request *r)
 
 	if (r->ask)
 		gw_ask_cancel(r->ask);
-	if (r->prev)
-		r->prev->next = r->next;
-	else
-		d->requests = r->next;
-	if (r->next)
-		r->next->prev = r->prev;
+	LIST_REMOVE(r, all);
 	d->n_requests--;
 	free(r->found);
 	free(r);
@@ -74,15 +70,7 @@ static void query_unlink(struct gw_query *q)
 {
 	struct dest *d = q->dest;
 
-	if (q->prev)
-		q->prev->next = q->next;
-	else
-		d->first = q->next;
-	if (q->next)
-		q->next->prev = q->prev;
-	else
-		d->last = q->prev;
-	q->prev = q->next = NULL;
+	TAILQ_REMOVE(&d->waiting, q, waits);
 	q->dest = NULL;
 	d->n_waiting--;
 }
@@ -92,13 +80,15 @@ static void dest_drop(void *value, void *arg)
 	struct dest *d = value;
 
 	(void)arg;
-	while (d->requests) {
-		for (unsigned int i = 0; i < d->requests->n; i++)
-			free(d->requests->query[i]);
-		request_free(d->requests);
+	while (!LIST_EMPTY(&d->requests)) {
+		struct request *r = LIST_FIRST(&d->requests);
+
+		for (unsigned int i = 0; i < r->n; i++)
+			free(r->query[i]);
+		request_free(r);
 	}
-	while (d->first) {
-		struct gw_query *q = d->first;
+	while (!TAILQ_EMPTY(&d->waiting)) {
+		struct gw_query *q = TAILQ_FIRST(&d->waiting);
 
 		query_unlink(q);
 		free(q);
@@ -154,7 +144,7 @@ static void on_answer(const struct gw_answer *a, void *arg)
 		free(q);
 	}
 	request_free(r);
-	if (d->first)
+	if (!TAILQ_EMPTY(&d->waiting))
 		gw_timer_set(d->flush, 0);
 }
 
@@ -169,15 +159,13 @@ static struct request *gather(struct dest *d, struct p2p_opp_query *body)
 		return NULL;
 	r->dest = d;
 	r->sent_ms = gw_mono(d->all->gw);
-	r->next = d->requests;
-	if (r->next)
-		r->next->prev = r;
-	d->requests = r;
+	LIST_INSERT_HEAD(&d->requests, r, all);
 	d->n_requests++;
 	body->n = 0;
-	body->watch_s = d->first ? d->first->watch_s : 0;
-	for (q = d->first; q && r->n < P2P_OPP_KEYS_MAX; q = next) {
-		next = q->next;
+	q = TAILQ_FIRST(&d->waiting);
+	body->watch_s = q ? q->watch_s : 0;
+	for (; q && r->n < P2P_OPP_KEYS_MAX; q = next) {
+		next = TAILQ_NEXT(q, waits);
 		if (q->watch_s != body->watch_s)
 			continue;
 		query_unlink(q);
@@ -226,7 +214,7 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	while (d->first && d->n_requests < WINDOW)
+	while (!TAILQ_EMPTY(&d->waiting) && d->n_requests < WINDOW)
 		send_one(d);
 }
 
@@ -235,8 +223,8 @@ static void make_room(struct gw_queries *all)
 {
 	const struct dest *d = gw_map_oldest(all->map);
 
-	if (gw_map_count(all->map) >= (size_t)all->gw->settings->members_max && !d->first &&
-	    !d->requests)
+	if (gw_map_count(all->map) >= (size_t)all->gw->settings->members_max &&
+	    TAILQ_EMPTY(&d->waiting) && LIST_EMPTY(&d->requests))
 		gw_map_del(all->map, &d->hit, sizeof(d->hit));
 }
 
@@ -252,6 +240,7 @@ static struct dest *dest_of(struct gw_queries *all, const struct p2p_hit *hit)
 		return NULL;
 	d->all = all;
 	d->hit = *hit;
+	TAILQ_INIT(&d->waiting);
 	d->flush = event_new(all->gw->base, -1, 0, on_flush, d);
 	if (!d->flush || gw_map_put(all->map, hit, sizeof(*hit), d)) {
 		if (d->flush)
@@ -282,12 +271,7 @@ int gw_queries_ask(struct gw_queries *all, const struct p2p_hit *holder, const s
 	q->watch_s = watch_s;
 	q->h = h;
 	q->arg = arg;
-	q->prev = d->last;
-	if (d->last)
-		d->last->next = q;
-	else
-		d->first = q;
-	d->last = q;
+	TAILQ_INSERT_TAIL(&d->waiting, q, waits);
 	d->n_waiting++;
 	if (d->n_requests < WINDOW && !event_pending(d->flush, EV_TIMEOUT, NULL))
 		gw_timer_set(d->flush, 0);
@@ -308,8 +292,11 @@ bool gw_queries_asking(const struct gw_queries *all, const struct p2p_hit *holde
 		       const struct p2p_key *key)
 {
 	const struct dest *d = gw_map_peek(all->map, holder, sizeof(*holder));
+	const struct request *r;
 
-	for (const struct request *r = d ? d->requests : NULL; r; r = r->next)
+	if (!d)
+		return false;
+	LIST_FOREACH(r, &d->requests, all)
 		for (unsigned int i = 0; i < r->n; i++)
 			if (r->query[i] && r->query[i]->watch_s &&
 			    !memcmp(&r->query[i]->key, key, sizeof(*key)))
