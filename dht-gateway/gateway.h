@@ -38,6 +38,7 @@ struct gw_load;
 struct gw_lookups;
 struct gw_members;
 struct gw_peers;
+struct gw_presences;
 struct gw_queries;
 struct gw_renewal;
 struct gw_rotation;
@@ -71,7 +72,7 @@ struct gw_metrics {
 	uint64_t holders_yes, holders_no, holders_unknown;
 	uint64_t route_refuted, route_moved;
 	uint64_t asks_yes, asks_orphan, asks_no, asks_moved, asks_timeout, asks_failed;
-	uint64_t asks_not_asked, breaker_opened, probes;
+	uint64_t asks_together, asks_not_asked, breaker_opened, probes;
 	uint64_t asked, asked_strangers;
 	uint64_t enrol_issued, enrol_refused, revocations;
 	/* sessions: what became of our openings, of others', of renewals; and why they ended */
@@ -147,6 +148,7 @@ struct gw {
 	struct gw_lookups *lookups;
 	struct gw_routes *routes;
 	struct gw_asks *asks;
+	struct gw_presences *presences;
 	struct gw_auth_store *enrolments;
 	struct gw_auth_rules *rules;
 	struct gw_auth *auth;

@@ -33,6 +33,7 @@
 #include "dht-gateway/enrol/gateway_renew.h"
 #include "dht-gateway/enrol/gateway_rotate.h"
 #include "dht-gateway/location/gateway_route.h"
+#include "dht-gateway/peers/gateway_presence.h"
 #include "dht-gateway/peers/gateway_serve.h"
 #include "dht-gateway/peers/gateway_session.h"
 #include "dht-gateway/gateway_load.h"
@@ -356,6 +357,8 @@ int gw_core_new(struct gw_core **cp, const struct gw_core_config *config, char *
 	if (!ret)
 		ret = gw_asks_new(&gw->asks, gw);
 	if (!ret)
+		ret = gw_presences_new(&gw->presences, gw);
+	if (!ret)
 		ret = gw_sessions_new(&gw->sessions, gw);
 	if (!ret)
 		ret = gw_auth_new(&gw->auth, gw);
@@ -446,6 +449,7 @@ void gw_core_free(struct gw_core *c)
 	gw->queries = NULL;
 	gw_moves_free(gw->moves);
 	gw->moves = NULL;
+	gw_presences_free(gw->presences);
 	gw_asks_free(gw->asks);
 	/* what is under way ends, and its owners are still there to be told */
 	if (gw->dht) {

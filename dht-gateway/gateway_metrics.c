@@ -199,6 +199,8 @@ const struct metric gw_metrics_table[] = {
 		"Questions to other gateways, by answer."),
 	COUNTER("asks_total", asks_failed, "result=\"failed\"",
 		"Questions to other gateways, by answer."),
+	COUNTER("asks_together_total", asks_together, NULL,
+		"Questions about users that went to a peer together with others."),
 	COUNTER("asks_skipped_total", asks_not_asked, NULL,
 		"Questions not asked: the peer does not answer, or wants to be left alone."),
 	COUNTER("breaker_opened_total", breaker_opened, NULL,

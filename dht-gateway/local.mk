@@ -60,6 +60,7 @@ dht_gateway_libgateway_la_SOURCES = \
 	dht-gateway/enrol/gateway_revoke.c dht-gateway/enrol/gateway_rotate.c dht-gateway/enrol/gateway_rotate.h \
 	dht-gateway/enrol/gateway_rotate_impl.h \
 	dht-gateway/location/gateway_route.c dht-gateway/location/gateway_route.h \
+	dht-gateway/peers/gateway_presence.c dht-gateway/peers/gateway_presence.h \
 	dht-gateway/peers/gateway_serve.c dht-gateway/peers/gateway_serve.h \
 	dht-gateway/peers/gateway_serve_records.c dht-gateway/peers/gateway_serve_records.h \
 	dht-gateway/peers/gateway_session.c dht-gateway/peers/gateway_session.h dht-gateway/peers/gateway_session_impl.h \

@@ -14,7 +14,7 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
-#include "dht-gateway/peers/gateway_ask.h"
+#include "dht-gateway/peers/gateway_presence.h"
 #include "dht-gateway/location/gateway_cache.h"
 #include "dht-gateway/members/gateway_peers.h"
 #include "dht-gateway/location/gateway_records.h"
@@ -30,7 +30,7 @@ struct route;
 
 struct slot {
 	struct route *route;
-	struct gw_ask *ask;
+	struct gw_presence *ask;
 	struct gw_session_wait *wait;
 	enum verdict verdict;
 	bool strict; /* there is no record: only a yes counts */
@@ -85,7 +85,7 @@ static void finish(struct route *r, int err)
 
 	for (unsigned int i = 0; i < P2P_CANDIDATES_MAX; i++) {
 		if (r->slot[i].ask)
-			gw_ask_cancel(r->slot[i].ask);
+			gw_presence_cancel(r->slot[i].ask);
 		if (r->slot[i].wait)
 			gw_session_cancel(r->slot[i].wait);
 		sessions[i] = r->slot[i].session;
@@ -185,7 +185,7 @@ static void ask(struct route *r, unsigned int i, const struct p2p_locator *gatew
 	/* With a reason not to talk to it, the user is asked about all the same: a stale record
 	 * must not end in that reason. EBUSY: it is not to be asked anything. */
 	if (!sure && !s->asked && ms && n && err != EBUSY &&
-	    !gw_asks_user(gw->asks, hit, gateway, n, &r->key, ms, on_said, s, &s->ask))
+	    !gw_presence_ask(gw->presences, hit, gateway, n, &r->key, ms, on_said, s, &s->ask))
 		r->asking++;
 	else
 		s->ask = NULL;

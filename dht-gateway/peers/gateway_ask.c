@@ -34,7 +34,7 @@ struct gw_ask {
 	struct https_request *request;
 	uint64_t began_ms; /* mono */
 	uint64_t lost_ms;  /* gw_load_lost_ms() by then */
-	bool goes_on;	   /* about a session that there is: that it is not is an answer */
+	bool goes_on;	   /* about what there may not be: that it is not is an answer */
 	bool any;	   /* about enrolment: whatever it says is an answer */
 	int (*read)(const char *body, size_t len, void *arg);
 	gw_answer_h *h;
@@ -442,7 +442,8 @@ static int ask_begin(struct gw_asks *a, const struct p2p_hit *hit,
 		gw->metrics.asks_not_asked++;
 		return EBUSY;
 	}
-	ask->goes_on = q->path->resource == P2P_OPP_SESSION && strcmp(q->method, "PUT");
+	ask->goes_on = (q->path->resource == P2P_OPP_SESSION && strcmp(q->method, "PUT")) ||
+		       q->path->resource == P2P_OPP_USERS;
 	err = send_question(p, q, deadline_ms, on_answer, ask, &ask->request);
 	if (err)
 		return err;

@@ -32,7 +32,7 @@ struct gw_question {
 
 struct gw_answer {
 	/* 0: read() liked it. EEXIST: error says why not, and that is an answer (replay, in-use,
-	 * no-common; for a session that is renewed or closed also not-found; about enrolment,
+	 * no-common; for a session that is renewed or closed, and for many users, also not-found; about enrolment,
 	 * revocations and the secret whatever it is). Else nothing is
 	 * known: ETIMEDOUT, ECONNREFUSED, EPERM (whoever is there is not that peer), EACCES (it
 	 * does not take us for a member), EPROTO (rubbish, or refused), EBUSY (it has too much to

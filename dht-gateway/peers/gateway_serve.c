@@ -164,6 +164,38 @@ static void reply_user(struct gw_serve *s, struct https_exchange *x, const struc
 	https_reply(x, 200, 0, body, len);
 }
 
+/* The same of many at once. */
+static void reply_users(struct gw_serve *s, struct https_exchange *x)
+{
+	struct p2p_opp_users users = {0};
+	struct p2p_opp_keys keys;
+	char text[P2P_OPP_BODY_MAX];
+	size_t len;
+	const char *body = https_exchange_body(x, &len);
+
+	if (strcmp(https_exchange_method(x), "POST")) {
+		reply_error(x, 405, P2P_OPP_E_METHOD, "this takes POST only");
+		return;
+	}
+	if (p2p_opp_keys_decode(&keys, body, len)) {
+		reply_error(x, 400, P2P_OPP_E_BADREQUEST, "no such body");
+		return;
+	}
+	for (; users.n < keys.n; users.n++) {
+		struct p2p_opp_user user;
+
+		if (presence(s, &keys.key[users.n], &user))
+			continue;
+		users.a[users.n].known = true;
+		users.a[users.n].presence = user.presence;
+		users.a[users.n].hit = user.hit;
+	}
+	if (p2p_opp_users_encode(&users, text, sizeof(text), &len))
+		reply_error(x, 503, P2P_OPP_E_BUSY, "no answer");
+	else
+		https_reply(x, 200, 0, text, len);
+}
+
 static void reply_open(struct gw_serve *s, struct https_exchange *x, const uint8_t *id,
 		       const char *body, size_t len)
 {
@@ -460,6 +492,8 @@ static void on_request(struct https_exchange *x, void *arg)
 		reply_session(s, x, path.session);
 	} else if (gw_serve_is_records(&path)) {
 		reply_records(s, x, &path);
+	} else if (path.resource == P2P_OPP_USERS) {
+		reply_users(s, x);
 	} else if (path.resource == P2P_OPP_MEMBERS) {
 		reply_members(s, x);
 	} else if (path.resource == P2P_OPP_REVOCATIONS && gw->enrolled) {

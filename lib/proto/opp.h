@@ -19,6 +19,8 @@
 #define P2P_OPP_BODY_MAX 4096
 #define P2P_OPP_DEPTH_MAX 8
 #define P2P_OPP_LIST_MAX 8
+/* Users that are asked about at once. */
+#define P2P_OPP_USERS_MAX 32
 /* Longest path, with NUL: /v1/<32>/sessions/<32>. */
 #define P2P_OPP_PATH_MAX 96
 #define P2P_OPP_WORD_MAX 16 /* a word of an offer, with NUL */
@@ -45,6 +47,7 @@
 enum p2p_opp_resource {
 	P2P_OPP_PEER = 1, /* /v1/<overlay>/peer */
 	P2P_OPP_USER,	  /* /v1/<overlay>/users/<key> */
+	P2P_OPP_USERS,	  /* /v1/<overlay>/users/query */
 	P2P_OPP_SESSION,  /* /v1/<overlay>/sessions/<id> */
 	P2P_OPP_MEMBERS,  /* /v1/<overlay>/members; opp_members.h */
 	/* opp_records.h: */
@@ -105,6 +108,22 @@ struct p2p_opp_user {
 		uint32_t instance; /* not 0 */
 		uint64_t age_ms;   /* up to P2P_OPP_AGE_MAX_MS */
 	} phone[P2P_OPP_LIST_MAX];
+};
+
+/* POST users/query: are these users with you? */
+struct p2p_opp_keys {
+	uint8_t n; /* 1 at least */
+	struct p2p_key key[P2P_OPP_USERS_MAX];
+};
+
+/* Of each, in their order; of phones nothing is said. */
+struct p2p_opp_users {
+	uint8_t n;
+	struct {
+		bool known; /* else it cannot be said yet */
+		enum p2p_opp_presence presence;
+		struct p2p_hit hit; /* MOVED: where to */
+	} a[P2P_OPP_USERS_MAX];
 };
 
 /* Words of one list, the best first: 1 to 15 of a-z, 0-9 and '-'. Which of them mean something is
@@ -191,6 +210,10 @@ int p2p_opp_calls_encode(const struct p2p_opp_calls *calls, char *buf, size_t ca
 /* EMSGSIZE: over P2P_OPP_BODY_MAX; EBADMSG: no such body; ENOMEM. */
 int p2p_opp_peer_decode(struct p2p_opp_peer *peer, const char *text, size_t len);
 int p2p_opp_user_decode(struct p2p_opp_user *user, const char *text, size_t len);
+int p2p_opp_keys_encode(const struct p2p_opp_keys *keys, char *buf, size_t cap, size_t *len);
+int p2p_opp_keys_decode(struct p2p_opp_keys *keys, const char *text, size_t len);
+int p2p_opp_users_encode(const struct p2p_opp_users *users, char *buf, size_t cap, size_t *len);
+int p2p_opp_users_decode(struct p2p_opp_users *users, const char *text, size_t len);
 int p2p_opp_error_decode(struct p2p_opp_error *error, const char *text, size_t len);
 int p2p_opp_open_decode(struct p2p_opp_open *open, const char *text, size_t len);
 int p2p_opp_opened_decode(struct p2p_opp_opened *opened, const char *text, size_t len);

@@ -21,7 +21,7 @@ static const struct {
 } plain[] = {
 	{P2P_OPP_RECORDS, "records", ""},    {P2P_OPP_QUERY, "records", "query"},
 	{P2P_OPP_RANGE, "records", "range"}, {P2P_OPP_CHECK, "records", "check"},
-	{P2P_OPP_CHANGES, "changes", ""},
+	{P2P_OPP_CHANGES, "changes", ""},    {P2P_OPP_USERS, "users", "query"},
 };
 
 static bool plain_print(const struct p2p_opp_path *path, const char *overlay,
@@ -137,7 +137,9 @@ int p2p_opp_path_parse(struct p2p_opp_path *out, const char *text, size_t len)
 	} else if (is(p, n, "users")) {
 		path.resource = P2P_OPP_USER;
 		n = part(&s, end, &p);
-		if (p2p_hex_parse(path.key.b, sizeof(path.key.b), p, n) != 0)
+		if (is(p, n, "query"))
+			path.resource = P2P_OPP_USERS;
+		else if (p2p_hex_parse(path.key.b, sizeof(path.key.b), p, n) != 0)
 			return EINVAL;
 	} else if (is(p, n, "sessions")) {
 		path.resource = P2P_OPP_SESSION;

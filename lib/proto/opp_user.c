@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <string.h>
 
 #include "lib/base/bytes.h"
 #include "lib/proto/opp_impl.h"
@@ -120,6 +121,108 @@ int p2p_opp_user_decode(struct p2p_opp_user *out, const char *text, size_t len)
 	err = p2p_opp_get_user(o, &user);
 	if (err == 0)
 		*out = user;
+	json_object_put(o);
+	return err;
+}
+
+/* --- many at once ------------------------------------------------------------------------------
+ */
+
+int p2p_opp_keys_encode(const struct p2p_opp_keys *keys, char *buf, size_t cap, size_t *len)
+{
+	char hex[2 * P2P_KEY_LEN + 1];
+	struct p2p_text t;
+
+	if (cap == 0)
+		return EMSGSIZE;
+	if (keys->n == 0 || keys->n > P2P_OPP_USERS_MAX)
+		return EINVAL;
+	p2p_text_init(&t, buf, cap);
+	p2p_text_add(&t, "{\"keys\":[");
+	for (unsigned int i = 0; i < keys->n; i++) {
+		p2p_hex_print(hex, keys->key[i].b, sizeof(keys->key[i].b));
+		p2p_text_add(&t, "%s\"%s\"", i > 0 ? "," : "", hex);
+	}
+	p2p_text_add(&t, "]}");
+	return p2p_opp_put_end(&t, len);
+}
+
+int p2p_opp_keys_decode(struct p2p_opp_keys *out, const char *text, size_t len)
+{
+	struct p2p_opp_keys keys = {0};
+	json_object *o, *list;
+	size_t n = 0;
+	int err = p2p_opp_body_parse(text, len, &o);
+
+	if (err != 0)
+		return err;
+	err = p2p_opp_get_list(o, "keys", P2P_OPP_USERS_MAX, &list, &n);
+	if (err == 0 && n == 0)
+		err = EBADMSG;
+	for (size_t i = 0; err == 0 && i < n; i++) {
+		const char *hex =
+			p2p_opp_string_of(json_object_array_get_idx(list, i), 2 * P2P_KEY_LEN + 1);
+
+		if (hex == NULL ||
+		    p2p_hex_parse(keys.key[i].b, sizeof(keys.key[i].b), hex, strlen(hex)) != 0)
+			err = EBADMSG;
+	}
+	keys.n = (uint8_t)n;
+	if (err == 0)
+		*out = keys;
+	json_object_put(o);
+	return err;
+}
+
+int p2p_opp_users_encode(const struct p2p_opp_users *users, char *buf, size_t cap, size_t *len)
+{
+	struct p2p_text t;
+
+	if (cap == 0)
+		return EMSGSIZE;
+	if (users->n > P2P_OPP_USERS_MAX)
+		return EINVAL;
+	p2p_text_init(&t, buf, cap);
+	p2p_text_add(&t, "{\"users\":[");
+	for (unsigned int i = 0; i < users->n; i++) {
+		struct p2p_opp_user user = {.presence = users->a[i].presence,
+					    .hit = users->a[i].hit};
+
+		p2p_text_add(&t, i > 0 ? ",{" : "{");
+		if (users->a[i].known && p2p_opp_put_user(&t, &user) != 0)
+			return EINVAL;
+		p2p_text_add(&t, "}");
+	}
+	p2p_text_add(&t, "]}");
+	return p2p_opp_put_end(&t, len);
+}
+
+int p2p_opp_users_decode(struct p2p_opp_users *out, const char *text, size_t len)
+{
+	struct p2p_opp_users users = {0};
+	json_object *o, *list;
+	size_t n = 0;
+	int err = p2p_opp_body_parse(text, len, &o);
+
+	if (err != 0)
+		return err;
+	err = p2p_opp_get_list(o, "users", P2P_OPP_USERS_MAX, &list, &n);
+	for (size_t i = 0; err == 0 && i < n; i++) {
+		json_object *one = json_object_array_get_idx(list, i);
+		struct p2p_opp_user user = {0};
+
+		if (!json_object_is_type(one, json_type_object)) {
+			err = EBADMSG;
+		} else if (json_object_object_get_ex(one, "user", NULL)) {
+			err = p2p_opp_get_user(one, &user);
+			users.a[i].known = true;
+			users.a[i].presence = user.presence;
+			users.a[i].hit = user.hit;
+		}
+	}
+	users.n = (uint8_t)n;
+	if (err == 0)
+		*out = users;
 	json_object_put(o);
 	return err;
 }

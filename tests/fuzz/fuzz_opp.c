@@ -174,11 +174,40 @@ static void revocations(const char *text, size_t len)
 	must(memcmp(&x, &again, sizeof(x)) == 0);
 }
 
+static void keys(const char *text, size_t len)
+{
+	struct p2p_opp_keys x, again;
+	char out[P2P_OPP_BODY_MAX];
+	size_t n;
+
+	if (p2p_opp_keys_decode(&x, text, len) != 0)
+		return;
+	must(x.n > 0 && x.n <= P2P_OPP_USERS_MAX);
+	must(p2p_opp_keys_encode(&x, out, sizeof(out), &n) == 0);
+	must(p2p_opp_keys_decode(&again, out, n) == 0);
+	must(x.n == again.n && memcmp(x.key, again.key, x.n * sizeof(x.key[0])) == 0);
+}
+
+static void users(const char *text, size_t len)
+{
+	struct p2p_opp_users x, again;
+	char out[P2P_OPP_BODY_MAX], twice[P2P_OPP_BODY_MAX];
+	size_t n, m;
+
+	if (p2p_opp_users_decode(&x, text, len) != 0)
+		return;
+	must(x.n <= P2P_OPP_USERS_MAX);
+	must(p2p_opp_users_encode(&x, out, sizeof(out), &n) == 0);
+	must(p2p_opp_users_decode(&again, out, n) == 0);
+	must(p2p_opp_users_encode(&again, twice, sizeof(twice), &m) == 0);
+	must(n == m && memcmp(out, twice, n) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const all[])(const char *, size_t) = {path,  member,   peer,   user,
-							    error, open,     opened, calls,
-							    enrol, enrolled, secret, revocations};
+	static void (*const all[])(const char *, size_t) = {
+		path,  member, peer,	 user,	 error,	      open, opened,
+		calls, enrol,  enrolled, secret, revocations, keys, users};
 	char *text;
 
 	if (size == 0)

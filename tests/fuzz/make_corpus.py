@@ -99,6 +99,10 @@ for name, which, text in (
         ("opened", 6, OPENING + ',"signalling":"udp","family":"ipv4","media":"rtp","user":"moved","hit":"%s"}' % HIT),
         ("opened-rest", 6, OPENING + ',"signalling":"udp","family":"","media":"rtp"}'),
         ("calls", 7, '{"calls":3,"lifetime_s":600}'), ("calls-many", 7, '{"calls":99999999999}'),
+        ("path-users", 0, "/v1/%s/users/query" % OVERLAY),
+        ("keys", 12, '{"keys":["%s","%s"]}' % ("0f" * 20, "a5" * 20)), ("keys-none", 12, '{"keys":[]}'),
+        ("users", 13, '{"users":[{"user":"yes"},{},{"user":"moved","hit":"%s"}]}' % HIT),
+        ("users-other", 13, '{"users":[{"user":"perhaps"}]}'),
         ("error", 4, '{"error":"version","reason":"no","versions":[1,2]}'), ("error-empty", 4, "{}")):
     put("opp", name, bytes([which]) + text.encode())
 

@@ -23,6 +23,7 @@
 #include "dht-gateway/members/gateway_peers.h"
 #include "dht-gateway/location/gateway_moves.h"
 #include "dht-gateway/members/gateway_gossip.h"
+#include "dht-gateway/peers/gateway_presence.h"
 #include "dht-gateway/location/gateway_records.h"
 #include "dht-gateway/location/gateway_route.h"
 #include "dht-gateway/keys/gateway_secret.h"
@@ -530,6 +531,146 @@ static void test_rubbish(void **state)
 	https_server_free(server);
 }
 
+/* --- many at once ------------------------------------------------------------------------------
+ */
+
+#define MANY 40
+
+struct said {
+	struct gw_presence *q;
+	bool done;
+	int err;
+	struct p2p_opp_user user;
+};
+
+static void on_said(int err, const struct p2p_opp_user *user, void *arg)
+{
+	struct said *s = arg;
+
+	s->done = true;
+	s->q = NULL;
+	s->err = err;
+	if (user)
+		s->user = *user;
+}
+
+/* Peer 0 asks peer 1, at this port, about users named user0, ... all at once. */
+static void ask_many(struct world *w, uint16_t port, struct said *said)
+{
+	struct p2p_locator at = {.service = P2P_SERVICE_GATEWAY,
+				 .transports = P2P_TRANSPORT_TLS,
+				 .family = 4,
+				 .addr = {127, 0, 0, 1},
+				 .port = port};
+	struct gw *gw = w->p[0].gw;
+
+	memset(said, 0, MANY * sizeof(*said));
+	for (unsigned int i = 0; i < MANY; i++) {
+		struct p2p_key key;
+		char name[16];
+
+		snprintf(name, sizeof(name), "user%u", i);
+		assert_ok(gw_record_key_user(gw, name, strlen(name), &key));
+		assert_ok(gw_presence_ask(gw->presences, &w->p[1].gw->hit, &at, 1, &key, 3000,
+					  on_said, &said[i], &said[i].q));
+	}
+}
+
+static void assert_said(struct world *w, struct said *said, unsigned int but)
+{
+	for (unsigned int i = 0; i < MANY; i++) {
+		if (i == but)
+			continue;
+		assert_true(wait_for(w, &said[i].done, 3000));
+		assert_ok(said[i].err);
+		assert_int_equal(said[i].user.presence, i % 2 ? P2P_OPP_NO : P2P_OPP_YES);
+	}
+}
+
+static void test_many_at_once(void **state)
+{
+	struct world *w = *state;
+	struct said said[MANY];
+	uint64_t asked;
+
+	for (unsigned int i = 0; i < MANY; i += 2) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "user%u", i);
+		serve(w, 1, name);
+	}
+	asked = metrics(w, 1)->asked;
+	ask_many(w, w->p[1].port, said);
+	/* one that nobody waits for any more */
+	gw_presence_cancel(said[7].q);
+	assert_said(w, said, 7);
+	assert_false(said[7].done);
+	assert_in_range(metrics(w, 1)->asked - asked, 2, 4);
+	assert_int_equal(metrics(w, 0)->asks_together, MANY - 2);
+	assert_int_equal(metrics(w, 0)->asks_yes + metrics(w, 0)->asks_no, MANY - 1);
+	/* they end with the gateway */
+	ask_many(w, w->p[1].port, said);
+}
+
+static unsigned int asked_old;
+
+/* A gateway that knows questions about one user only. */
+static void on_old(struct https_exchange *x, void *arg)
+{
+	static const char none[] = "{\"error\":\"not-found\",\"reason\":\"no such resource\"}";
+	struct world *w = arg;
+	const char *uri = https_exchange_path(x);
+	struct p2p_opp_path path;
+	struct p2p_key key;
+
+	if (p2p_opp_path_parse(&path, uri, strlen(uri)) || path.resource != P2P_OPP_USER) {
+		https_reply(x, 404, 0, none, strlen(none));
+		return;
+	}
+	asked_old++;
+	for (unsigned int i = 0; i < MANY; i++) {
+		const char *body = i % 2 ? "{\"user\":\"no\"}" : "{\"user\":\"yes\"}";
+		char name[16];
+
+		snprintf(name, sizeof(name), "user%u", i);
+		assert_ok(gw_record_key_user(w->p[0].gw, name, strlen(name), &key));
+		if (!memcmp(&key, &path.key, sizeof(key)))
+			https_reply(x, 200, 0, body, strlen(body));
+	}
+}
+
+static void test_many_of_an_older_peer(void **state)
+{
+	struct world *w = *state;
+	struct https_server *server;
+	struct https_server_config config = {
+		.identity = *w->p[1].gw->tls,
+		.connections_max = 8,
+		.connections_per_address = 8,
+		.requests_per_s = 1000,
+		.handshake_ms = 1000,
+		.idle_ms = 5000,
+		.body_max = P2P_OPP_BODY_MAX,
+		.headers_max = 4096,
+		.h = on_old,
+		.arg = w,
+	};
+	struct said said[MANY];
+	uint16_t port;
+
+	strangers(w);
+	asked_old = 0;
+	assert_ok(https_server_new(&server, w->base, &config));
+	assert_ok(https_server_listen(server, "127.0.0.1", &port));
+	for (unsigned int i = 1; i < 3; i++) {
+		ask_many(w, port, said);
+		assert_said(w, said, MANY);
+		assert_int_equal(asked_old, i * MANY);
+		assert_int_equal(metrics(w, 0)->breaker_opened, 0);
+	}
+	https_server_free(server);
+}
+
 /* --- strangers -------------------------------------------------------------------------------- */
 
 struct got {
@@ -892,6 +1033,8 @@ int main(void)
 		TEST(test_hanging_while_late),
 		TEST(test_hanging),
 		TEST(test_dead),
+		TEST(test_many_at_once),
+		TEST(test_many_of_an_older_peer),
 		TEST(test_rubbish),
 		TEST(test_strangers),
 		TEST(test_stop_while_asking),

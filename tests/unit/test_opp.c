@@ -16,17 +16,14 @@
 static void test_paths(void **state)
 {
 	static const char *const good[] = {
-		"/v1/" OVERLAY "/peer",
-		"/v1/" OVERLAY "/users/" KEY,
-		"/v1/" OVERLAY "/sessions/" SESSION,
-		"/v1/" OVERLAY "/enrolment",
-		"/v1/" OVERLAY "/revocations",
-		"/v1/" OVERLAY "/revocations/7",
-		"/v1/" OVERLAY "/secret",
+		"/v1/" OVERLAY "/peer",		 "/v1/" OVERLAY "/users/" KEY,
+		"/v1/" OVERLAY "/users/query",	 "/v1/" OVERLAY "/sessions/" SESSION,
+		"/v1/" OVERLAY "/enrolment",	 "/v1/" OVERLAY "/revocations",
+		"/v1/" OVERLAY "/revocations/7", "/v1/" OVERLAY "/secret",
 	};
 	static const enum p2p_opp_resource resource[] = {
-		P2P_OPP_PEER,	     P2P_OPP_USER,	  P2P_OPP_SESSION, P2P_OPP_ENROLMENT,
-		P2P_OPP_REVOCATIONS, P2P_OPP_REVOCATIONS, P2P_OPP_SECRET};
+		P2P_OPP_PEER,	   P2P_OPP_USER,	P2P_OPP_USERS,	     P2P_OPP_SESSION,
+		P2P_OPP_ENROLMENT, P2P_OPP_REVOCATIONS, P2P_OPP_REVOCATIONS, P2P_OPP_SECRET};
 	static const char *const bad[] = {
 		"",
 		"/",
@@ -44,6 +41,7 @@ static void test_paths(void **state)
 		"/v1/" OVERLAY "/users/",
 		"/v1/" OVERLAY "/users/" KEY "0",
 		"/v1/" OVERLAY "/users/" KEY "/x",
+		"/v1/" OVERLAY "/users/query/x",
 		"/v1/" OVERLAY "/users/" KEY "?a=b",
 		"/v1/" OVERLAY "/sessions",
 		"/v1/" OVERLAY "/sessions/" SESSION "0",
@@ -229,6 +227,53 @@ static void test_user(void **state)
 		assert_int_equal(p2p_opp_user_decode(&again, bad[i], strlen(bad[i])), EBADMSG);
 	assert_ok(p2p_opp_user_decode(&again, later, strlen(later)));
 	assert_int_equal(again.presence, P2P_OPP_YES);
+}
+
+static void test_users(void **state)
+{
+	static const char *const bad_keys[] = {"{}", "{\"keys\":[]}", "{\"keys\":[1]}",
+					       "{\"keys\":[\"00\"]}", "{\"keys\":\"" KEY "\"}"};
+	static const char *const bad_users[] = {"{}", "{\"users\":[1]}",
+						"{\"users\":[{\"user\":\"perhaps\"}]}",
+						"{\"users\":[{\"user\":\"moved\"}]}"};
+	struct p2p_opp_keys keys = {.n = P2P_OPP_USERS_MAX}, keys2;
+	struct p2p_opp_users users = {.n = P2P_OPP_USERS_MAX}, users2;
+	char buf[P2P_OPP_BODY_MAX];
+	size_t len;
+
+	(void)state;
+	/* as many and as long ones as there may be have room */
+	for (unsigned int i = 0; i < P2P_OPP_USERS_MAX; i++) {
+		memset(keys.key[i].b, (int)i, sizeof(keys.key[i].b));
+		users.a[i].known = i % 3 != 0;
+		users.a[i].presence = i % 3 == 0 ? 0 : P2P_OPP_MOVED;
+		assert_ok(p2p_hit_parse(&users.a[i].hit, HIT, strlen(HIT)));
+	}
+	assert_ok(p2p_opp_keys_encode(&keys, buf, sizeof(buf), &len));
+	assert_ok(p2p_opp_keys_decode(&keys2, buf, len));
+	assert_int_equal(keys2.n, keys.n);
+	assert_memory_equal(keys2.key, keys.key, sizeof(keys.key));
+	assert_ok(p2p_opp_users_encode(&users, buf, sizeof(buf), &len));
+	assert_ok(p2p_opp_users_decode(&users2, buf, len));
+	assert_int_equal(users2.n, users.n);
+	for (unsigned int i = 0; i < P2P_OPP_USERS_MAX; i++) {
+		assert_int_equal(users2.a[i].known, users.a[i].known);
+		assert_int_equal(users2.a[i].presence, users.a[i].presence);
+		if (users.a[i].known)
+			assert_int_equal(p2p_hit_cmp(&users2.a[i].hit, &users.a[i].hit), 0);
+	}
+	keys.n = 0;
+	assert_int_equal(p2p_opp_keys_encode(&keys, buf, sizeof(buf), &len), EINVAL);
+	keys.n = P2P_OPP_USERS_MAX + 1;
+	assert_int_equal(p2p_opp_keys_encode(&keys, buf, sizeof(buf), &len), EINVAL);
+	users.n = P2P_OPP_USERS_MAX + 1;
+	assert_int_equal(p2p_opp_users_encode(&users, buf, sizeof(buf), &len), EINVAL);
+	for (size_t i = 0; i < sizeof(bad_keys) / sizeof(bad_keys[0]); i++)
+		assert_int_equal(p2p_opp_keys_decode(&keys2, bad_keys[i], strlen(bad_keys[i])),
+				 EBADMSG);
+	for (size_t i = 0; i < sizeof(bad_users) / sizeof(bad_users[0]); i++)
+		assert_int_equal(p2p_opp_users_decode(&users2, bad_users[i], strlen(bad_users[i])),
+				 EBADMSG);
 }
 
 static void test_error(void **state)
@@ -662,13 +707,14 @@ static void test_members(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_members),	       cmocka_unit_test(test_paths),
-		cmocka_unit_test(test_peer),	       cmocka_unit_test(test_peer_read),
-		cmocka_unit_test(test_user),	       cmocka_unit_test(test_open),
-		cmocka_unit_test(test_open_read),      cmocka_unit_test(test_calls),
-		cmocka_unit_test(test_session_keys),   cmocka_unit_test(test_error),
-		cmocka_unit_test(test_member),	       cmocka_unit_test(test_breaker),
-		cmocka_unit_test(test_breaker_jitter), cmocka_unit_test(test_breaker_sign),
+		cmocka_unit_test(test_members),	     cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_peer),	     cmocka_unit_test(test_peer_read),
+		cmocka_unit_test(test_user),	     cmocka_unit_test(test_open),
+		cmocka_unit_test(test_open_read),    cmocka_unit_test(test_calls),
+		cmocka_unit_test(test_session_keys), cmocka_unit_test(test_error),
+		cmocka_unit_test(test_member),	     cmocka_unit_test(test_breaker),
+		cmocka_unit_test(test_users),	     cmocka_unit_test(test_breaker_jitter),
+		cmocka_unit_test(test_breaker_sign),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
