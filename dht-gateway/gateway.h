@@ -88,7 +88,7 @@ struct gw_metrics {
 	/* how often a bound was reached: docs/limits.md */
 	uint64_t limit_users, limit_confirms, limit_queries, limit_moves, limit_watchers;
 	uint64_t limit_kamailios, limit_held_peer;
-	uint64_t limit_load, overloads, timeouts_ours;
+	uint64_t limit_searches, limit_load, overloads, timeouts_ours;
 	uint64_t limit_clients, limit_held, limit_cache, limit_watches, limit_peers, limit_store;
 	/* gauges, filled in when asked */
 	uint64_t members_alive, members_suspect, members_dead;

@@ -364,6 +364,8 @@ const struct metric gw_metrics_table[] = {
 		"Connections closed because they did not read."),
 	COUNTER("limits_reached_total", limit_users, "limit=\"users\"",
 		"Times that a bound was reached, by bound (limits.md says what happens then)."),
+	COUNTER("limits_reached_total", limit_searches, "limit=\"searches\"",
+		"Times that a bound was reached, by bound (limits.md says what happens then)."),
 	COUNTER("limits_reached_total", limit_load, "limit=\"load\"",
 		"Times that a bound was reached, by bound (limits.md says what happens then)."),
 	COUNTER("limits_reached_total", limit_confirms, "limit=\"confirms\"",

@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
+#include "dht-gateway/gateway_load.h"
 #include "dht-gateway/location/gateway_announce_impl.h"
 #include "lib/model/retry.h"
 
 /* Puts: a burst, then so many a second. */
 #define ENGINE_BURST 500
 #define ENGINE_AT_ONCE 32
+/* While the gateway is behind with its work: an eighth of that. */
+#define ENGINE_BEHIND 8
 /* So many are put together: most of what one costs is that threads wake for it. */
 #define ENGINE_BUNCH 16
 /* From a record to its put: others may come with it. */
@@ -103,6 +106,9 @@ void gw_announce_engine_pump(struct gw_announces *a)
 	struct dht_stats st;
 	unsigned int bunch;
 
+	/* what can wait does, where there is too much to do */
+	if (gw_load_behind(gw->load))
+		rate /= ENGINE_BEHIND;
 	a->tokens += (double)(now - a->tokens_ms) * rate / 1000;
 	if (a->tokens > ENGINE_BURST)
 		a->tokens = ENGINE_BURST;

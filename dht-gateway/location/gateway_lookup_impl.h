@@ -59,6 +59,7 @@ struct gw_lookups {
 	struct gw *gw;
 	struct gw_map *map; /* by name */
 	size_t n_waiters;
+	unsigned int n_engine; /* searches of the engine for them, under way */
 	bool closing;
 };
 

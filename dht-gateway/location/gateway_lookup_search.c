@@ -26,6 +26,17 @@
 #define FEW 2
 #define VERY_BUSY_AT 8
 #define VERY_FEW 1
+/* Where there are holders, so many searches of the engine are under way at a time: each costs more
+ * than all the rest of a lookup. */
+#define ENGINE_MAX 16
+
+static void engine_done(struct gw_lookup *l)
+{
+	if (l->op)
+		l->all->n_engine--;
+	l->op = NULL;
+	event_del(l->deadline);
+}
 
 static void engine_cancel(struct gw_lookup *l)
 {
@@ -33,8 +44,7 @@ static void engine_cancel(struct gw_lookup *l)
 
 	if (l->op && gw->dht)
 		gw->dht_ops->cancel(gw->dht, l->op);
-	l->op = NULL;
-	event_del(l->deadline);
+	engine_done(l);
 }
 
 static void holders_cancel(struct gw_lookup *l)
@@ -416,8 +426,7 @@ static void on_patience(evutil_socket_t fd, short what, void *arg)
 
 static void engine_end(struct gw_lookup *l, bool all)
 {
-	l->op = NULL;
-	event_del(l->deadline);
+	engine_done(l);
 	p2p_search_engine_over(&l->state, all);
 	judge(l);
 }
@@ -446,15 +455,22 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 static void engine_start(struct gw_lookup *l)
 {
 	struct gw *gw = l->all->gw;
-	int err = gw->dht && !l->all->closing
-			  ? gw->dht_ops->get(gw->dht, l->key.b, on_found, on_got, l, &l->op)
-			  : ECANCELED;
+	int err = ECANCELED;
 
+	if (l->state.held && l->all->n_engine >= ENGINE_MAX) {
+		gw->metrics.limit_searches++;
+		p2p_search_engine(&l->state, false);
+		return;
+	}
+	if (gw->dht && !l->all->closing)
+		err = gw->dht_ops->get(gw->dht, l->key.b, on_found, on_got, l, &l->op);
 	gw->metrics.searches++;
-	if (err)
+	if (err) {
 		l->op = NULL;
-	else
+	} else {
+		l->all->n_engine++;
 		gw_timer_set(l->deadline, GW_LOOKUP_DEADLINE_MAX_MS);
+	}
 	p2p_search_engine(&l->state, !err);
 }
 

@@ -56,7 +56,7 @@ struct asked {
 	uint64_t probe_ms, probe_lost_ms; /* as of gw_ask */
 	struct gw_ask *asks;
 	unsigned int n_asks;
-	uint64_t wanted_ms, answered_ms, hold_ms; /* mono */
+	uint64_t wanted_ms, answered_ms, heard_ms, hold_ms; /* mono; heard: it has asked us */
 	uint32_t took_us;
 	int err; /* of the last failure, and why */
 	char why[160];
@@ -252,8 +252,10 @@ static void on_answer(const struct https_answer *a, void *arg)
 		ask_end(ask, &answer);
 		return;
 	}
-	/* too many questions for its connections: it does answer; or we do not come to read that */
-	if (err == ETIMEDOUT && (p->answered_ms >= ask->began_ms || answer.ours)) {
+	/* too many questions for its connections: it does answer; or we do not come to read that;
+	 * or it is late, for over a connection that stands it asks us all the while */
+	if (err == ETIMEDOUT && (p->answered_ms >= ask->began_ms || answer.ours ||
+				 (a->reused && p->heard_ms >= ask->began_ms))) {
 		ask_end(ask, &answer);
 		return;
 	}
@@ -478,6 +480,14 @@ int gw_asks_question(struct gw_asks *a, const struct p2p_hit *hit,
 	else
 		*out = ask;
 	return err;
+}
+
+void gw_asks_heard(struct gw_asks *a, const struct p2p_hit *hit)
+{
+	struct asked *p = a ? gw_map_peek(a->map, hit, sizeof(*hit)) : NULL;
+
+	if (p)
+		p->heard_ms = gw_mono(a->gw);
 }
 
 void gw_asks_sign(struct gw_asks *a, const struct p2p_hit *hit)

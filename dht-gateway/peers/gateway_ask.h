@@ -32,11 +32,10 @@ struct gw_question {
 
 struct gw_answer {
 	/* 0: read() liked it. EEXIST: error says why not, and that is an answer (replay, in-use,
-	 * no-common; for a session that is renewed or closed, and for many users, also not-found; about enrolment,
-	 * revocations and the secret whatever it is). Else nothing is
-	 * known: ETIMEDOUT, ECONNREFUSED, EPERM (whoever is there is not that peer), EACCES (it
-	 * does not take us for a member), EPROTO (rubbish, or refused), EBUSY (it has too much to
-	 * do). */
+	 * no-common; for a session that is renewed or closed, and for many users, also not-found;
+	 * about enrolment, revocations and the secret whatever it is). Else nothing is known:
+	 * ETIMEDOUT, ECONNREFUSED, EPERM (whoever is there is not that peer), EACCES (it does not
+	 * take us for a member), EPROTO (rubbish, or refused), EBUSY (it has too much to do). */
 	int err;
 	const struct p2p_opp_error *error; /* NULL unless EEXIST */
 	const char *text;		   /* why, for people; "" when err is 0 */
@@ -58,6 +57,10 @@ void gw_ask_cancel(struct gw_ask *ask);
 /* That peer's gateway has asked us, or its Kamailio speaks, or members say that it began anew: if
  * it is left alone, for it did not answer, it need not be any more. */
 void gw_asks_sign(struct gw_asks *a, const struct p2p_hit *hit);
+
+/* That peer's gateway is asking us something: if it answers late, over a connection that stands, it
+ * is late, and not dead. */
+void gw_asks_heard(struct gw_asks *a, const struct p2p_hit *hit);
 
 /* Why that peer is not asked now, for people; err: as of gw_answer. "" and 0: it is. */
 const char *gw_asks_why(const struct gw_asks *a, const struct p2p_hit *hit, int *err);

@@ -13,6 +13,7 @@
 #include "dht-gateway/enrol/gateway_member.h"
 #include "dht-gateway/members/gateway_peers.h"
 #include "dht-gateway/enrol/gateway_rotate.h"
+#include "dht-gateway/peers/gateway_ask.h"
 #include "dht-gateway/peers/gateway_serve_records.h"
 #include "dht-gateway/peers/gateway_session.h"
 #include "dht-gateway/location/gateway_users.h"
@@ -484,6 +485,7 @@ static void on_request(struct https_exchange *x, void *arg)
 		return;
 	}
 	heard(s, x);
+	gw_asks_heard(gw->asks, https_exchange_hit(x));
 	if (err == EPROTONOSUPPORT) {
 		reply_error(x, 404, P2P_OPP_E_VERSION, "this version is not spoken here");
 	} else if (err) {

@@ -14,10 +14,10 @@
 
 #define P2P_LAG_TICK_MS 50
 /* Of one turn counts so much at most: a single long one turns nothing down. */
-#define P2P_LAG_TURN_MAX_MS 300
+#define P2P_LAG_TURN_MAX_MS 150
 /* Late in the mean by so much: nothing is turned down until the first, all from the second on. */
-#define P2P_LAG_SOME_MS 80
-#define P2P_LAG_ALL_MS 240
+#define P2P_LAG_SOME_MS 40
+#define P2P_LAG_ALL_MS 140
 
 /* Zeroed at first; to be read only. */
 struct p2p_lag {
