@@ -388,9 +388,9 @@ def test_a_hundred_thousand_lookups_while_peers_die_and_return(s):
     lookups_while_peers_die(s, 200, 100000, 400, 3, 5)
 
 
-def a_third_dies(s, each, dying, rate):
+def a_third_dies(s, each, dying, rate, gap):
     """Calls to users of the others go on; those of the dead are refused, and found again where they
-    register next."""
+    register next, at that rate, and are called every `gap` ms until then."""
     homes = Homes(s, each)
     alive, dead = s.peers[:-dying], s.peers[-dying:]
     n, count = each * len(alive), 6 * rate
@@ -426,7 +426,7 @@ def a_third_dies(s, each, dying, rate):
     late = sorted(ms for _, ms in refused[True])
     demand(late and late[len(late) * 99 // 100] <= 300,
            "users of the dead are refused after %.0f ms", max(late or [0]))
-    again = s.visible(s.a, alive[1:], n, each * dying, 100, gap=100, timeout=5000, cseq=5)
+    again = s.visible(s.a, alive[1:], n, each * dying, rate, gap=gap, timeout=5000, cseq=5)
     figures("of the dead, registered elsewhere: found", again["visible_ms"])
     demand(not again["never"] and again["visible_ms"]["max"] <= 1000, "%d are not found, or late",
            again["never"])
@@ -444,14 +444,14 @@ def counted(values):
 
 @tap.on(far)
 def test_a_quarter_of_the_peers_dies_at_once(s):
-    a_third_dies(s, 50, 1, 100)
+    a_third_dies(s, 50, 1, 100, 100)
 
 
 @tap.on(eight)
 @tap.limit(180)
 @tap.long
 def test_a_third_of_the_peers_dies_at_once(s):
-    a_third_dies(s, 200, 3, 200)
+    a_third_dies(s, 200, 3, 200, 50)
 
 
 # ---- parts of a serving peer that die ----
