@@ -84,6 +84,7 @@ static void on_op(evutil_socket_t fd, short what, void *arg)
 	if (op->put) {
 		copy = *op;
 		op_free(op);
+		fake.puts_open--;
 		copy.done(copy.err, 1, copy.arg);
 		return;
 	}
@@ -212,8 +213,10 @@ static int fake_put(struct dht_backend *b, const uint8_t key[DHT_KEY_LEN], uint6
 	    b->policy.store(DHT_RECORD, key, id, data, len, b->policy.arg) &&
 	    (!prev || b->policy.edit(prev->data, prev->len, data, len, b->policy.arg)))
 		value_store(key, id, data, len);
-	if (!fake.put_silent)
+	if (!fake.put_silent) {
+		fake.puts_open++;
 		op_arm(op, 1);
+	}
 	return 0;
 }
 

@@ -28,6 +28,7 @@ struct fake_dht {
 	bool alone;
 	/* what was done */
 	unsigned int gets, puts, puts_bad, bells, watches, cancels;
+	unsigned int puts_open; /* puts whose done is to come */
 };
 extern struct fake_dht fake;
 
