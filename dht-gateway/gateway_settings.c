@@ -79,8 +79,9 @@ const struct setting gw_settings_table[] = {
 	    "Requests a second taken from other nodes; -1: all."),
 	INT("dht", "max_peer_requests_per_s", max_peer_requests_per_s, -1, 10000000, "5000", false,
 	    "Of these, from one address; -1: all."),
-	INT("dht", "store_bytes", store_bytes, 1048576, 68719476736, "268435456", false,
-	    "What is kept for other peers and for oneself."),
+	INT("dht", "store_bytes", store_bytes, 1048576, 68719476736, "1073741824", false,
+	    "Memory for what is kept for other peers and for oneself, OpenDHT's own for each value "
+	    "included: some 0.9 kB for a user."),
 	STRING("dht", "memory_dir", memory_dir, 1, 1024, RUN "/memory-dht", false,
 	       "The folder of the memory engine, shared by the overlay's gateways."),
 	INT("dht", "reput_interval_s", reput_interval_s, 10, 43200, "43200", true,

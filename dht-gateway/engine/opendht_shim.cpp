@@ -23,6 +23,11 @@ constexpr dht::ValueType::Id BELL_TYPE = 0x5033;
 /* At one place at most so much of the store. */
 constexpr unsigned PLACE_SHARE = 16;
 
+/* What a stored value takes beside its bytes: dht::Value, OpenDHT's entry of it and its place among
+ * all of the one who put it, the timer of its end, malloc's share of each.
+ * tests/unit/test_opendht_shim measures it. */
+constexpr size_t VALUE_OVERHEAD = 650;
+
 using node_list = std::vector<std::shared_ptr<dht::Node>>;
 
 dht::InfoHash to_hash(const uint8_t key[ODHT_KEY_LEN])
@@ -97,43 +102,19 @@ struct sink {
 	odht_config config{};
 	/* of our own copies: see odht_put */
 	uint8_t mark[MARK_LEN];
-	/* How many bytes more are stored for others; corrected by each odht_info_refresh. */
-	std::atomic<int64_t> room{0};
+	/* Of all values that are there: what they take (see counted). At a place only those of
+	 * others: who asks there has all of them compared. */
+	std::atomic<uint64_t> bytes{0};
+	std::atomic<uint64_t> place[PLACES]{};
 	std::atomic<uint64_t> refused{0};
-	/* What came new to each place, leaking away while it expires: who asks there has all of
-	 * them compared. OpenDHT's thread only. */
-	struct {
-		double bytes;
-		std::chrono::steady_clock::time_point at;
-	} place[PLACES]{};
 
-	bool room_for(size_t len)
+	bool room_for(uint64_t len, const std::atomic<uint64_t> *at)
 	{
-		auto n = static_cast<int64_t>(len);
-		if (room.fetch_sub(n) >= n)
+		if (bytes + len <= config.store_bytes &&
+		    (!at || *at + len <= config.store_bytes / PLACE_SHARE))
 			return true;
-		room += n;
 		refused++;
 		return false;
-	}
-	bool room_at(const dht::InfoHash &where, size_t len)
-	{
-		auto &p = place[place_number(where)];
-		auto now = std::chrono::steady_clock::now();
-		double most = static_cast<double>(config.store_bytes) / PLACE_SHARE;
-		double gone = most * std::chrono::duration<double>(now - p.at).count() /
-			      config.value_ttl_s;
-
-		p.bytes = gone < p.bytes ? p.bytes - gone : 0;
-		p.at = now;
-		if (p.bytes + static_cast<double>(len) > most) {
-			refused++;
-			return false;
-		}
-		if (!room_for(len))
-			return false;
-		p.bytes += static_cast<double>(len);
-		return true;
 	}
 
 	void value(uint64_t tag, const dht::Value &v)
@@ -162,6 +143,38 @@ struct sink {
 		if (open)
 			config.status(config.arg);
 	}
+};
+
+uint64_t cost_of(const dht::Value &v)
+{
+	return v.size() + VALUE_OVERHEAD;
+}
+
+/* A value that counts for as long as it lives, whoever keeps it: OpenDHT does not say when it
+ * drops one, nor how much lies at a place. */
+class counted : public dht::Value
+{
+      public:
+	counted(dht::Value &&v, std::shared_ptr<sink> keeper, std::atomic<uint64_t> *where)
+	    : dht::Value(std::move(v)), out(std::move(keeper)), at(where), cost(cost_of(*this))
+	{
+		out->bytes += cost;
+		if (at)
+			*at += cost;
+	}
+	~counted()
+	{
+		out->bytes -= cost;
+		if (at)
+			*at -= cost;
+	}
+	counted(const counted &) = delete;
+	counted &operator=(const counted &) = delete;
+
+      private:
+	std::shared_ptr<sink> out;
+	std::atomic<uint64_t> *at; /* in *out; NULL: at none */
+	uint64_t cost;
 };
 
 /* Runs f, and turns whatever it throws into an errno. */
@@ -230,6 +243,7 @@ auto node_tell(const N &n, node_handler node, void *arg) -> decltype(n.ss, n.ssl
 dht::ValueType value_type(const odht_config &config, odht_type type, std::shared_ptr<sink> out)
 {
 	const odht_policy policy = config.policy;
+	/* OpenDHT stores what v, next is afterwards, and drops what it was. */
 	return dht::ValueType(
 		type == ODHT_BELL ? BELL_TYPE : RECORD_TYPE,
 		type == ODHT_BELL ? "p2psip bell" : "p2psip record",
@@ -240,28 +254,39 @@ dht::ValueType value_type(const odht_config &config, odht_type type, std::shared
 			if (v->isEncrypted() || v->owner || v->recipient || !v->signature.empty())
 				return false;
 			const uint8_t *data = v->data.data();
-			if (type == ODHT_BELL)
-				return v->user_type.empty() &&
-				       policy.store(type, key.data(), v->id, data, v->data.size(),
-						    policy.arg) &&
-				       out->room_for(v->size());
-			return is_record(key, *v) &&
-			       policy.store(type,
-					    reinterpret_cast<const uint8_t *>(v->user_type.data()),
-					    be64(data + MARK_LEN), data + HEAD_LEN,
-					    v->data.size() - HEAD_LEN, policy.arg) &&
-			       out->room_at(key, v->size());
+			std::atomic<uint64_t> *at = nullptr;
+			bool ok;
+			if (type == ODHT_BELL) {
+				ok = v->user_type.empty() &&
+				     policy.store(type, key.data(), v->id, data, v->data.size(),
+						  policy.arg);
+			} else {
+				at = &out->place[place_number(key)];
+				ok = is_record(key, *v) &&
+				     policy.store(
+					     type,
+					     reinterpret_cast<const uint8_t *>(v->user_type.data()),
+					     be64(data + MARK_LEN), data + HEAD_LEN,
+					     v->data.size() - HEAD_LEN, policy.arg);
+			}
+			if (!ok || !out->room_for(cost_of(*v), at))
+				return false;
+			v = std::make_shared<counted>(std::move(*v), out, at);
+			return true;
 		},
-		[policy, type](dht::InfoHash key, const std::shared_ptr<dht::Value> &prev,
-			       std::shared_ptr<dht::Value> &next, const dht::InfoHash &,
-			       const dht::SockAddr &) {
-			return type == ODHT_RECORD && next->type == prev->type &&
-			       next->user_type == prev->user_type && is_record(key, *next) &&
-			       prev->data.size() > HEAD_LEN &&
-			       policy.edit(prev->data.data() + HEAD_LEN,
-					   prev->data.size() - HEAD_LEN,
-					   next->data.data() + HEAD_LEN,
-					   next->data.size() - HEAD_LEN, policy.arg);
+		[policy, type, out](dht::InfoHash key, const std::shared_ptr<dht::Value> &prev,
+				    std::shared_ptr<dht::Value> &next, const dht::InfoHash &,
+				    const dht::SockAddr &) {
+			if (type != ODHT_RECORD || next->type != prev->type ||
+			    next->user_type != prev->user_type || !is_record(key, *next) ||
+			    prev->data.size() <= HEAD_LEN ||
+			    !policy.edit(prev->data.data() + HEAD_LEN, prev->data.size() - HEAD_LEN,
+					 next->data.data() + HEAD_LEN, next->data.size() - HEAD_LEN,
+					 policy.arg))
+				return false;
+			next = std::make_shared<counted>(std::move(*next), out,
+							 &out->place[place_number(key)]);
+			return true;
 		});
 }
 
@@ -303,7 +328,6 @@ void start(odht *d, const odht_config *config)
 			s4 == dht::NodeStatus::Connected || s6 == dht::NodeStatus::Connected;
 		out->status();
 	};
-	out->room = static_cast<int64_t>(config->store_bytes);
 	d->runner.run(rc, std::move(ctx));
 	d->runner.setStorageLimit(std::numeric_limits<size_t>::max());
 	/* The thread runs now, but knows nobody to talk to yet: the types are there before the
@@ -390,16 +414,18 @@ int odht_put(struct odht *d, enum odht_type type, const uint8_t key[ODHT_KEY_LEN
 		std::shared_ptr<dht::Value> v;
 		dht::InfoHash place;
 		if (type == ODHT_BELL) {
-			v = std::make_shared<dht::Value>(BELL_TYPE, bytes, len, id);
+			v = std::make_shared<counted>(dht::Value(BELL_TYPE, bytes, len, id), out,
+						      nullptr);
 			place = to_hash(key);
 		} else {
 			std::vector<uint8_t> all(HEAD_LEN + len);
 			for (int i = 0; i < 8; i++)
 				all[MARK_LEN + i] = static_cast<uint8_t>(id >> (56 - 8 * i));
 			memcpy(all.data() + HEAD_LEN, data, len);
-			v = std::make_shared<dht::Value>(RECORD_TYPE, std::move(all));
-			v->user_type = name_of(key);
-			v->id = value_id(v->user_type, v->data.data());
+			dht::Value record(RECORD_TYPE, std::move(all));
+			record.user_type = name_of(key);
+			record.id = value_id(record.user_type, record.data.data());
+			v = std::make_shared<counted>(std::move(record), out, nullptr);
 			place = place_of(key);
 		}
 		/* Not permanent: a permanent put costs three times the memory, and needs a sequence
@@ -481,6 +507,7 @@ void odht_info_get(struct odht *d, struct odht_info *info)
 	*info = d->stats;
 	info->connected = d->out->connected;
 	info->refused = d->out->refused;
+	info->stored_bytes = d->out->bytes;
 }
 
 void odht_info_refresh(struct odht *d)
@@ -494,11 +521,6 @@ void odht_info_refresh(struct odht *d)
 			d->stats.good6 = ni->ipv6.good_nodes;
 			d->stats.dubious = ni->ipv4.dubious_nodes + ni->ipv6.dubious_nodes;
 			d->stats.stored = ni->storage_values;
-			/* it may have gone below zero */
-			auto bytes = static_cast<int64_t>(ni->storage_size);
-			d->stats.stored_bytes = bytes < 0 ? 0 : static_cast<uint64_t>(bytes);
-			d->out->room = static_cast<int64_t>(d->out->config.store_bytes -
-							    d->stats.stored_bytes);
 		});
 	});
 }

@@ -39,8 +39,8 @@ struct odht_config {
 	uint32_t network;
 	uint8_t node_id[ODHT_KEY_LEN];
 	int64_t max_requests, max_peer_requests; /* a second; -1: no limit */
-	uint64_t store_bytes; /* nothing more is stored for others beyond that, and at one place, of
-			       * 1,024, beyond a 16th of it */
+	uint64_t store_bytes; /* of memory: nothing more is stored for others beyond that, and at
+			       * one place, of 1,024, beyond a 16th of it */
 	uint32_t value_ttl_s;
 	struct odht_policy policy;
 	/* here: the copy that a put of this very node has left in its own store */
@@ -54,8 +54,8 @@ struct odht_config {
 struct odht_info {
 	bool connected;
 	unsigned good4, good6, dubious;
-	uint64_t stored, stored_bytes;
-	uint64_t refused; /* values of others, for want of room */
+	uint64_t stored, stored_bytes; /* the memory that they take; this one as of now */
+	uint64_t refused;	       /* values of others, for want of room */
 	char node_id[41];
 };
 
