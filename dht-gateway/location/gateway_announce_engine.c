@@ -9,11 +9,11 @@
 
 /* Puts: a burst, then so many a second. */
 #define ENGINE_BURST 500
-#define ENGINE_AT_ONCE 32
-/* While the gateway is behind with its work: an eighth of that. */
+#define ENGINE_AT_ONCE 64
+/* While the gateway is behind with its work: so much fewer a second. */
 #define ENGINE_BEHIND 8
-/* So many are put together: most of what one costs is that threads wake for it. */
-#define ENGINE_BUNCH 16
+/* So many are put together: much of what one costs is that threads wake for it. */
+#define ENGINE_BUNCH 64
 /* From a record to its put: others may come with it. */
 #define ENGINE_LATER_MS 200
 /* What fails, and the engine that fails. */

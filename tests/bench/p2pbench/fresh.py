@@ -41,8 +41,8 @@ class Far(contact.Sites):
         self.gateways = {}
         self.next_user = 0
 
-    def _daemon(self, binary, template, host, role, sip=None):
-        self.gateways[host] = super()._daemon(binary, template, host, role, sip)
+    def _daemon(self, binary, template, host, role):
+        self.gateways[host] = super()._daemon(binary, template, host, role)
         return self.gateways[host]
 
     def start(self):

@@ -55,6 +55,7 @@ class Overlay:
         self.bench = bench
         self.version, self.cfg_dir, self.shift = version, cfg_dir or "", shift
         self.settings = settings or {}
+        self.own_settings = {}  # by host, of running gateways
         build = build or bench.args.build
         self.module_dirs = sides.built_module_dirs(build)
         self.gateway = sides.built_program(build, "dht-gateway", "p2psip-gateway")
@@ -65,22 +66,26 @@ class Overlay:
         """Where the other peers reach a host."""
         return self.bench.net.addr(host)
 
-    def _settings_text(self, template, host, sip=None):
+    def _settings_text(self, template, host):
         boot = "" if host == self.CENTRE else \
             f"bootstrap = {self.addr(self.CENTRE)}:{DHT_PORT + self.shift}"
-        more = f"[sip]\nuri = {sip}\n" if sip else ""
-        more += "".join(f"[{section}]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items())
-                       for section, keys in self.settings.items())
+        more = "".join(f"[{section}]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items())
+                       for own in (self.settings, self.own_settings.get(host, {}))
+                       for section, keys in own.items())
         return template.format(dir=self.dir, host=host, bootstrap=boot, addr=self.addr(host),
                                dht_port=DHT_PORT + self.shift,
                                https_port=HTTPS_PORT + self.shift, more=more)
 
-    def _daemon(self, binary, template, host, role, sip=None):
-        """Write a settings file, start the daemon, wait until it answers PING."""
-        os.makedirs(os.path.join(self.dir, host), exist_ok=True)
+    def _write(self, template, host, role):
         path = os.path.join(self.dir, host, role + ".conf")
         with open(path, "w") as f:
-            f.write(self._settings_text(template, host, sip))
+            f.write(self._settings_text(template, host))
+        return path
+
+    def _daemon(self, binary, template, host, role):
+        """Write a settings file, start the daemon, wait until it answers PING."""
+        os.makedirs(os.path.join(self.dir, host), exist_ok=True)
+        path = self._write(template, host, role)
         program = Program(f"{role}-{host}", [binary, "--config", path], self.bench.net.ns(host),
                           self.dir)
         sock = self.socket(host, "gw.sock" if role == "gateway" else "relay.sock")
@@ -108,9 +113,23 @@ class Overlay:
         secret = os.path.join(directory, "secret")
         with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
             f.write(secrets.token_hex(32) + "\n")
+        self.own_settings = {host: {"sip": {"uri": uri}} for host, uri in (sip or {}).items()}
         for host in hosts:
-            programs.append(self._daemon(self.gateway, GATEWAY, host, "gateway",
-                                         (sip or {}).get(host)))
+            programs.append(self._daemon(self.gateway, GATEWAY, host, "gateway"))
+
+    def pace(self, host, puts_per_s):
+        """From now on a host's gateway puts so many records a second into the engine; None: as many as
+        it does by itself."""
+        own = self.own_settings.setdefault(host, {})
+        own.pop("dht", None)
+        if puts_per_s is not None:
+            own["dht"] = {"puts_per_s": puts_per_s}
+        self._write(GATEWAY, host, "gateway")
+        with self.admin(host) as gateway:
+            gateway.ask("RELOAD")
+
+    def engine_waiting(self, host):
+        return int(self.status(host)["engine_waiting"])
 
     def _kamailio(self, host, cfg, port, defines, memory=128):
         net = self.bench.net

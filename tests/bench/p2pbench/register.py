@@ -6,11 +6,15 @@ load goes to the two sides in slices of a quarter of a second in turn, so that w
 machine meanwhile meets both alike; each slice is weighed, over all of Kamailio's processes, from
 its first request until they (and, of ours, the gateway) have nothing left to do, so that work put
 off till later counts, and the other side never works at the same time. A run's figure is the median
-of its slices: a compiler on the same core makes single ones half as dear again."""
+of its slices: a compiler on the same core makes single ones half as dear again.
+
+Records go into the engine at a pace of their own, long after the REGISTERs: what a put costs the
+gateway is weighed apart, between the two halves of a run."""
 import itertools
 import re
 import statistics
 import subprocess
+import time
 
 from . import sides
 from .proc import settle
@@ -19,6 +23,8 @@ BAR = 1.10
 SLICE_S = 0.25
 PORTS = {"ours": 5060, "baseline": 5080}
 ASKED_DHT = 20  # users of a run that are looked for in the DHT
+SLOW = 1        # puts a second while REGISTERs are weighed
+PUTS_S = 4      # seconds of puts at the gateway's own pace
 
 
 def run(bench, figures):
@@ -44,6 +50,7 @@ def start(bench, directory, programs):
         "stock", ns, directory, "register.cfg", f"{addr}:{PORTS['baseline']}", {}))
     if bench.overlay:
         bench.overlay.register_side(directory, PORTS["ours"], programs["ours"])
+        bench.overlay.pace("a", SLOW)
     else:
         programs["ours"].append(sides.kamailio(
             "null", ns, directory, "register.cfg", f"{addr}:{PORTS['ours']}", {}))
@@ -66,6 +73,8 @@ def once(bench, n, slices, users, programs, figures):
                              zip(memory_of(programs[side]), memory[side])] for side in programs}
             if bench.overlay:
                 bench.overlay.check_published(slices * users, ASKED_DHT)
+                settle(every)
+                puts(bench, programs["ours"][1], figures)
                 settle(every)
         for side in next(orders):
             before = [p.cpu_ns() for p in programs[side]]
@@ -95,6 +104,26 @@ def once(bench, n, slices, users, programs, figures):
         figures.add("gateway_memory", "B/user", "ours", memory["ours"][1])
         note = f"; gateway, first {first:.1f}, refresh {refresh:.1f}"
     bench.say(f"  {us['ours']:.1f}, stock {us['baseline']:.1f} us{note}")
+
+
+def puts(bench, gateway, figures):
+    """CPU of the gateway for a put into the engine, OpenDHT's threads included, less what it takes when
+    there are none."""
+    overlay = bench.overlay
+    idle = gateway.cpu_ns()
+    time.sleep(PUTS_S)
+    idle = gateway.cpu_ns() - idle
+    overlay.pace("a", None)
+    waiting, begun, cpu = overlay.engine_waiting("a"), time.monotonic(), gateway.cpu_ns()
+    time.sleep(PUTS_S)
+    cpu = gateway.cpu_ns() - cpu - idle * (time.monotonic() - begun) / PUTS_S
+    done = waiting - overlay.engine_waiting("a")
+    overlay.pace("a", SLOW)
+    if done < PUTS_S * 10:
+        bench.say(f"  only {done} records were left to put: not weighed")
+        return
+    figures.add("gateway_cpu_put", "us/put", "ours", cpu / done / 1000)
+    bench.say(f"  {done} puts into the engine, {cpu / done / 1000:.0f} us of the gateway each")
 
 
 def memory_of(programs):
