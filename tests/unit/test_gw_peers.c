@@ -367,7 +367,8 @@ static void test_distance(void **state)
 	print_message("at a round trip of %d ms: first %u ms, then %u ms; not asked %u ms\n",
 		      2 * DELAY_MS, (unsigned int)first, (unsigned int)asked.ms,
 		      (unsigned int)believed.ms);
-	assert_in_range(asked.ms - believed.ms, 2 * DELAY_MS - 2, 2 * DELAY_MS + 200);
+	/* a timer counts from when its turn of the loop began: it may be early by what that took */
+	assert_in_range(asked.ms - believed.ms, 2 * DELAY_MS - 10, 2 * DELAY_MS + 200);
 	peer_stop(&w->p[0]);
 	relay_stop(&relay);
 }
