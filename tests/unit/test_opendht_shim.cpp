@@ -26,6 +26,15 @@ extern "C" {
 namespace
 {
 
+/* Sanitizers keep what is free, and a shadow of all: memory is not what it is without them. */
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool weighs_more = true;
+#elif defined(__has_feature)
+constexpr bool weighs_more = __has_feature(address_sanitizer);
+#else
+constexpr bool weighs_more = false;
+#endif
+
 constexpr dht::ValueType::Id RECORD = 0x5032;
 constexpr uint32_t NETWORK = 4712;
 using key_bytes = std::array<uint8_t, ODHT_KEY_LEN>;
@@ -398,14 +407,17 @@ void putter(int in, int out)
 void test_memory(void **)
 {
 	constexpr uint32_t FEW = 2000, MANY = 8000;
+	constexpr unsigned WAIT_S = 240;
 	int to[2], from[2];
 
 	assert_int_equal(pipe(to), 0);
 	assert_int_equal(pipe(from), 0);
+	alarm(WAIT_S);
 	/* in a process of its own: what it keeps is not to be weighed */
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (!pid) {
+		alarm(WAIT_S);
 		close(to[1]);
 		putter(to[0], from[1]);
 	}
@@ -432,7 +444,9 @@ void test_memory(void **)
 	for (int fd : {to[0], to[1], from[0], from[1]})
 		close(fd);
 	assert_int_equal(waitpid(pid, nullptr, 0), pid);
-	assert_true(count > 0.85 * grown && count < 1.15 * grown);
+	alarm(0);
+	if (!weighs_more)
+		assert_true(count > 0.85 * grown && count < 1.15 * grown);
 }
 
 } // namespace
