@@ -127,7 +127,7 @@ def test_users_who_left_are_not_routed(s):
 @tap.limit(400)
 @tap.long
 def test_a_thousand_users_a_second_are_found_elsewhere_and_leave(s):
-    new_users(s, 20000, 1000, every=20)
+    new_users(s, 20000, 1000)
     leaving_users(s, 20000, 1000, every=40)
 
 
