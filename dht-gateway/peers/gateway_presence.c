@@ -48,6 +48,7 @@ struct dest {
 	struct p2p_rtt rtt;
 	uint64_t sent_ms, alone_ms; /* mono: the last request; when it did not know of many */
 	struct event *flush;
+	bool flushing; /* who is told in there may ask on, and must not have this one make room */
 	struct waiting waiting;
 	LIST_HEAD(, request) requests;
 	/* where it is, as said last */
@@ -90,7 +91,7 @@ static void dest_drop(void *value, void *arg)
 
 static bool idle(const struct dest *d)
 {
-	return LIST_EMPTY(&d->requests) && TAILQ_EMPTY(&d->waiting);
+	return !d->flushing && LIST_EMPTY(&d->requests) && TAILQ_EMPTY(&d->waiting);
 }
 
 static bool alone(const struct dest *d)
@@ -277,11 +278,12 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	d->flushing = true;
 	for (; q; q = TAILQ_FIRST(&d->waiting)) {
 		if (TAILQ_NEXT(q, entry) && !alone(d)) {
 			if (many(d)) {
 				gw_timer_set(d->flush, GATHER_MIN_MS);
-				return;
+				break;
 			}
 			continue;
 		}
@@ -290,6 +292,7 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 		if (err)
 			tell(q, err, NULL);
 	}
+	d->flushing = false;
 }
 
 /* --- who asks --- */

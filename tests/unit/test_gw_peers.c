@@ -672,6 +672,52 @@ static void test_many_of_an_older_peer(void **state)
 	https_server_free(server);
 }
 
+/* Who is told asks on, about another peer, for which the one that has just been asked in vain would
+ * have to make room. */
+struct on {
+	struct world *w;
+	const struct p2p_locator *at;
+	struct p2p_hit other;
+	unsigned int told;
+	struct said said;
+};
+
+static void on_said_ask_on(int err, const struct p2p_opp_user *user, void *arg)
+{
+	struct on *on = arg;
+	struct p2p_key key = {{2}};
+
+	(void)user;
+	assert_int_not_equal(err, 0);
+	if (++on->told == 2)
+		assert_ok(gw_presence_ask(on->w->p[0].gw->presences, &on->other, on->at, 1, &key,
+					  3000, on_said, &on->said, &on->said.q));
+}
+
+static void test_room_for_another(void **state)
+{
+	struct world *w = *state;
+	/* nobody listens there */
+	struct p2p_locator at = {.service = P2P_SERVICE_GATEWAY,
+				 .transports = P2P_TRANSPORT_TLS,
+				 .family = 4,
+				 .addr = {127, 0, 0, 1},
+				 .port = 1};
+	struct on on = {.w = w, .at = &at, .other = w->p[1].gw->hit};
+	struct p2p_key key = {{1}};
+	struct gw_presence *q;
+
+	on.other.b[15] ^= 1;
+	w->p[0].settings.peers_max = 1;
+	/* the first is asked alone, the second waits, and is not asked once the first has failed */
+	for (unsigned int i = 0; i < 2; i++)
+		assert_ok(gw_presence_ask(w->p[0].gw->presences, &w->p[1].gw->hit, &at, 1, &key,
+					  3000, on_said_ask_on, &on, &q));
+	assert_true(wait_for(w, &on.said.done, 5000));
+	assert_int_equal(on.told, 2);
+	assert_int_not_equal(on.said.err, 0);
+}
+
 /* --- strangers -------------------------------------------------------------------------------- */
 
 struct got {
@@ -1036,6 +1082,7 @@ int main(void)
 		TEST(test_dead),
 		TEST(test_many_at_once),
 		TEST(test_many_of_an_older_peer),
+		TEST(test_room_for_another),
 		TEST(test_rubbish),
 		TEST(test_strangers),
 		TEST(test_stop_while_asking),
